@@ -1,0 +1,35 @@
+"""The one exception for what a user can put right, and the search for the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in a configuration, a file or an argument, told in one line.
+
+    Args:
+        message: The cause, in one line.
+        key: The configuration key or argument at fault, dotted (`model.network.patch_size`).
+        hint: The nearest right choice, in one line.
+    """
+
+    def __init__(self, message: str, *, key: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.key, self.hint = message, key, hint
+
+    def __str__(self) -> str:
+        head = f"{self.key}: {self.message}" if self.key else self.message
+        return f"{head}\n  {self.hint}" if self.hint else head
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A hint that names the closest choices, or all of them when none is close."""
+    choices = sorted(choices)
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(by_lower[name] for name in close) + "?"
+    shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
+    return f"choose from: {shown}" if choices else "there is nothing to choose from"

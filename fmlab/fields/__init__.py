@@ -1,0 +1,9 @@
+"""What a solver follows: a learned field, an exact field in closed form, and guidance round either."""
+
+from fmlab.fields.base import PathField
+from fmlab.fields.exact import ExactField
+from fmlab.fields.guided import ClassifierFreeGuidance, guided
+from fmlab.fields.learned import LearnedField
+from fmlab.fields.sampling import Sampling
+
+__all__ = ["ClassifierFreeGuidance", "ExactField", "LearnedField", "PathField", "Sampling", "guided"]

@@ -1,0 +1,62 @@
+"""From seeds to samples: noise, the path's start, a solve, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fmlab.fields.base import PathField
+from fmlab.solvers import Grid, SeededNoise, Solver
+
+FieldFactory = Callable[[Tensor | None], PathField]
+"""`make_field(labels)`: the field for one batch of labels."""
+
+
+@dataclass
+class Sampling:
+    """How samples are made: the solver, its grid and the number of steps.
+
+    One seed makes one sample, whatever else is in the batch.
+
+    Attributes:
+        solver: The integrator.
+        steps: Solver steps.
+        grid: Where the steps lie.
+        nfe: Network forwards a sample, measured in the last solve.
+    """
+
+    solver: Solver
+    steps: int
+    grid: Grid
+    nfe: int = 0
+
+    @torch.no_grad()
+    def batches(
+        self,
+        make_field: FieldFactory,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        labels: Tensor | None = None,
+        *,
+        batch_size: int = 256,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Tensor]:
+        """Samples of shape (<= batch_size, *shape) in the order of `seeds`, on `device`.
+
+        Args:
+            make_field: Gives the field for a batch of labels.
+            seeds: One integer a sample.
+            shape: The event shape.
+            labels: One label a sample, or None.
+            batch_size: Samples a solve.
+            device: Where the field computes.
+        """
+        for start in range(0, len(seeds), batch_size):
+            noise = SeededNoise(seeds[start : start + batch_size])
+            field = make_field(None if labels is None else labels[start : start + batch_size].to(device))
+            x = field.path.initial(noise.initial(shape, device))
+            yield self.solver.solve(field, x, self.grid(self.steps, field.path), noise=noise)
+            self.nfe = field.nfe

@@ -1,0 +1,43 @@
+"""Randomness keyed by what it is for, so that it repeats without any state being saved.
+
+A draw is keyed by integers such as (seed, optimizer step, shard, purpose); the same key gives the same numbers in a
+resumed run, in another process and in another order of calls.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+
+_MASK = (1 << 64) - 1
+
+
+class Purpose(IntEnum):
+    """What a keyed draw is for; each purpose has a stream of its own."""
+
+    ORDER = 1
+    NOISE = 2
+    TIME = 3
+    LABEL_DROPOUT = 4
+    COUPLING = 5
+    AUGMENT = 6
+    TORCH = 7
+    VALIDATION = 8
+    LABELS = 9
+
+
+def fold(*keys: int) -> int:
+    """One 63-bit seed from several integers, by splitmix64's finaliser (Steele, Lea and Flood, 2014)."""
+    state = 0
+    for key in keys:
+        state = (state + int(key) + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def keyed_generator(*keys: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator on `device` whose numbers depend on the keys alone."""
+    return torch.Generator(device=device).manual_seed(fold(*keys))

@@ -1,0 +1,8 @@
+"""LightningModules: flow matching and score matching, with classifier-free-guidance training."""
+
+from fmlab.modules.base import GenerativeModule
+from fmlab.modules.flow_matching import FlowMatching
+from fmlab.modules.optimization import WarmupConstant, WarmupCosine, adamw
+from fmlab.modules.score_matching import ScoreMatching
+
+__all__ = ["FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine", "adamw"]

@@ -1,0 +1,189 @@
+"""What flow matching and score matching share: drawing, conditioning, logging and the trained field."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from fmlab.errors import UserError
+from fmlab.fields import LearnedField, PathField, guided
+from fmlab.keyed import Purpose, fold, keyed_generator
+from fmlab.modules.optimization import adamw
+from fmlab.objectives import Coupling, Independent, LossByTime, TimeSampler, Uniform
+from fmlab.paths import CondOT, GaussianPath, Kind, Prediction
+
+Generators = Callable[[Purpose], torch.Generator]
+
+
+def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
+    """(data, condition) of a batch: a tensor alone has no condition, a pair has one."""
+    if isinstance(batch, Tensor):
+        return batch, None
+    data, condition = batch
+    return data, condition
+
+
+class GenerativeModule(LightningModule):
+    """Trains a network to predict along a Gaussian path, with labels dropped for classifier-free guidance.
+
+    All randomness of a step is keyed by (seed, optimizer step, shard), where shard = accumulation index x world size +
+    rank: a resumed run repeats itself, and two processes draw what two accumulated batches draw.
+
+    Args:
+        network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,) or None; same shape out as in.
+        path: The probability path; CondOT if left out.
+        prediction: What the network outputs: velocity, score, noise or data.
+        time_sampler: Where training draws t; Uniform if left out.
+        coupling: Which noise goes with which data point; Independent if left out.
+        num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
+        label_dropout: The probability with which each sample's label becomes "no label".
+        optimizer: Makes the optimizer from the network's parameters.
+        lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
+        compile: Compile the network with torch.compile; checkpoints are the same with and without.
+        seed: The seed of all randomness of training; left out, it is `seed_everything`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: GaussianPath | None = None,
+        prediction: Kind = "velocity",
+        time_sampler: TimeSampler | None = None,
+        coupling: Coupling | None = None,
+        num_classes: int | None = None,
+        label_dropout: float = 0.1,
+        optimizer: OptimizerCallable = adamw,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_dropout <= 1:
+            raise UserError(f"a probability lies in [0, 1], got {label_dropout}", key="model.label_dropout")
+        self.network = network
+        self.path = path or CondOT()
+        self.prediction = prediction
+        self.time_sampler = time_sampler or Uniform()
+        self.coupling = coupling or Independent()
+        self.num_classes = num_classes
+        self.label_dropout = label_dropout if num_classes is not None else 0.0
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.seed = seed
+        # In a tuple and a dict, so that neither becomes a submodule: parameters are saved and averaged once.
+        self._running = (torch.compile(network) if compile else network,)
+        self.averaged: dict[str, nn.Module] = {}
+        self.loss_by_time = LossByTime()
+        self._position = (-1, 0)
+
+    @abstractmethod
+    def residual(self, prediction: Prediction, data: Tensor, noise: Tensor) -> Tensor:
+        """The error of a prediction in the module's own space, shaped like the data."""
+
+    def admissible(self, t: Tensor) -> Tensor:
+        """Times moved to where the network's output determines the residual."""
+        return self.path.clip(t, self.prediction)
+
+    # What training draws ----------------------------------------------------------------------------------------------
+
+    def shard(self) -> int:
+        """accumulation index x world size + rank, counted as batches arrive."""
+        step, index = self._position
+        self._position = (step, index + 1) if step == self.global_step else (self.global_step, 0)
+        return self._position[1] * self.trainer.world_size + self.global_rank
+
+    def drop_labels(self, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
+        """Each sample's label becomes `num_classes`, "no label", with probability `label_dropout`."""
+        if condition is None or self.num_classes is None:
+            return None
+        if self.label_dropout == 0:
+            return condition
+        dropped = torch.rand(len(condition), generator=generator, device=generator.device) < self.label_dropout
+        return condition.masked_fill(dropped, self.num_classes)
+
+    def losses(
+        self, network: Callable[..., Tensor], data: Tensor, condition: Tensor | None, draw: Generators
+    ) -> tuple[Tensor, Tensor]:
+        """Mean squared residual and time a sample, both (B,), for freshly drawn noise and times."""
+        noise = torch.randn(data.shape, generator=draw(Purpose.NOISE), device=data.device)
+        noise = self.coupling.pair(data, noise, condition, draw(Purpose.COUPLING))
+        t = self.admissible(self.time_sampler.sample(len(data), draw(Purpose.TIME)))
+        x = self.path.sample(data, noise, t)
+        output = network(x, t, condition) if condition is not None else network(x, t)
+        residual = self.residual(Prediction(self.path, x, t, self.prediction, output.float()), data, noise)
+        return residual.square().flatten(1).mean(1), t
+
+    # Lightning's hooks ------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        data, condition = unpack(batch)
+        step, shard = self.global_step, self.shard()
+        torch.manual_seed(fold(self.seed, step, shard, Purpose.TORCH))  # for nn.Dropout and its like
+
+        def draw(purpose: Purpose) -> torch.Generator:
+            return keyed_generator(self.seed, step, shard, purpose, device=data.device)
+
+        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
+        if augment is not None:
+            data = augment(data, draw(Purpose.AUGMENT))
+        condition = self.drop_labels(condition, draw(Purpose.LABEL_DROPOUT))
+        losses, t = self.losses(self._running[0], data, condition, draw)
+        self.loss_by_time.add(losses, t)
+        return losses.mean()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        data, condition = unpack(batch)
+        index = batch_idx * self.trainer.world_size + self.global_rank
+
+        def draw(purpose: Purpose) -> torch.Generator:
+            return keyed_generator(self.seed, Purpose.VALIDATION, index, purpose, device=data.device)
+
+        condition = condition if self.num_classes is not None else None
+        losses, _ = self.losses(self.evaluation_network, data, condition, draw)
+        self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(data))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.network.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+
+    @property
+    def _reports(self) -> bool:
+        """Whether this optimizer step ends with a line in the log."""
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._reports:
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+            self._report_losses(optimizer)
+
+    def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
+        """The loss since the last report, in total and in bins of t, over all processes."""
+        totals = self.trainer.strategy.reduce(self.loss_by_time.take().to(self.device), reduce_op="sum")
+        sums, counts = totals.cpu().tolist()  # type: ignore[union-attr]
+        self.log("train/loss", sum(sums) / max(sum(counts), 1), prog_bar=True)
+        bins = {f"train/loss_t_bin_{i}": sums[i] / counts[i] for i in range(len(sums)) if counts[i]}
+        self.log_dict({**bins, "train/lr": optimizer.param_groups[0]["lr"]})
+
+    # The trained field ------------------------------------------------------------------------------------------------
+
+    @property
+    def evaluation_network(self) -> nn.Module:
+        """The first averaged network where there is one, else the network as it is."""
+        return next(iter(self.averaged.values()), self.network)
+
+    def field(self, condition: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
+        """The trained field for one label a sample, guided; with the averaged weights where there are any.
+
+        Args:
+            condition: Labels of shape (B,), or None for the unconditional field.
+            guidance_scale: w of (1 - w) u(x | null) + w u(x | y).
+        """
+        return guided(LearnedField(self.evaluation_network, self.path, self.prediction, condition), guidance_scale)

@@ -1,0 +1,66 @@
+"""The default optimizer and the learning-rate schedules of the published recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fmlab.errors import UserError
+
+
+def adamw(params: Iterable[torch.nn.Parameter], lr: float = 3e-4, weight_decay: float = 0.0) -> Optimizer:
+    """AdamW in its fused form, without weight decay unless asked."""
+    return torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
+
+
+class WarmupConstant(LRScheduler):
+    """A linear warm-up, then the optimizer's own learning rate.
+
+    Args:
+        optimizer: The optimizer.
+        warmup_steps: Optimizer steps until the full rate; step n of the warm-up uses n / warmup_steps of it.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup_steps: int = 0) -> None:
+        if warmup_steps < 0:
+            raise UserError(f"warmup_steps is not negative, got {warmup_steps}", key="warmup_steps")
+        self.warmup_steps = warmup_steps
+        super().__init__(optimizer)
+
+    def factor(self, step: int) -> float:
+        """The share of the full rate at an optimizer step, counted from 0."""
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+
+    def get_lr(self) -> list[float]:
+        return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
+
+
+class WarmupCosine(WarmupConstant):
+    """A linear warm-up, then half a cosine down to `final` of the rate at `total_steps`.
+
+    Args:
+        optimizer: The optimizer.
+        total_steps: The optimizer steps of the whole run, usually `${trainer.max_steps}`.
+        warmup_steps: Optimizer steps until the full rate.
+        final: The share of the full rate at the end, in [0, 1].
+    """
+
+    def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> None:
+        if total_steps <= warmup_steps:
+            raise UserError(
+                f"total_steps ({total_steps}) must exceed warmup_steps ({warmup_steps})",
+                key="total_steps",
+                hint="a cosine needs to know its end: total_steps: ${trainer.max_steps}",
+            )
+        self.total_steps, self.final = total_steps, final
+        super().__init__(optimizer, warmup_steps)
+
+    def factor(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return super().factor(step)
+        progress = min(1.0, (step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,116 @@
+"""The Gaussian probability path x_t = alpha_t z + beta_t eps and its algebra."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["velocity", "score", "noise", "data"]
+
+
+def expand_time(t: Tensor, x: Tensor) -> Tensor:
+    """`t` of shape (), (B,) or (B, 1, ...) on the device of `x`, in float32 or better, ready to broadcast against `x`."""
+    t = t.to(device=x.device, dtype=torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype))
+    return t if t.ndim == 0 else t.reshape(-1, *([1] * (x.ndim - 1)))
+
+
+class GaussianPath(ABC):
+    """A path p_t(x | z) = N(alpha_t z, beta_t^2 I) from noise at t = 0 to data at t = 1 (MIT 6.S184, section 3).
+
+    A subclass supplies alpha, beta and their exact derivatives, each a function of a tensor of times in [0, 1], and the
+    inverse of the log signal-to-noise ratio. Coefficients are computed in the precision of `t`, never less than float32.
+
+    The ends of time, in one place:
+
+    * every solve begins at `t_start` with `initial(noise)` and ends at `t_end`;
+    * a quantity is never evaluated where its formula is 0/0: a network that outputs noise or score has no information
+      about the data where alpha = 0, one that outputs data has none about the velocity where beta = 0, and beta' may be
+      infinite at t = 1. There `t` itself is clipped, by `LOW_MARGIN` from 0 and `HIGH_MARGIN` from 1, for the network
+      and for the coefficients alike; values never are.
+    """
+
+    t_start: float = 0.0
+    t_end: float = 1.0
+    # A solver step of 1/50 from t = 0 multiplies an error of the predicted noise by 1/50/LOW_MARGIN: about 2.
+    LOW_MARGIN: float = 0.01
+    HIGH_MARGIN: float = 0.001
+
+    # Where the path's own coefficients degenerate; subclasses say so.
+    alpha_vanishes_at_start: bool = True
+    wronskian_vanishes_at_start: bool = False
+    beta_vanishes_at_end: bool = True
+    beta_dot_infinite_at_end: bool = False
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """The share of data in x_t."""
+
+    @abstractmethod
+    def beta(self, t: Tensor) -> Tensor:
+        """The share of noise in x_t."""
+
+    @abstractmethod
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        """d alpha / dt."""
+
+    @abstractmethod
+    def beta_dot(self, t: Tensor) -> Tensor:
+        """d beta / dt."""
+
+    @abstractmethod
+    def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
+        """The time at which log(alpha^2 / beta^2) has the given value."""
+
+    def wronskian(self, t: Tensor) -> Tensor:
+        """D = alpha' beta - alpha beta', positive inside (0, 1); every conversion divides by a product of it."""
+        return self.alpha_dot(t) * self.beta(t) - self.alpha(t) * self.beta_dot(t)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """log(alpha^2 / beta^2), strictly increasing; minus or plus infinity where alpha or beta is 0."""
+        return 2 * (torch.log(self.alpha(t)) - torch.log(self.beta(t)))
+
+    def initial(self, noise: Tensor) -> Tensor:
+        """What every solve starts from: beta(t_start) times standard normal noise, of any shape."""
+        return self.beta(torch.tensor(self.t_start, dtype=torch.float64)).item() * noise
+
+    def sample(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = alpha_t z + beta_t eps for `data` and `noise` of shape (B, *event) and `t` of shape () or (B,)."""
+        t = expand_time(t, data)
+        return self.alpha(t) * data + self.beta(t) * noise
+
+    def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """dx_t/dt = alpha' z + beta' eps for a pair held fixed: what flow matching regresses on; no division anywhere."""
+        t = expand_time(t, data)
+        return self.alpha_dot(t) * data + self.beta_dot(t) * noise
+
+    def conditional_velocity(self, x: Tensor, data: Tensor, t: Tensor) -> Tensor:
+        """u_t(x | z) = alpha' z + beta' (x - alpha z) / beta."""
+        t = expand_time(self.clip(t, "data"), x)
+        return self.alpha_dot(t) * data + self.beta_dot(t) * (x - self.alpha(t) * data) / self.beta(t)
+
+    def conditional_score(self, x: Tensor, data: Tensor, t: Tensor) -> Tensor:
+        """grad log p_t(x | z) = -(x - alpha z) / beta^2."""
+        t = expand_time(self.clip(t, "data"), x)
+        return -(x - self.alpha(t) * data) / self.beta(t) ** 2
+
+    def clip(self, t: Tensor, kind: Kind) -> Tensor:
+        """`t` moved to where a network that outputs `kind` determines the velocity: the policy for the ends of time."""
+        low = self.t_start + (self.LOW_MARGIN if kind in ("noise", "score") and self.alpha_vanishes_at_start else 0.0)
+        divides_by_beta = kind == "data" and self.beta_vanishes_at_end
+        high = self.t_end - (self.HIGH_MARGIN if divides_by_beta or self.beta_dot_infinite_at_end else 0.0)
+        return t.clamp(low, high)
+
+    def clip_for(self, t: Tensor, *, alpha: bool = False, beta: bool = False, wronskian: bool = False) -> Tensor:
+        """`t` moved away from the ends at which one of the named divisors is 0; used by the conversions."""
+        at_start = (alpha and self.alpha_vanishes_at_start) or (wronskian and self.wronskian_vanishes_at_start)
+        at_end = (beta and self.beta_vanishes_at_end) or self.beta_dot_infinite_at_end
+        low = self.t_start + (self.LOW_MARGIN if at_start else 0.0)
+        high = self.t_end - (self.HIGH_MARGIN if at_end else 0.0)
+        return t.clamp(low, high)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"

@@ -1,0 +1,59 @@
+"""Diffusion coefficients sigma_t of the SDE extension; every one leaves the marginals as they are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.paths import GaussianPath
+
+
+class DiffusionCoefficient(ABC):
+    """A function sigma_t >= 0 of time along a path."""
+
+    @abstractmethod
+    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
+        """sigma_t, shaped like `t`."""
+
+
+class ConstantDiffusion(DiffusionCoefficient):
+    """sigma_t = scale at every time. Near t = 1 it needs steps shorter than beta_t^2 / scale^2.
+
+    Args:
+        scale: The coefficient, not negative; 0 gives the ODE.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        if scale < 0:
+            raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
+        self.scale = scale
+
+    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
+        return torch.full_like(t, self.scale)
+
+    def __repr__(self) -> str:
+        return f"ConstantDiffusion(scale={self.scale})"
+
+
+class NoiseLevelDiffusion(DiffusionCoefficient):
+    """sigma_t^2 = 2 scale^2 beta_t, which vanishes with the noise and keeps the drift's stiffness at 1 / beta_t.
+
+    At scale 1 it is the form that SiT calls "sigma" (Ma et al. 2024, section 2.4).
+
+    Args:
+        scale: How much noise, not negative; 0 gives the ODE.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        if scale < 0:
+            raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
+        self.scale = scale
+
+    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
+        return self.scale * torch.sqrt(2 * path.beta(t))
+
+    def __repr__(self) -> str:
+        return f"NoiseLevelDiffusion(scale={self.scale})"
