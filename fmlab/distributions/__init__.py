@@ -1,0 +1,32 @@
+"""Laws with known samples, and where they exist known log-densities and scores. Knows nothing of training."""
+
+from fmlab.distributions.base import Distribution
+from fmlab.distributions.gaussian import Gaussian, GaussianMixture
+from fmlab.distributions.shapes import (
+    SHAPES_2D,
+    Checkerboard,
+    Circles,
+    EightGaussians,
+    Moons,
+    SCurve,
+    Shape2D,
+    Spiral,
+    shape_2d,
+    three_gaussians,
+)
+
+__all__ = [
+    "SHAPES_2D",
+    "Checkerboard",
+    "Circles",
+    "Distribution",
+    "EightGaussians",
+    "Gaussian",
+    "GaussianMixture",
+    "Moons",
+    "SCurve",
+    "Shape2D",
+    "Spiral",
+    "shape_2d",
+    "three_gaussians",
+]
