@@ -1,0 +1,114 @@
+"""The last state of a run, to go on from, and the best one by its metric."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from fmlab.errors import UserError, nearest
+
+
+class Checkpoints(Checkpoint):
+    """Writes `checkpoints/last.ckpt` regularly and at the end, and `checkpoints/best.ckpt` when the metric improves.
+
+    Both are written whole or not at all (Lightning saves through a temporary file). Nothing is written from the middle
+    of a step: after a kill or an exception `last.ckpt` is a state that repeats bit for bit.
+
+    Args:
+        every_n_steps: Optimizer steps between two writes of `last.ckpt`.
+        monitor: The metric whose best value marks `best.ckpt`; left out, the first metric of the samples, else
+            `val/loss`.
+        mode: Whether less or more of the metric is better.
+        enabled: Whether to write checkpoints.
+    """
+
+    def __init__(
+        self, every_n_steps: int = 1000, monitor: str | None = None, mode: str = "min", enabled: bool = True
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise UserError(f"mode is min or max, got {mode}", key="checkpoint.mode")
+        if every_n_steps < 1:
+            raise UserError(f"a checkpoint every {every_n_steps} steps", key="checkpoint.every_n_steps", hint="at least 1")
+        self.every_n_steps, self.monitor, self.mode, self.enabled = every_n_steps, monitor, mode, enabled
+        self.best_score: float | None = None
+        self.best_step = 0
+        self._saved_step = -1
+
+    @property
+    def state_key(self) -> str:
+        return "Checkpoints"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_score": self.best_score, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+
+    def directory(self, trainer: Trainer) -> Path:
+        """Where the checkpoints lie."""
+        return Path(trainer.default_root_dir) / "checkpoints"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_step = trainer.global_step
+        if trainer.is_global_zero:
+            for torn in self.directory(trainer).glob("*.part"):
+                torn.unlink()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._saved_step:
+            self._save(trainer, "last.ckpt")
+            self._saved_step = trainer.global_step
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+            return
+        name = self.monitored(trainer)
+        if name is None:
+            return
+        score = float(trainer.callback_metrics[name])
+        sign = 1 if self.mode == "min" else -1
+        if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
+            self.best_score, self.best_step = score, trainer.global_step
+            self._save(trainer, "best.ckpt")
+
+    def monitored(self, trainer: Trainer) -> str | None:
+        """The metric that decides, or None while there is none yet.
+
+        Raises:
+            UserError: If the metric asked for was not logged by the validation.
+        """
+        logged = trainer.callback_metrics
+        if self.monitor is None:
+            sampled = [name for name in logged if name.startswith(("val/fid", "val/w2"))]
+            return (sampled or [name for name in ("val/loss",) if name in logged] or [None])[0]
+        if self.monitor not in logged:
+            names = [name for name in logged if name.startswith("val/")]
+            raise UserError(
+                f"no metric {self.monitor} in the validation", key="checkpoint.monitor", hint=nearest(self.monitor, names)
+            )
+        return self.monitor
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self._saved_step:
+            self._save(trainer, "last.ckpt")
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        """Every rank enters; rank zero writes beside the target and renames."""
+        target = self.directory(trainer) / name
+        part = target.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        if trainer.is_global_zero:
+            os.replace(part, target)
+        trainer.strategy.barrier("checkpoint")
+
+
+def averages_of(checkpoint: dict[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
+    """The averaged weights in a checkpoint, by decay; empty where none were kept."""
+    averages: dict[str, dict[str, torch.Tensor]] = checkpoint["callbacks"].get("AveragedWeights", {}).get("averages", {})
+    return averages

@@ -1,0 +1,52 @@
+"""Sampling from the module in training: its field, its device, its precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.fields import Sampling
+
+
+def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
+    """Refuses guidance of a model without labels before any training."""
+    if pl_module.num_classes is None and scale != 1:
+        raise UserError(
+            f"guidance scale {scale:g} asked of a model without labels", key=key, hint="use scale 1, or data with labels"
+        )
+    if pl_module.num_classes is not None and scale != 1 and pl_module.label_dropout == 0:
+        raise UserError(
+            f"guidance scale {scale:g} asked of a model trained without label dropout",
+            key=key,
+            hint="set model.label_dropout to 0.1, or use scale 1",
+        )
+
+
+def shape_and_classes(trainer: Trainer, pl_module: LightningModule) -> tuple[tuple[int, ...], int | None]:
+    """The event shape of the data and the number of labels the model knows."""
+    return tuple(trainer.datamodule.shape), pl_module.num_classes
+
+
+def generate(
+    trainer: Trainer,
+    pl_module: LightningModule,
+    sampling: Sampling,
+    seeds: Sequence[int],
+    labels: Tensor | None,
+    guidance_scale: float,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Samples in float32 on the module's device, under the trainer's precision."""
+    shape, _ = shape_and_classes(trainer, pl_module)
+    with trainer.precision_plugin.forward_context():
+        yield from sampling.batches(
+            lambda condition: pl_module.field(condition, guidance_scale),
+            seeds,
+            shape,
+            labels,
+            batch_size=batch_size,
+            device=pl_module.device,
+        )

@@ -1,0 +1,193 @@
+"""Solvers on a field whose solution is known (facts F8, F11, F12, F15, F17, F18)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from fmlab.distributions import Gaussian, GaussianMixture
+from fmlab.errors import UserError
+from fmlab.fields import ExactField
+from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial, Prediction
+from fmlab.solvers import (
+    ConstantDiffusion,
+    Euler,
+    EulerMaruyama,
+    Heun,
+    NoiseLevelDiffusion,
+    RhoGrid,
+    SeededNoise,
+    Solver,
+    UniformGrid,
+)
+
+
+class GaussianFlow:
+    """The marginal velocity of N(mean, std^2) in one dimension, written from F8 and independent of any conversion."""
+
+    def __init__(self, path: GaussianPath, mean: float = 2.0, std: float = 0.5) -> None:
+        self.path, self.mean, self.std, self.nfe = path, mean, std, 0
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> Prediction:
+        self.nfe += 1
+        a, b = self.path.alpha(t), self.path.beta(t)
+        variance = a**2 * self.std**2 + b**2
+        slope = (a * self.path.alpha_dot(t) * self.std**2 + b * self.path.beta_dot(t)) / variance
+        velocity = self.path.alpha_dot(t) * self.mean + slope * (x - a * self.mean)
+        return Prediction(self.path, x, t, "velocity", velocity)
+
+
+def flow_map(solver: Solver, steps: int, path: GaussianPath) -> tuple[float, float]:
+    """(slope, mean) of the affine map that a solve of the 1-D Gaussian field is."""
+    x = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    start, end = solver.solve(GaussianFlow(path), x, UniformGrid()(steps, path)).flatten().tolist()
+    return end - start, start
+
+
+def test_euler_follows_its_exact_recursion() -> None:
+    """F8: the slopes after 1, 2, 4, ... Euler steps on the straight path, and the exact mean for every number."""
+    slopes = [0, 0.2, 0.3405405405, 0.4147845545, 0.4556830934, 0.4773635701, 0.4885552947]
+    for power, expected in enumerate(slopes):
+        slope, mean = flow_map(Euler(), 2**power, CondOT())
+        assert slope == pytest.approx(expected, abs=1e-9)
+        assert mean == pytest.approx(2, abs=1e-9)
+
+
+@pytest.mark.parametrize("path", [CondOT(), Cosine()], ids=repr)
+@pytest.mark.parametrize("solver", [Euler(), Heun()], ids=repr)
+def test_order_of_convergence(solver: Solver, path: GaussianPath) -> None:
+    """F11: the slope of log2(error) against the number of steps, on a mixture of three Gaussians."""
+    mixture = GaussianMixture(
+        torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64),
+        torch.tensor([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]], dtype=torch.float64),
+        torch.eye(2, dtype=torch.float64).expand(3, 2, 2) * torch.tensor([0.3, 0.2, 0.4])[:, None, None].double(),
+    )
+    field = ExactField(mixture, path)
+    # The exact field keeps clear of t = 0, so the order is measured from t = 0.05 on; order is a local property.
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    grids = {n: torch.linspace(0.05, 1, n + 1, dtype=torch.float64) for n in (32, 64, 128, 256, 2048)}
+    exact = Heun().solve(field, x, grids.pop(2048))
+    errors = [(solver.solve(field, x, grid) - exact).norm().item() for grid in grids.values()]
+    rates = [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:])]
+    assert rates == pytest.approx([solver.order] * len(rates), abs=0.15)
+
+
+@pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
+def test_flow_map_of_a_gaussian(path: GaussianPath) -> None:
+    """F8: x_1 = m + s x_0 for isotropic data (up to the trace of data that VP leaves at t = 0)."""
+    slope, mean = flow_map(Heun(), 400, path)
+    assert slope == pytest.approx(0.5, abs=4e-3)
+    assert mean == pytest.approx(2.0, abs=2e-2)
+
+
+def test_network_evaluations_are_counted() -> None:
+    """F12: Euler 1 a step, Heun 2 a step but 1 in the last."""
+    for solver, expected in ((Euler(), 10), (Heun(), 19), (EulerMaruyama(), 10)):
+        field = GaussianFlow(CondOT())
+        solver.solve(field, torch.zeros(3, 1), UniformGrid()(10, field.path))
+        assert field.nfe == expected
+
+
+@pytest.mark.parametrize(
+    "diffusion", [0.0, 0.7, ConstantDiffusion(0.7), NoiseLevelDiffusion(1.0), NoiseLevelDiffusion(0.5)], ids=repr
+)
+def test_sde_extension_keeps_the_marginals(diffusion) -> None:
+    """F15: mean and standard deviation half-way are the path's own, for every diffusion coefficient."""
+    path, n = CondOT(), 40_000
+    noise = torch.Generator().manual_seed(0)
+    times = torch.linspace(0, 0.8, 161, dtype=torch.float64)
+    x = torch.randn(n, 1, generator=noise, dtype=torch.float64)
+    end = EulerMaruyama(diffusion).solve(
+        GaussianFlow(path), x, times, noise=lambda step, like: torch.randn(like.shape, generator=noise).double()
+    )
+    expected = math.sqrt((0.8 * 0.5) ** 2 + 0.2**2)
+    assert end.mean().item() == pytest.approx(1.6, abs=0.01)
+    assert end.std().item() == pytest.approx(expected, abs=0.01)
+    if not isinstance(diffusion, float) or diffusion > 0:
+        correlation = torch.corrcoef(torch.cat([x, end], 1).T)[0, 1]
+        assert correlation < 0.97, "the SDE must forget its start, unlike the ODE"
+
+
+def test_increments_are_gaussian() -> None:
+    """F18: one standard normal an increment; a product of two would have excess kurtosis 6."""
+
+    class Still:
+        path = CondOT()
+
+        def __call__(self, x: torch.Tensor, t: torch.Tensor) -> Prediction:
+            return Prediction(self.path, x, t, "velocity", torch.zeros_like(x))
+
+    class Flat(EulerMaruyama):
+        pass
+
+    torch.manual_seed(0)
+    x = torch.zeros(200_000, 1)
+    times = torch.tensor([0.0, 0.01])
+    # At t = 0 the score of x = 0 is 0 and the velocity is 0: what remains is the increment.
+    increment = Flat(0.8).solve(Still(), x, times)
+    standard = increment / increment.std()
+    assert increment.std().item() == pytest.approx(0.8 * 0.1, rel=0.02)
+    assert (standard**4).mean().item() - 3 == pytest.approx(0, abs=0.1)
+
+
+def test_zero_diffusion_is_euler() -> None:
+    field, x, times = GaussianFlow(CondOT()), torch.randn(5, 1), UniformGrid()(7, CondOT())
+    assert torch.equal(EulerMaruyama(0.0).solve(field, x, times), Euler().solve(field, x, times))
+
+
+def test_backward_solve_returns_to_the_noise() -> None:
+    """F14."""
+    field, x = GaussianFlow(CondOT()), torch.randn(5, 1, dtype=torch.float64)
+    times = torch.linspace(0, 1, 201, dtype=torch.float64)
+    there = Heun().solve(field, x, times)
+    torch.testing.assert_close(Heun().solve(field, there, times.flip(0)), x, rtol=0, atol=2e-2)
+
+
+def test_trajectory_holds_every_state() -> None:
+    field, x = GaussianFlow(CondOT()), torch.randn(5, 1)
+    states = Euler().solve(field, x, UniformGrid()(4, field.path), trajectory=True)
+    assert states.shape == (5, 5, 1)
+    assert torch.equal(states[0], x)
+    assert torch.equal(states[-1], Euler().solve(field, x, UniformGrid()(4, field.path)))
+
+
+@pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
+@pytest.mark.parametrize("grid", [UniformGrid(), RhoGrid()], ids=repr)
+def test_grids_run_from_end_to_end(path: GaussianPath, grid) -> None:
+    for steps in (1, 2, 3, 18):
+        times = grid(steps, path)
+        assert times.shape == (steps + 1,)
+        assert times[0] == path.t_start
+        assert times[-1] == path.t_end
+        assert (times.diff() > 0).all()
+    with pytest.raises(UserError, match="at least 1 step"):
+        grid(0, path)
+
+
+def test_rho_grid_is_the_published_one() -> None:
+    """EDM's 18 points on the straight path, t = 1 / (1 + sigma), then t = 1; only the first is the path's start."""
+    times = RhoGrid()(18, CondOT())
+    assert times[1:3].tolist() == pytest.approx([0.01707, 0.02393], abs=6e-6)
+    assert times[-3:].tolist() == pytest.approx([0.99253, 0.998, 1.0], abs=6e-6)
+    assert times[-2].item() == pytest.approx(1 / 1.002, abs=1e-9)
+
+
+def test_seeded_noise_depends_on_the_seed_and_the_step_alone() -> None:
+    """One image's noise is the same in any batch; two steps, and two seeds, differ."""
+    alone, together = SeededNoise([7]), SeededNoise([3, 7, 9])
+    like = torch.zeros(3, 2, 4)
+    assert torch.equal(alone.initial((2, 4))[0], together.initial((2, 4))[1])
+    assert torch.equal(alone(5, like[:1])[0], together(5, like)[1])
+    assert not torch.equal(together(5, like), together(6, like))
+    assert not torch.equal(together(0, like), together.initial((2, 4)))
+    assert len({together.initial((2, 4))[i].sum().item() for i in range(3)}) == 3
+    many = SeededNoise(range(4000)).initial((4,))
+    assert many.mean().abs() < 0.03
+    assert many.std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_a_grid_of_one_time_is_refused() -> None:
+    with pytest.raises(UserError, match="two times"):
+        Euler().solve(GaussianFlow(CondOT()), torch.zeros(1, 1), torch.tensor([0.5]))
