@@ -1,0 +1,23 @@
+"""fmlab: a laboratory bench for flow matching, score matching and classifier-free guidance.
+
+Importing the package is light; `fmlab.load(RUN)` imports what it needs when it is called for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fmlab._version import __version__
+
+if TYPE_CHECKING:
+    from fmlab.loading import load
+
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from fmlab.loading import load
+
+        return load
+    raise AttributeError(f"module 'fmlab' has no attribute {name!r}")

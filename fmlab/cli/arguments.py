@@ -1,0 +1,109 @@
+"""The words of a command line, taken apart: configuration files and dotted overrides."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmlab.errors import UserError, nearest
+
+_KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
+_NEGATIVE = re.compile(r"-(?:\d|\.\d|\.inf)")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What was asked for, in the order it was typed.
+
+    Attributes:
+        files: The `--config` files, which exist.
+        overrides: Dotted keys and the text of their values.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    overrides: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse_arguments(argv: list[str]) -> Arguments:
+    """Takes `--config FILE`, `--a.b=c`, `--a.b c` and `a.b=c` apart.
+
+    Raises:
+        UserError: If a file is missing, a flag has no value, or a word is neither.
+    """
+    arguments, words = Arguments(), list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, text = word.partition("=")
+        dashed = name.startswith("-")
+        key = name.lstrip("-")
+        if name in ("--config", "-c"):
+            value = text if equals else _following(name, words)
+            arguments.files.append(existing_file(value))
+        elif dashed and not name.startswith("--"):
+            raise UserError("is no option", key=name, hint="overrides have two dashes: --model.path=VP")
+        elif not _KEY.fullmatch(key):
+            raise UserError("is not a key", key=word, hint="an override reads --model.path=VP")
+        elif not dashed and not equals:
+            raise UserError("neither an option nor an override", key=word, hint=_stray(word))
+        else:
+            arguments.overrides.append((key, text if equals else _following(name, words)))
+    return arguments
+
+
+def pop_flag(argv: list[str], *names: str) -> bool:
+    """Removes a flag from `argv`, in place; says whether it was there."""
+    found = [word for word in argv if word in names]
+    argv[:] = [word for word in argv if word not in names]
+    return bool(found)
+
+
+def pop_option(argv: list[str], name: str) -> str | None:
+    """Removes `--name VALUE` or `--name=VALUE` from `argv`, in place, and returns the last value given."""
+    rest, words, value = [], list(argv), None
+    while words:
+        word = words.pop(0)
+        if word == name:
+            value = _following(name, words)
+        elif word.startswith(name + "="):
+            value = word[len(name) + 1 :]
+        else:
+            rest.append(word)
+    argv[:] = rest
+    return value
+
+
+def existing_file(text: str) -> Path:
+    """The path of a configuration file.
+
+    Raises:
+        UserError: If there is none, with the nearest file name of that folder.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    folder = path.parent
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}", key=f"--config {text}", hint=f"you are in {Path.cwd()}")
+    folders = [folder] + ([Path("experiments")] if folder == Path(".") and Path("experiments").is_dir() else [])
+    files = [str(found) for place in folders for found in place.iterdir() if found.suffix in (".yaml", ".yml")]
+    by_name = {Path(found).name: found for found in reversed(files)}
+    for name in (path.name, f"{path.name}.yaml", f"{path.name}.yml"):
+        if name in by_name:
+            raise UserError("no such file", key=f"--config {text}", hint=f"did you mean {by_name[name]}?")
+    raise UserError("no such file", key=f"--config {text}", hint=nearest(str(path), files) if files else None)
+
+
+def _following(name: str, words: list[str]) -> str:
+    """The value that stands after an option."""
+    if words and (not words[0].startswith("-") or _NEGATIVE.match(words[0])):
+        return words.pop(0)
+    if name in ("--config", "-c"):
+        raise UserError("needs a file", key=name, hint="write --config experiments/digits.yaml")
+    raise UserError("needs a value", key=name, hint=f"write {name}=true (or {name}=VALUE)")
+
+
+def _stray(word: str) -> str:
+    if word.endswith((".yaml", ".yml")):
+        return f"write --config {word}"
+    return "an override reads --model.path=VP"

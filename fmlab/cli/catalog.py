@@ -1,0 +1,169 @@
+"""What the package offers, read from its own source files by `ast`: nothing is imported, so it answers at once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A word that `fmlab list` knows.
+
+    A class counts if the room exports it in `__all__` and derives from one of the bases without being one.
+    """
+
+    name: str
+    room: str
+    bases: frozenset[str]
+    key: str
+    about: str
+
+
+def _kind(name: str, room: str, bases: str, key: str, about: str) -> Kind:
+    return Kind(name, room, frozenset(bases.split()), key, about)
+
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        _kind("models", "modules", "GenerativeModule", "model", "what is trained"),
+        _kind("networks", "networks", "Network", "model.network", "networks"),
+        _kind("paths", "paths", "GaussianPath", "model.path", "probability paths"),
+        _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
+        _kind("couplings", "objectives", "Coupling", "model.coupling", "which noise goes with which data"),
+        _kind("optimizers", "modules", "Optimizer", "model.optimizer", "optimizers, beside those of torch.optim"),
+        _kind("lr_schedulers", "modules", "LRScheduler", "model.lr_scheduler", "learning-rate schedules"),
+        _kind("data", "data", "DataModule", "data", "data sets"),
+        _kind("solvers", "solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
+        _kind("grids", "solvers", "Grid", "samples.grid", "time grids of a solve"),
+        _kind("diffusions", "solvers", "DiffusionCoefficient", "samples.solver.diffusion", "noise of an SDE solve"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A class (or a function that makes an object) in the package's source.
+
+    Attributes:
+        name: Its name.
+        room: The folder it lives in.
+        path: The import path users may write, through the room.
+        about: The first line of its docstring.
+        bases: Names of its bases within the sources read, nearest first, and of the foreign ones it names.
+        node: Its syntax tree.
+    """
+
+    name: str
+    room: str
+    path: str
+    about: str
+    bases: tuple[str, ...]
+    node: ast.ClassDef | ast.FunctionDef
+
+    def is_a(self, kind: Kind) -> bool:
+        return self.room == kind.room and self.name not in kind.bases and bool(kind.bases & set(self.bases))
+
+
+def rooms() -> list[str]:
+    """The folders of the package that are packages themselves."""
+    return sorted(found.parent.name for found in PACKAGE.glob("*/__init__.py"))
+
+
+@cache
+def room_entries(room: str) -> Mapping[str, Entry]:
+    """The exported classes and functions of one room, by name."""
+    folder = PACKAGE / room
+    if not (folder / "__init__.py").is_file():
+        return {}
+    nodes: dict[str, ast.ClassDef | ast.FunctionDef] = {}
+    for file in sorted(folder.glob("*.py")):
+        for node in _parsed(file).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                nodes.setdefault(node.name, node)
+    exported = _exported(folder / "__init__.py")
+    return {
+        name: Entry(name, room, f"fmlab.{room}.{name}", _about(node), tuple(_bases(node, nodes)), node)
+        for name, node in nodes.items()
+        if name in exported
+    }
+
+
+def of_kind(kind: str) -> list[Entry]:
+    """The entries of a kind, by name."""
+    wanted = KINDS[kind]
+    found = [entry for entry in room_entries(wanted.room).values() if entry.is_a(wanted)]
+    return sorted(found, key=lambda entry: entry.name.lower())
+
+
+def named(name: str) -> list[Entry]:
+    """Every exported entry with that short name, whatever the room."""
+    return [entries[name] for room in rooms() if name in (entries := room_entries(room))]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment file and the first line of its header."""
+
+    name: str
+    path: Path
+    about: str
+
+
+def experiments(folder: Path = Path("experiments")) -> list[Experiment]:
+    """The experiment files under a folder."""
+    return [Experiment(path.stem, path, _header(path)) for path in sorted(folder.glob("*.yaml"))]
+
+
+def _header(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and line.strip("# "):
+            return line.strip("# ")
+        if line.strip() and not line.startswith("#"):
+            break
+    return ""
+
+
+@cache
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"), str(file))
+    except SyntaxError:  # told properly when the room is imported
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _exported(init: Path) -> set[str]:
+    for node in _parsed(init).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def _about(node: ast.ClassDef | ast.FunctionDef) -> str:
+    return (ast.get_docstring(node) or "").split("\n", 1)[0]
+
+
+def _bases(node: ast.AST, nodes: Mapping[str, ast.ClassDef | ast.FunctionDef]) -> Iterator[str]:
+    """Names of all bases of a class, transitively; for a function, the name of what it returns."""
+    if isinstance(node, ast.FunctionDef):
+        named_bases = [_name(node.returns)] if node.returns else []
+    elif isinstance(node, ast.ClassDef):
+        named_bases = [_name(base) for base in node.bases]
+    else:
+        return
+    for base in named_bases:
+        if base:
+            yield base
+            yield from _bases(nodes.get(base, ast.Pass()), nodes)
+
+
+def _name(node: ast.expr) -> str:
+    if isinstance(node, ast.Subscript):
+        return _name(node.value)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
