@@ -16,6 +16,14 @@ class Kind:
     """A word that `fmlab list` knows.
 
     A class counts if the room exports it in `__all__` and derives from one of the bases without being one.
+
+    Attributes:
+        name: The word.
+        room: The folder of the classes.
+        bases: The names of the bases.
+        key: Where such a class is named in a configuration.
+        about: One line of help.
+        supplied: How many leading arguments a configuration leaves to the code.
     """
 
     name: str
@@ -23,10 +31,11 @@ class Kind:
     bases: frozenset[str]
     key: str
     about: str
+    supplied: int = 0
 
 
-def _kind(name: str, room: str, bases: str, key: str, about: str) -> Kind:
-    return Kind(name, room, frozenset(bases.split()), key, about)
+def _kind(name: str, room: str, bases: str, key: str, about: str, supplied: int = 0) -> Kind:
+    return Kind(name, room, frozenset(bases.split()), key, about, supplied)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -37,9 +46,8 @@ KINDS: Mapping[str, Kind] = {
         _kind("paths", "paths", "GaussianPath", "model.path", "probability paths"),
         _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
         _kind("couplings", "objectives", "Coupling", "model.coupling", "which noise goes with which data"),
-        _kind("optimizers", "modules", "Optimizer", "model.optimizer", "optimizers, beside those of torch.optim"),
-        _kind("lr_schedulers", "modules", "LRScheduler", "model.lr_scheduler", "learning-rate schedules"),
-        _kind("data", "data", "DataModule", "data", "data sets"),
+        _kind("lr_schedulers", "modules", "LRScheduler", "model.lr_scheduler", "learning-rate schedules", supplied=1),
+        _kind("data", "data", "DataModule ImageData", "data", "data sets"),
         _kind("solvers", "solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
         _kind("grids", "solvers", "Grid", "samples.grid", "time grids of a solve"),
         _kind("diffusions", "solvers", "DiffusionCoefficient", "samples.solver.diffusion", "noise of an SDE solve"),
@@ -68,7 +76,29 @@ class Entry:
     node: ast.ClassDef | ast.FunctionDef
 
     def is_a(self, kind: Kind) -> bool:
-        return self.room == kind.room and self.name not in kind.bases and bool(kind.bases & set(self.bases))
+        is_class = isinstance(self.node, ast.ClassDef) and self.room == kind.room
+        return is_class and self.name not in kind.bases and bool(kind.bases & set(self.bases))
+
+    @property
+    def kind(self) -> Kind | None:
+        """The list it stands in."""
+        return next((kind for kind in KINDS.values() if self.is_a(kind)), None)
+
+
+def predictions() -> list[tuple[str, str]]:
+    """What a network may output, each with a line on it."""
+    about = {
+        "velocity": "the path's velocity, dx/dt",
+        "score": "the gradient of the log-density",
+        "noise": "the noise in x_t",
+        "data": "the data in x_t",
+    }
+    words: list[str] = []
+    for file in sorted((PACKAGE / "paths").glob("*.py")):
+        for node in _parsed(file).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Kind":
+                words = [str(word) for word in ast.literal_eval(ast.unparse(node.value).removeprefix("Literal"))]
+    return [(word, about.get(word, "")) for word in words]
 
 
 def rooms() -> list[str]:
@@ -79,15 +109,8 @@ def rooms() -> list[str]:
 @cache
 def room_entries(room: str) -> Mapping[str, Entry]:
     """The exported classes and functions of one room, by name."""
-    folder = PACKAGE / room
-    if not (folder / "__init__.py").is_file():
-        return {}
-    nodes: dict[str, ast.ClassDef | ast.FunctionDef] = {}
-    for file in sorted(folder.glob("*.py")):
-        for node in _parsed(file).body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-                nodes.setdefault(node.name, node)
-    exported = _exported(folder / "__init__.py")
+    nodes, init = _nodes(room), PACKAGE / room / "__init__.py"
+    exported = _exported(init) if init.is_file() else set()
     return {
         name: Entry(name, room, f"fmlab.{room}.{name}", _about(node), tuple(_bases(node, nodes)), node)
         for name, node in nodes.items()
@@ -105,6 +128,18 @@ def of_kind(kind: str) -> list[Entry]:
 def named(name: str) -> list[Entry]:
     """Every exported entry with that short name, whatever the room."""
     return [entries[name] for room in rooms() if name in (entries := room_entries(room))]
+
+
+def find_node(room: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The syntax tree of a class in a room, exported or not."""
+    return _nodes(room).get(name)
+
+
+def bases_in(node: ast.AST, room: str) -> list[ast.ClassDef]:
+    """The syntax trees of a class's bases, transitively, as far as they live in the room."""
+    nodes = _nodes(room)
+    found = [nodes.get(name) for name in _bases(node, nodes)]
+    return [base for base in found if isinstance(base, ast.ClassDef)]
 
 
 @dataclass(frozen=True)
@@ -128,6 +163,17 @@ def _header(path: Path) -> str:
         if line.strip() and not line.startswith("#"):
             break
     return ""
+
+
+@cache
+def _nodes(room: str) -> dict[str, ast.ClassDef | ast.FunctionDef]:
+    """Every class and function at the top of a room's files, by name."""
+    nodes: dict[str, ast.ClassDef | ast.FunctionDef] = {}
+    for file in sorted((PACKAGE / room).glob("*.py")):
+        for node in _parsed(file).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                nodes.setdefault(node.name, node)
+    return nodes
 
 
 @cache

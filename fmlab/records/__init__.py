@@ -1,0 +1,25 @@
+"""The files of a run: where they lie, how they are written, what they say. Imports nothing else of ours but errors."""
+
+from fmlab.records.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
+from fmlab.records.csv_metrics import CsvMetrics, read_metrics, truncate_after
+from fmlab.records.layout import RunLayout, find_run, new_run
+from fmlab.records.meta import read_meta, write_meta
+from fmlab.records.status import State, Status, read_status, write_status
+
+__all__ = [
+    "CsvMetrics",
+    "RunLayout",
+    "State",
+    "Status",
+    "atomic_write_bytes",
+    "atomic_write_json",
+    "atomic_write_text",
+    "find_run",
+    "new_run",
+    "read_meta",
+    "read_metrics",
+    "read_status",
+    "truncate_after",
+    "write_meta",
+    "write_status",
+]

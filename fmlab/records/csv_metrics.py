@@ -1,0 +1,99 @@
+"""`metrics.csv`: a row a report, appended; columns come as metrics do; a kill costs at most the row being written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fmlab.errors import UserError
+from fmlab.records.atomic import atomic_write_text
+
+STEP = "step"
+
+
+class CsvMetrics:
+    """Appends rows of metrics to a file; nothing is read or written before the first row.
+
+    Args:
+        path: The file, which may exist: a resumed run goes on in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] | None = None
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a row; a metric that was never seen adds a column, empty in the rows before."""
+        if self._columns is None:
+            self._columns = self._reopen()
+        new = [name for name in values if name not in self._columns]
+        if new:
+            rows = _read(self.path)[1]
+            self._columns = [*(self._columns or [STEP]), *new]
+            _rewrite(self.path, self._columns, rows)
+        row = {**{name: _text(value) for name, value in values.items()}, STEP: str(int(step))}
+        # One write of one line: what a kill can leave behind is a line without its end.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, _lines([[row.get(name, "") for name in self._columns]]).encode())
+        finally:
+            os.close(descriptor)
+
+    def _reopen(self) -> list[str]:
+        """The columns of what is already there, once a torn last line is cut off."""
+        if not self.path.exists():
+            return []
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            atomic_write_text(self.path, whole.decode())
+        return _read(self.path)[0]
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics file, each with the metrics it has; `step` is an integer.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if not path.is_file():
+        raise UserError("there are no metrics", key=str(path))
+    return [{name: int(text) if name == STEP else float(text) for name, text in row.items()} for row in _read(path)[1]]
+
+
+def truncate_after(path: Path, step: int) -> None:
+    """Drops the rows of later steps, which a run resumed at `step` will write again."""
+    if path.exists():
+        columns, rows = _read(path)
+        _rewrite(path, columns, [row for row in rows if int(row[STEP]) <= step])
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and whole rows of a file; a last line that is torn is no row."""
+    if not path.exists():
+        return [], []
+    text = path.read_bytes().decode(errors="replace")
+    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    if not lines:
+        return [], []
+    columns, *rows = lines
+    whole = [row for row in rows if len(row) == len(columns)]
+    return columns, [{name: value for name, value in zip(columns, row) if value} for row in whole]
+
+
+def _rewrite(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+    if columns:
+        atomic_write_text(path, _lines([columns, *([row.get(name, "") for name in columns] for row in rows)]))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else repr(float(value))

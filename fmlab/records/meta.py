@@ -1,0 +1,105 @@
+"""What a run ran on: versions, git state, host, command line, seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fmlab._version import __version__
+from fmlab.records.atomic import atomic_write_json
+from fmlab.records.layout import RunLayout
+
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "timm",
+    "wandb",
+    "omegaconf",
+    "jsonargparse",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
+
+
+def write_meta(layout: RunLayout, argv: Sequence[str], seed: int, import_folders: Sequence[str] = ()) -> None:
+    """Records what this process runs on.
+
+    Args:
+        layout: The run's folder.
+        argv: The command line as typed.
+        seed: The run's seed.
+        import_folders: The folders in which the user's own parts were found.
+    """
+    content = {
+        "created": datetime.now().isoformat(timespec="microseconds"),
+        "argv": list(argv),
+        "seed": seed,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "folder": os.getcwd(),
+        "import_folders": list(import_folders),
+        "versions": versions(),
+        "git": {"fmlab": git_state(Path(__file__).parent), "folder": git_state(Path.cwd())},
+    }
+    atomic_write_json(layout.meta, content)
+
+
+def read_meta(layout: RunLayout) -> dict[str, Any]:
+    """What `write_meta` recorded; empty if nothing readable is there."""
+    try:
+        content = json.loads(layout.meta.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, fmlab and what it stands on, as installed; what is not installed is left out."""
+    found = {"python": platform.python_version(), "fmlab": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """The commit checked out in a folder, and whether the code there differs from it.
+
+    Changed tracked files count, and Python files git does not know; other unknown files do not. None where there is no
+    git or no repository with a commit.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = (_git(folder, "status", "--porcelain") or "").splitlines()
+    dirty = any(not line.startswith("??") or line.endswith(".py") for line in changes)
+    return {"commit": commit.strip(), "dirty": dirty}
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
