@@ -1,0 +1,215 @@
+"""What every data module promises, so that models, grids and metrics work on any of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from fmlab.data.loading import BatchLoader, ResumableLoader
+from fmlab.data.order import OrderedBatches, ShardedBatches, device_batch_size
+from fmlab.data.pixels import to_float
+from fmlab.data.progress import finished_batches, forget_finished_epoch
+from fmlab.data.sets import BatchSet, TensorSet
+from fmlab.errors import UserError
+from fmlab.keyed import Purpose, keyed_generator
+
+SplitName = Literal["train", "validation"]
+_FIXED = 20_240_601  # keys what belongs to the data and not to a run: which images validate, which a limit keeps
+
+
+class DataModule(LightningDataModule):
+    """A training and a validation split, batched for any number of devices.
+
+    A subclass states `shape`, `kind` and the classes, and implements `read`. Training batches are `(x, label)`, or `x`
+    alone where there are no labels.
+
+    Attributes:
+        shape: The shape of one example, without the batch dimension.
+        num_classes: How many classes there are, or None without labels.
+        class_names: Their names in the order of the labels, or None.
+        kind: "images" (uint8 in the loaders, float in [-1, 1] on the device) or "points" (float throughout).
+        num_workers: Processes that prepare batches ahead.
+
+    Args:
+        global_batch_size: Examples an optimizer step, over all devices and accumulated batches.
+        seed: The key of the training order.
+        reference: The split that generated examples are compared with.
+
+    Raises:
+        UserError: When the batch size is not positive.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int | None = None
+    class_names: list[str] | None = None
+    kind: Literal["images", "points"]
+    num_workers: int = 0
+
+    def __init__(self, global_batch_size: int, seed: int = 0, reference: SplitName = "train") -> None:
+        super().__init__()
+        if global_batch_size < 1:
+            raise UserError(f"must be at least 1, got {global_batch_size}", key="data.global_batch_size")
+        self.global_batch_size, self.seed, self.reference = global_batch_size, seed, reference
+        # With few examples and many devices a rank may have nothing to validate on.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    @abstractmethod
+    def read(self) -> tuple[BatchSet, BatchSet]:
+        """Reads the training and the validation split; called once a process, when they are first needed."""
+
+    def split(self, name: SplitName) -> BatchSet:
+        """The examples of a split."""
+        return self._splits[("train", "validation").index(name)]
+
+    @cached_property
+    def _splits(self) -> tuple[BatchSet, BatchSet]:
+        return self.read()
+
+    # What Lightning calls.
+
+    def setup(self, stage: str | None = None) -> None:
+        _ = self._splits
+
+    def train_dataloader(self) -> ResumableLoader:
+        rank, world_size, accumulate = self._place()
+        batch_size = device_batch_size(self.global_batch_size, world_size, accumulate)
+        train = self.split("train")
+        if len(train) < self.global_batch_size:
+            raise UserError(
+                f"{self.global_batch_size} is more than the {len(train)} training examples",
+                key="data.global_batch_size",
+                hint=f"at most {len(train) - len(train) % (world_size * accumulate)}",
+            )
+        order = ShardedBatches(
+            len(train),
+            batch_size,
+            rank=rank,
+            world_size=world_size,
+            accumulate=accumulate,
+            seed=self.seed,
+            repeat_first=self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0,
+        )
+        if self.trainer is None:
+            return ResumableLoader(train, order, self.num_workers)
+        forget_finished_epoch(self.trainer)
+        finished = partial(finished_batches, self.trainer)
+        return ResumableLoader(train, order, self.num_workers, self._pins(), finished)
+
+    def val_dataloader(self) -> BatchLoader:
+        rank, world_size, accumulate = self._place()
+        batch_size = max(1, self.global_batch_size // (world_size * accumulate))
+        validation = self.split("validation")
+        order = OrderedBatches(len(validation), batch_size, rank=rank, world_size=world_size)
+        return BatchLoader(validation, order, self.num_workers, self._pins())
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Scales images to [-1, 1] on the device."""
+        if self.kind != "images":
+            return batch
+        return to_float(batch) if isinstance(batch, Tensor) else (to_float(batch[0]), *batch[1:])
+
+    def _place(self) -> tuple[int, int, int]:
+        """Rank, world size and accumulated batches."""
+        if self.trainer is None:
+            return 0, 1, 1
+        return self.trainer.global_rank, self.trainer.world_size, self.trainer.accumulate_grad_batches
+
+    def _pins(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    # What models, grids and metrics call.
+
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Augments a float batch, on its device, with a generator on that device; here it changes nothing."""
+        return x
+
+    def reference_batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+        """The reference split in order, without labels: uint8 images or float points.
+
+        Args:
+            batch_size: Examples a batch; the last one may be smaller.
+            rank: Which of the shares to read; the shares of all ranks are the split, each example once.
+            world_size: How many shares there are.
+        """
+        split = self.split(self.reference)
+        order = OrderedBatches(len(split), batch_size, rank=rank, world_size=world_size)
+        for batch in BatchLoader(split, order, self.num_workers):
+            yield batch if isinstance(batch, Tensor) else batch[0]
+
+    def reference_hash(self) -> str:
+        """SHA-256 of the reference split's content, in hexadecimal; computed once."""
+        return self.split(self.reference).content_hash
+
+    def label_frequencies(self) -> Tensor | None:
+        """The share of each class in the training split: float64 of shape (num_classes,), or None without labels."""
+        labels = self.split("train").labels
+        if labels is None or self.num_classes is None:
+            return None
+        return labels.bincount(minlength=self.num_classes).double() / len(labels)
+
+    def labelled_images(self, split: SplitName) -> tuple[Tensor, Tensor]:
+        """All examples of a split (uint8 images) and their labels (int64).
+
+        Raises:
+            UserError: When there are no labels, or the split is not in memory.
+        """
+        examples = self.split(split)
+        if examples.labels is None:
+            raise UserError(f"{type(self).__name__} has no labels here")
+        if not isinstance(examples, TensorSet):
+            raise UserError(f"the {split} images of {type(self).__name__} do not fit in memory")
+        return examples.x, examples.labels
+
+
+class ImageData(DataModule):
+    """A data module of uint8 images (C, H, W).
+
+    Args:
+        global_batch_size: Images an optimizer step, over all devices and accumulated batches.
+        seed: The key of the training order.
+        flip: Mirror each training image left to right with probability 1/2.
+        reference: The split that generated images are compared with.
+        limit: Train on this many images, chosen once and for all; None means all of them.
+
+    Raises:
+        UserError: When a number is not positive.
+    """
+
+    kind = "images"
+
+    def __init__(
+        self,
+        global_batch_size: int,
+        seed: int = 0,
+        flip: bool = False,
+        reference: SplitName = "train",
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(global_batch_size, seed, reference)
+        if limit is not None and limit < 1:
+            raise UserError(f"must be at least 1, got {limit}", key="data.limit")
+        self.flip, self.limit = flip, limit
+
+    def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Mirrors each image of a float batch with probability 1/2, if `flip` says so."""
+        if not self.flip:
+            return x
+        mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5
+        return torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
+
+    def limited(self, size: int) -> Tensor:
+        """The rows of a training split of that size that `limit` keeps, in the split's own order."""
+        if self.limit is None or self.limit >= size:
+            return torch.arange(size)
+        return fixed_permutation(size)[: self.limit].sort().values
+
+
+def fixed_permutation(size: int) -> Tensor:
+    """A permutation that depends on the size alone, never on a run's seed."""
+    return torch.randperm(size, generator=keyed_generator(_FIXED, Purpose.ORDER))
