@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run([word for word in words if word != TRACEBACK])
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        if words[:1] not in (["list"], ["help"]):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return 0
     except Exception as error:
         mistake = _mistake_in(error)
         if full or mistake is None:

@@ -65,10 +65,7 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
     except InterpolationKeyError as error:
-        keys = sorted(key for key, _ in _leaves(config))
-        wanted = re.search(r"'([^']*)'", str(error.msg))
-        hint = nearest(wanted.group(1).replace(".init_args", ""), keys) if wanted else None
-        raise UserError(_first_line(error), key=_holder(config, error), hint=hint) from error
+        raise UserError(_first_line(error), key=_holder(config, error), hint=_nearest_key(config, error)) from error
     except (OmegaConfBaseException, RecursionError) as error:
         raise UserError(_first_line(error), key=_holder(config, error)) from error
     assert isinstance(resolved, dict)
@@ -131,8 +128,22 @@ def _holder(config: dict[str, Any], error: Exception) -> str | None:
     return next((key for key, value in _leaves(config) if isinstance(value, str) and "${" in value), None)
 
 
+def _nearest_key(config: dict[str, Any], error: Exception) -> str | None:
+    """The keys that come near the one that was not found; those of its own section, if there is such a section."""
+    found = re.search(r"'([^']*)'", str(getattr(error, "msg", "")))
+    if found is None:
+        return None
+    wanted = found.group(1).replace(f".{ARGS}", "")
+    keys = [key for key, _ in _leaves(config) if not key.endswith(CLASS)]
+    section = wanted.partition(".")[0] + "."
+    return nearest(wanted, [key for key in keys if key.startswith(section)] or keys)
+
+
 def _first_line(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "an interpolation leads back to itself"
+    if type(error).__name__ == "GrammarParseError":
+        return "a ${...} in it is not well formed"
     text = str(getattr(error, "msg", None) or error).strip()
-    return text.split("\n", 1)[0].replace(".init_args", "")
+    line = text.split("\n", 1)[0].replace(f".{ARGS}", "")
+    return line.partition("raised while resolving interpolation: ")[2].strip("\"'") or line

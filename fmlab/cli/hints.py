@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 import operator
+import textwrap
 import types
 from collections.abc import Callable as AbstractCallable
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,14 +115,17 @@ def fit(hint: Any, value: Any) -> tuple[bool, Any]:
 
 def mismatch(hint: Any, value: Any) -> str:
     """`expected int, got "abc"`."""
-    return f"expected {describe(hint)}, got {show(value)}"
+    return f"expected {textwrap.shorten(describe(hint), 100, placeholder=' ...')}, got {show(value)}"
 
 
 def describe(hint: Any) -> str:
     """A hint in words."""
     if is_open(hint):
         return "anything"
-    return " or ".join(dict.fromkeys(_describe(member) for member in members(hint)))
+    described = [_describe(member) for member in members(hint) if get_origin(member) is not Literal]
+    words = dict.fromkeys(str(word) for m in members(hint) if get_origin(m) is Literal for word in get_args(m))
+    listed = [f"one of {', '.join(words)}"] if len(words) > 1 else list(words)
+    return " or ".join(dict.fromkeys([*listed, *described]))
 
 
 def words_of(hint: Any) -> list[str]:
@@ -136,8 +140,6 @@ def _describe(member: Any) -> str:
     origin, arguments = get_origin(member), get_args(member)
     if member is type(None):
         return "null"
-    if origin is Literal:
-        return " or ".join(str(word) for word in arguments)
     if inspect.isclass(origin) and issubclass(origin, (Mapping, dict)):
         return "a mapping"
     if origin is tuple and Ellipsis not in arguments:

@@ -193,9 +193,9 @@ def _modules_in(parent: str) -> list[str]:
         places = [Path(place) for place in getattr(sys.modules.get(parent), "__path__", [])]
     else:
         places = [Path(place) for place in sys.path if "site-packages" not in place and "lib/python" not in place]
-    return sorted(
-        {file.stem for place in places if place.is_dir() for file in place.glob("*.py") if file.stem[0] != "_"}
-    )
+    found = {file.stem for place in places if place.is_dir() for file in place.glob("*.py")}
+    found |= {file.parent.name for place in places if place.is_dir() for file in place.glob("*/__init__.py")}
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def _place(error: Exception, module: str) -> tuple[str, int]:
