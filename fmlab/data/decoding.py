@@ -109,7 +109,8 @@ def decode(content: bytes, channels: int, size: int) -> np.ndarray:
         uint8 of shape (channels, size, size).
     """
     with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
-        image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = opened.convert("L" if channels == 1 else "RGB")
     if image.size != (size, size):
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)

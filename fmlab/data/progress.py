@@ -8,8 +8,8 @@ from lightning.pytorch import Trainer
 def finished_batches(trainer: Trainer) -> int:
     """How many batches of the current epoch have been trained on.
 
-    Lightning counts a batch as processed after its step and before the hooks in which checkpoints are saved, and does not
-    count one that an exception ended.
+    Lightning counts a batch as processed after its step and before the hooks in which checkpoints are saved. A batch
+    that an exception ended is not counted.
     """
     return trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
 
