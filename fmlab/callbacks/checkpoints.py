@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from fmlab.errors import UserError, nearest
 
@@ -17,8 +18,9 @@ from fmlab.errors import UserError, nearest
 class Checkpoints(Checkpoint):
     """Writes `checkpoints/last.ckpt` regularly and at the end, and `checkpoints/best.ckpt` when the metric improves.
 
-    Both are written whole or not at all (Lightning saves through a temporary file). Nothing is written from the middle
-    of a step: after a kill or an exception `last.ckpt` is a state that repeats bit for bit.
+    Both are written beside their place and renamed, so that they are whole or not there (Lightning's own temporary
+    file may lie on another file system). Nothing is written from the middle of a step: after a kill or an exception
+    `last.ckpt` is a state that repeats bit for bit.
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`.
@@ -36,6 +38,7 @@ class Checkpoints(Checkpoint):
         if every_n_steps < 1:
             raise UserError(f"a checkpoint every {every_n_steps} steps", key="checkpoint.every_n_steps", hint="at least 1")
         self.every_n_steps, self.monitor, self.mode, self.enabled = every_n_steps, monitor, mode, enabled
+        self.best_name: str | None = None
         self.best_score: float | None = None
         self.best_step = 0
         self._saved_step = -1
@@ -45,9 +48,10 @@ class Checkpoints(Checkpoint):
         return "Checkpoints"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "best_step": self.best_step}
+        return {"best_name": self.best_name, "best_score": self.best_score, "best_step": self.best_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_name = state_dict["best_name"]
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
 
     def directory(self, trainer: Trainer) -> Path:
@@ -66,7 +70,7 @@ class Checkpoints(Checkpoint):
             self._saved_step = trainer.global_step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.training and trainer.state.fn != "fit":
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         name = self.monitored(trainer)
         if name is None:
@@ -74,7 +78,7 @@ class Checkpoints(Checkpoint):
         score = float(trainer.callback_metrics[name])
         sign = 1 if self.mode == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
-            self.best_score, self.best_step = score, trainer.global_step
+            self.best_name, self.best_score, self.best_step = name, score, trainer.global_step
             self._save(trainer, "best.ckpt")
 
     def monitored(self, trainer: Trainer) -> str | None:
@@ -85,8 +89,8 @@ class Checkpoints(Checkpoint):
         """
         logged = trainer.callback_metrics
         if self.monitor is None:
-            sampled = [name for name in logged if name.startswith(("val/fid", "val/w2"))]
-            return (sampled or [name for name in ("val/loss",) if name in logged] or [None])[0]
+            preferred = [name for start in ("val/fid", "val/w2", "val/loss") for name in logged if name.startswith(start)]
+            return preferred[0] if preferred else None
         if self.monitor not in logged:
             names = [name for name in logged if name.startswith("val/")]
             raise UserError(

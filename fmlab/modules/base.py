@@ -164,6 +164,20 @@ class GenerativeModule(LightningModule):
             self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
             self._report_losses(optimizer)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips as Lightning does, and for fused optimizers too, which Lightning refuses even without a loss scaler."""
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        by_value = gradient_clip_algorithm is not None and gradient_clip_algorithm != "norm"
+        if not optimizer.defaults.get("fused") or scaled or by_value or not gradient_clip_val:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        else:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
     def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
         """The loss since the last report, in total and in bins of t, over all processes."""
         totals = self.trainer.strategy.reduce(self.loss_by_time.take().to(self.device), reduce_op="sum")

@@ -50,11 +50,11 @@ class WarmupCosine(WarmupConstant):
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, final: float = 0.0) -> None:
-        if total_steps <= warmup_steps:
+        if total_steps < 1:
             raise UserError(
-                f"total_steps ({total_steps}) must exceed warmup_steps ({warmup_steps})",
+                f"a cosine needs to know its end, got {total_steps} steps",
                 key="total_steps",
-                hint="a cosine needs to know its end: total_steps: ${trainer.max_steps}",
+                hint="write total_steps: ${trainer.max_steps}, and give trainer.max_steps",
             )
         self.total_steps, self.final = total_steps, final
         super().__init__(optimizer, warmup_steps)

@@ -1,0 +1,151 @@
+"""Distances between generated samples and the reference, in validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from fmlab.callbacks.generation import check_guidance, generate
+from fmlab.data.pixels import to_uint8
+from fmlab.errors import UserError
+from fmlab.fields import Sampling
+from fmlab.keyed import Purpose, keyed_generator
+from fmlab.metrics import (
+    FrechetDistance,
+    KernelDistance,
+    MaximumMeanDiscrepancy,
+    Wasserstein2,
+    cache_folder,
+    feature_network,
+    metric_key,
+    reference_statistics,
+)
+from fmlab.solvers import Euler, Grid, Solver, UniformGrid
+
+
+class SampleMetrics(Callback):
+    """Fréchet and kernel distance for images, 2-Wasserstein distance and MMD for vectors, with the averaged weights.
+
+    Generation and features are shared out over the processes; the statistics add up exactly. The seeds, and the labels
+    (drawn from the training set's frequencies), are the same at every validation and on any number of processes.
+
+    Args:
+        features: Which network sees the images; the metric is named after it. `domain` is a small classifier of the
+            data set, `inception` the network of the papers, `random` needs nothing; `auto` is `domain` for labelled
+            images and `random` for others.
+        num_samples: Images or points to generate.
+        guidance_scale: The guidance scale; data without labels know only 1.
+        solver: The integrator; Euler if left out.
+        steps: Solver steps.
+        grid: Where the steps lie; UniformGrid if left out.
+        batch_size: Samples a solve.
+        seed: The seed of the first sample; the others follow.
+        enabled: Whether to measure.
+    """
+
+    def __init__(
+        self,
+        features: Literal["auto", "inception", "domain", "random"] = "auto",
+        num_samples: int = 1000,
+        guidance_scale: float = 1.0,
+        solver: Solver | None = None,
+        steps: int = 20,
+        grid: Grid | None = None,
+        batch_size: int = 250,
+        seed: int = 1_000_000,
+        enabled: bool = True,
+    ) -> None:
+        if num_samples < 2:
+            raise UserError(f"a distance needs at least 2 samples, got {num_samples}", key="fid.num_samples")
+        self.features, self.num_samples, self.guidance_scale = features, num_samples, guidance_scale
+        self.sampling = Sampling(solver or Euler(), steps, grid or UniformGrid())
+        self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
+        self.network: nn.Module | None = None
+        self.metrics: dict[str, Metric] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
+
+    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""
+        data = trainer.datamodule
+        device = torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device  # float64 states
+        if data.kind == "points":
+            points = torch.cat(list(data.reference_batches(self.num_samples)))[: self.num_samples]
+            if len(points) < self.num_samples:
+                raise UserError(
+                    f"{self.num_samples} samples against {len(points)} reference points",
+                    key="fid.num_samples",
+                    hint=f"the exact 2-Wasserstein distance needs equal numbers: at most {len(points)}",
+                )
+            metrics: dict[str, Metric] = {"val/w2": Wasserstein2(points), "val/mmd": MaximumMeanDiscrepancy(points)}
+        else:
+            self.network = feature_network(self.features, data, cache_folder()).to(device)
+            reference = reference_statistics(data, self.network, cache_folder())
+            metrics = {
+                metric_key("fid", self.network.name): FrechetDistance(reference),
+                metric_key("kid", self.network.name): KernelDistance(reference.features),
+            }
+        self.metrics = {name: metric.to(device) for name, metric in metrics.items()}
+        if trainer.is_global_zero:
+            self._write_measurement(trainer)
+
+    def labels(self, data: Any) -> Tensor:
+        """One label a sample, drawn from the training set's frequencies."""
+        generator = keyed_generator(self.seed, Purpose.LABELS)
+        return torch.multinomial(data.label_frequencies(), self.num_samples, replacement=True, generator=generator)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        if not self.metrics:
+            self.prepare(trainer, pl_module)
+        mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
+        labels = None if pl_module.num_classes is None else self.labels(trainer.datamodule)[mine]
+        seeds = (self.seed + mine).tolist()
+        batches = generate(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
+        for samples in batches:
+            features = samples if self.network is None else self.network(to_uint8(samples))
+            for metric in self.metrics.values():
+                metric.update(features)
+        values = {name: metric.compute() for name, metric in self.metrics.items()}  # adds up over the ranks
+        for metric in self.metrics.values():
+            metric.reset()
+        pl_module.log_dict({name: float(value) for name, value in values.items()}, prog_bar=True)
+
+    def measurement(self, trainer: Trainer) -> dict[str, Any]:
+        """How the numbers are measured: numbers of different measurement are not to be ranked together."""
+        data = trainer.datamodule
+        features = {"name": self.network.name, "weights": self.network.weights_hash} if self.network else None
+        return {
+            "metrics": list(self.metrics),
+            "samples": self.num_samples,
+            "reference": {"data": type(data).__name__, "hash": data.reference_hash()},
+            "features": features,
+            "uint8": "floor(clip(127.5 x + 128, 0, 255))",
+            "resize": None,
+        }
+
+    def setting(self, trainer: Trainer) -> dict[str, Any]:
+        """How the samples are made: settings may differ within a comparison, as columns of it."""
+        sampling = self.sampling
+        return {
+            "solver": repr(sampling.solver),
+            "grid": repr(sampling.grid),
+            "steps": sampling.steps,
+            "guidance_scale": self.guidance_scale,
+            "seeds": [self.seed, self.seed + self.num_samples - 1],
+            "precision": trainer.precision,
+        }
+
+    def _write_measurement(self, trainer: Trainer) -> None:
+        record = {"measurement": self.measurement(trainer), "setting": self.setting(trainer)}
+        file = Path(trainer.default_root_dir) / "measurement.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,229 @@
+"""`fmlab fit` and `fmlab validate`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 still makes calls that 4.x deprecates
+
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from fmlab.callbacks import Checkpoints
+from fmlab.cli.arguments import pop_flag, pop_option
+from fmlab.cli.builder import Builder, trainer_section
+from fmlab.cli.loggers import RunCsv, make_wandb
+from fmlab.cli.options import RunOptions, WandbOptions
+from fmlab.cli.values import dump
+from fmlab.cli.prepare import Prepared, located_errors, prepare
+from fmlab.errors import UserError
+from fmlab.networks import describe
+from fmlab.records import RunLayout, find_run, new_run, read_meta, read_status, truncate_after, write_meta, write_status
+from fmlab.records.atomic import atomic_write_text
+
+RUN_DIRECTORY = "FMLAB_RUN_DIR"
+"""The run's folder, for the processes that Lightning starts from this one."""
+
+
+def main(argv: list[str]) -> int:
+    """Trains; `--resume RUN` goes on in place, `--print_config` only prints the complete configuration."""
+    argv = list(argv)
+    _quiet()
+    print_config, resume = pop_flag(argv, "--print_config"), pop_option(argv, "--resume")
+    layout = find_run(resume) if resume else None
+    prepared = prepare(_with_record(argv, layout))
+    if print_config:
+        print(prepared.yaml(), end="")
+        return 0
+    prepared.config["trainer"] = trainer_section(prepared.config)
+    layout = layout or place_run(prepared)
+    checkpoint = layout.last if resume and layout.last.is_file() else None
+    with recorded(layout, resumed=resume is not None) as say_done:
+        cli = build(prepared, layout, checkpoint)
+        announce(cli, layout, prepared, checkpoint)
+        with located_errors(prepared.config):
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        say_done(cli.trainer.global_step)
+    conclude(cli, layout)
+    return 0
+
+
+def validate(argv: list[str]) -> int:
+    """Repeats the validation of a finished run: `fmlab validate RUN [--checkpoint best|last|FILE] [overrides]`."""
+    argv = list(argv)
+    _quiet()
+    checkpoint = pop_option(argv, "--checkpoint") or "best"
+    if not argv or argv[0].startswith("-") or "=" in argv[0]:
+        raise UserError(
+            "which run?", key="validate", hint="fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50]"
+        )
+    layout = find_run(argv.pop(0))
+    file = layout.checkpoint(checkpoint)
+    prepared = prepare(_with_record(argv, layout))
+    prepared.config["trainer"] = trainer_section(prepared.config)
+    with located_errors(prepared.config):
+        cli = Builder(prepared.config, str(layout.root / "validate"))
+    metrics = cli.trainer.validate(
+        cli.model, datamodule=cli.datamodule, ckpt_path=file, verbose=False, weights_only=True
+    )
+    for name, value in sorted(metrics[0].items()):
+        print(f"{name:20} {value:.5g}")
+    return 0
+
+
+def _quiet() -> None:
+    """Silences what is not about the user's run."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    patterns = (
+        ".*does not have many workers.*",  # the data is in memory
+        ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
+        ".*treespec, LeafSpec.*",
+    )
+    for pattern in patterns:
+        warnings.filterwarnings("ignore", pattern)
+
+
+def _with_record(argv: list[str], layout: RunLayout | None) -> list[str]:
+    """The command line of a resumed run: its own configuration first, then what is typed now."""
+    if layout is None:
+        return argv
+    sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
+    return ["--config", str(layout.config), *argv]
+
+
+def place_run(prepared: Prepared) -> RunLayout:
+    """The folder of a new run; a process that Lightning started, or another task of the job, finds the first one's."""
+    if os.environ.get(RUN_DIRECTORY):
+        layout = RunLayout(Path(os.environ[RUN_DIRECTORY]))
+        prepared.config["trainer"] = yaml.safe_load(layout.config.read_text())["trainer"]
+        return layout
+    run = RunOptions(**prepared.config["run"])
+    assert run.name is not None
+    layout = new_run(run.dir, run.name, run_id=_job_id())
+    os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
+    if not _is_first_process():
+        return layout
+    atomic_write_text(layout.config, prepared.yaml())
+    atomic_write_text(layout.raw_config, dump(prepared.raw))
+    atomic_write_text(layout.command, "fmlab fit " + " ".join(prepared.typed) + "\n")
+    write_meta(
+        layout, argv=prepared.typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders
+    )
+    for file in prepared.files:
+        layout.files.mkdir(exist_ok=True)
+        shutil.copy2(file, layout.files / file.name)
+    return layout
+
+
+def _job_id() -> str | None:
+    """One name for all tasks of a job that a launcher started at once; None where this process is the only one."""
+    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
+        return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '0')}"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
+        return f"torchrun-{os.environ['TORCHELASTIC_RUN_ID']}"
+    return None
+
+
+def _is_first_process() -> bool:
+    return rank_zero_only.rank == 0
+
+
+class Heartbeat(Callback):
+    """Writes the step into the run's status every few seconds, so that others see it live."""
+
+    def __init__(self, layout: RunLayout, seconds: float = 10.0) -> None:
+        self.layout, self.seconds, self._last = layout, seconds, 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last > self.seconds:
+            self._last = now
+            write_status(self.layout, "running", step=trainer.global_step)
+
+
+@contextlib.contextmanager
+def recorded(layout: RunLayout, resumed: bool) -> Iterator[Any]:
+    """Within, the run's status is `running`; afterwards it is done, interrupted or failed, with the error's line."""
+    first = _is_first_process()
+    if first and resumed and read_status(layout).state == "running":
+        raise UserError("is still running", key=str(layout.root), hint="stop it before you resume it")
+    steps: list[int] = []
+    if first:
+        write_status(layout, "running", step=0)
+    try:
+        yield steps.append
+    except (KeyboardInterrupt, SystemExit):
+        if first:
+            write_status(layout, "interrupted")
+            print(f"\ninterrupted; go on with: fmlab fit --resume {layout.root}")
+        raise
+    except BaseException as error:
+        if first:
+            lines = str(error).strip().splitlines() or [""]
+            write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
+        raise
+    if first:
+        write_status(layout, "done", step=steps[0])
+
+
+def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None) -> Builder:
+    """Model, data and trainer of a run, with its loggers; metrics after the checkpoint's step are dropped."""
+    config = prepared.config
+    options = WandbOptions(**(config.get("wandb") or {}))
+    if _is_first_process() and layout.metrics.exists():
+        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else -1
+        truncate_after(layout.metrics, step)
+    loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
+    with located_errors(config):
+        return Builder(config, str(layout.root), loggers, [Heartbeat(layout)])
+
+
+@rank_zero_only
+def announce(cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Path | None) -> None:
+    """What is about to run, in a few lines."""
+    for note in prepared.notes:
+        print(f"note: {note}")
+    network, trainer = cli.model.network, cli.trainer
+    parameters, flops = describe(network, tuple(cli.datamodule.shape), cli.model.num_classes)
+    print(f"run        {layout.root}" + (f" (from step {_step_of(checkpoint)})" if checkpoint else ""))
+    print(
+        f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
+    )
+    print(f"path       {cli.model.path!r}, {type(cli.model).__name__} of {cli.model.prediction}")
+    device = f"{trainer.num_devices * trainer.num_nodes} x {trainer.strategy.root_device.type}"
+    print(f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps", flush=True)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
+
+
+@rank_zero_only
+def conclude(cli: Builder, layout: RunLayout) -> None:
+    """Where the run is, its best scores and what to do next."""
+    trainer = cli.trainer
+    print(f"\ndone       {layout.root}")
+    scores = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+    if scores:
+        print("scores     " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())))
+    kept = next((callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)), None)
+    if kept is not None and kept.best_score is not None:
+        print(f"best       {kept.best_name} {kept.best_score:.4g} at step {kept.best_step}")
+    pictures = sorted((layout.root / "samples").glob("*.png"))
+    if pictures:
+        print(f"samples    {pictures[-1]}")
+    labels = " --labels 0-9 --guidance_scale 2" if (cli.model.num_classes or 0) >= 10 else ""
+    print(f"next       fmlab sample {layout.root}{labels}")
+    print(f"           fmlab fit --resume {layout.root} --trainer.max_steps={2 * trainer.global_step}", flush=True)

@@ -1,0 +1,176 @@
+"""`fmlab sample`: images from a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from fmlab.cli.check import check_component
+from fmlab.cli.merge import ARGS, CLASS
+from fmlab.cli.values import read_value
+from fmlab.data.pixels import to_uint8
+from fmlab.errors import UserError
+from fmlab.fields import Sampling
+from fmlab.figures import image_grid, point_cloud, save_png
+from fmlab.loading import Trained, load
+from fmlab.solvers import Grid, Solver
+
+USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FOLDER|FILE.npz]"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this command's way of saying what is wrong."""
+
+    def error(self, message: str) -> Any:
+        raise UserError(message, key="sample", hint=USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `fmlab sample`."""
+    command = Parser(prog="fmlab sample", usage=USAGE, allow_abbrev=False)
+    command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
+    command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for its arguments")
+    command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
+    command.add_argument("--steps", type=int, default=20, help="solver steps (20)")
+    command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1 is conditional (1)")
+    command.add_argument("--labels", help="such as 3, 0-9 or 1,4,7; every class in turn if left out")
+    command.add_argument("--n", type=int, help="how many samples (10 a class, 64 without classes)")
+    command.add_argument("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
+    command.add_argument("--out", help="a folder for one PNG a sample, or a .npz with images and labels")
+    command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
+    command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
+    command.add_argument("--batch_size", type=int, default=256, help="samples a solve (256)")
+    command.add_argument("--device", help="cpu, cuda, ...; a GPU if there is one")
+    return command
+
+
+def main(argv: list[str]) -> int:
+    """Draws samples, and writes a grid and whatever `--out` asks for."""
+    own, parts = _split(argv)
+    options = parser().parse_args(own)
+    trained = load(options.run, options.checkpoint, options.weights, options.device)
+    sampling = Sampling(
+        part("solver", options.solver, Solver, parts), options.steps, part("grid", options.grid, Grid, parts)
+    )
+    labels, n = choose(trained, options)
+    samples, seconds = draw(trained, sampling, labels, n, options)
+    grid = write_grid(trained, samples, labels, options, sampling)
+    print(f"{n} samples in {seconds:.1f} s: {sampling.solver!r}, {options.steps} steps, {sampling.nfe} forwards a sample")
+    print(f"grid       {grid}")
+    if options.out:
+        print(f"samples    {write_samples(samples, labels, Path(options.out))}")
+    return 0
+
+
+def _split(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Sets `--solver.x=y` and `--grid.x=y` apart from the command's own options."""
+    own: list[str] = []
+    parts: dict[str, dict[str, Any]] = {"solver": {}, "grid": {}}
+    words = iter(argv)
+    for word in words:
+        name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")
+        if not (word.startswith("--") and name in parts and argument):
+            own.append(word)
+            continue
+        text = word.partition("=")[2] if "=" in word else next(words, None)
+        if text is None:
+            raise UserError("needs a value", key=word)
+        parts[name][argument] = read_value(text)
+    return own, parts
+
+
+def part(name: str, word: str, base: type, arguments: dict[str, dict[str, Any]]) -> Any:
+    """A solver or grid from its class name and arguments, checked as in a configuration."""
+    from jsonargparse import ArgumentParser
+
+    node = check_component(name, [base], {CLASS: word, ARGS: arguments[name]}, {})
+    command = ArgumentParser(exit_on_error=False)
+    command.add_subclass_arguments(base, name, fail_untyped=False)
+    return getattr(command.instantiate_classes(command.parse_object({name: node})), name)
+
+
+def choose(trained: Trained, options: argparse.Namespace) -> tuple[torch.Tensor | None, int]:
+    """The labels of the samples and their number."""
+    if options.n is not None and options.n < 1:
+        raise UserError(f"{options.n} samples", key="n", hint="at least 1")
+    wanted = parse_labels(options.labels)
+    n = options.n
+    if n is None and trained.num_classes is not None:
+        n = 10 * (len(wanted) if wanted else trained.num_classes)
+    if wanted and n is not None and n >= len(wanted):  # whole rows of one class each
+        wanted = [wanted[index * len(wanted) // n] for index in range(n)]
+    labels = trained.choose_labels(n, wanted)
+    return labels, (len(labels) if labels is not None else n or 64)
+
+
+def parse_labels(text: str | None) -> list[int] | None:
+    """`3`, `0-9` or `1,4,7` as a list."""
+    if text is None:
+        return None
+    labels: list[int] = []
+    try:
+        for word in text.split(","):
+            first, _, last = word.partition("-")
+            labels += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise UserError(f"cannot read {text!r}", key="labels", hint="write 3, 0-9 or 1,4,7") from None
+    return labels
+
+
+def draw(
+    trained: Trained, sampling: Sampling, labels: torch.Tensor | None, n: int, options: argparse.Namespace
+) -> tuple[torch.Tensor, float]:
+    """The samples, with a progress bar, and the seconds they took."""
+    began = time.perf_counter()
+    batches = sampling.batches(
+        lambda condition: trained.field(condition, options.guidance_scale),
+        range(options.seed, options.seed + n),
+        trained.shape,
+        labels,
+        batch_size=options.batch_size,
+        device=trained.device,
+    )
+    total = -(-n // options.batch_size)
+    samples = torch.cat([batch.cpu() for batch in track(batches, "sampling", total=total, transient=True)])
+    return samples, time.perf_counter() - began
+
+
+def write_grid(
+    trained: Trained,
+    samples: torch.Tensor,
+    labels: torch.Tensor | None,
+    options: argparse.Namespace,
+    sampling: Sampling,
+) -> Path:
+    """One picture of the samples, under the run's folder: one row a class where rows come out even."""
+    name = f"{type(sampling.solver).__name__}{options.steps}_w{options.guidance_scale:g}_seed{options.seed}.png"
+    file = trained.run / "samples" / f"sample_{name}"
+    if len(trained.shape) == 1:
+        save_png(point_cloud(samples, samples[:0]), file)
+        return file
+    rows = len(set(labels.tolist())) if labels is not None else 0
+    columns = len(samples) // rows if rows and len(samples) % rows == 0 and len(samples) // rows <= 20 else 10
+    save_png(image_grid(to_uint8(samples), min(columns, len(samples))), file)
+    return file
+
+
+def write_samples(samples: torch.Tensor, labels: torch.Tensor | None, out: Path) -> Path:
+    """A `.npz` with `images` (uint8, NHWC, as evaluators read them) and `labels`, or one PNG a sample in a folder."""
+    images = samples.numpy() if samples.ndim == 2 else to_uint8(samples).permute(0, 2, 3, 1).numpy()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        arrays = {"images" if samples.ndim > 2 else "points": images}
+        np.savez(out, **arrays, **({"labels": labels.numpy()} if labels is not None else {}))
+        return out
+    if samples.ndim == 2:
+        raise UserError("points are not pictures", key="out", hint="write --out points.npz")
+    for index, image in enumerate(images):
+        label = f"_class{labels[index]}" if labels is not None else ""
+        save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, out / f"{index:06d}{label}.png")
+    return out

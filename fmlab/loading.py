@@ -1,0 +1,171 @@
+"""A trained run as an object: its field, ready to sample, without the command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fmlab.errors import UserError
+from fmlab.fields import LearnedField, PathField, Sampling, guided
+from fmlab.paths import GaussianPath, Kind
+from fmlab.records import RunLayout, find_run, read_meta
+from fmlab.solvers import Grid, Heun, Solver, UniformGrid
+
+
+class Trained:
+    """The trained field of a run.
+
+    Attributes:
+        run: The run's folder.
+        network: The network with the chosen weights, in evaluation mode.
+        path: The path it was trained on.
+        prediction: What it outputs.
+        shape: The shape of one sample.
+        num_classes: The number of labels, or None.
+        step: The optimizer step of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        network: nn.Module,
+        path: GaussianPath,
+        prediction: Kind,
+        shape: tuple[int, ...],
+        num_classes: int | None,
+        step: int,
+        device: torch.device,
+    ) -> None:
+        self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
+        self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
+
+    def field(self, labels: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
+        """The field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label)."""
+        return guided(LearnedField(self.network, self.path, self.prediction, labels), guidance_scale)
+
+    def sample(
+        self,
+        n: int | None = None,
+        labels: Sequence[int] | Tensor | None = None,
+        *,
+        guidance_scale: float = 1.0,
+        solver: Solver | None = None,
+        steps: int = 20,
+        grid: Grid | None = None,
+        seed: int = 0,
+        batch_size: int = 256,
+    ) -> Tensor:
+        """Samples of shape (n, *shape), images in about [-1, 1], on the CPU; one seed makes one sample.
+
+        Args:
+            n: How many; as many as there are labels if left out, 64 if there are none either.
+            labels: One a sample; a model with labels that is given none draws every class in turn.
+            guidance_scale: The guidance scale w.
+            solver: The integrator; Heun if left out.
+            steps: Solver steps.
+            grid: Where the steps lie; UniformGrid if left out.
+            seed: The seed of the first sample; the others follow.
+            batch_size: Samples a solve.
+        """
+        chosen = self.choose_labels(n, labels)
+        n = len(chosen) if chosen is not None else (n or 64)
+        sampling = Sampling(solver or Heun(), steps, grid or UniformGrid())
+        batches = sampling.batches(
+            lambda condition: self.field(condition, guidance_scale),
+            range(seed, seed + n),
+            self.shape,
+            chosen,
+            batch_size=batch_size,
+            device=self.device,
+        )
+        return torch.cat([batch.cpu() for batch in batches])
+
+    def choose_labels(self, n: int | None, labels: Sequence[int] | Tensor | None) -> Tensor | None:
+        """One label a sample, or None for a model without labels.
+
+        Raises:
+            UserError: If a label does not exist, or there is none to be had.
+        """
+        if self.num_classes is None:
+            if labels is not None:
+                raise UserError("this model was trained without labels", key="labels")
+            return None
+        given = torch.arange(self.num_classes) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+        wrong = given[(given < 0) | (given >= self.num_classes)]
+        if len(wrong):
+            raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {self.num_classes - 1}")
+        if n is None:
+            return given if labels is not None else given.repeat_interleave(8)
+        return given.repeat_interleave(-(-n // len(given)))[:n] if labels is None else given.repeat(-(-n // len(given)))[:n]
+
+
+def load(
+    run: str | os.PathLike[str],
+    checkpoint: str = "best",
+    weights: Literal["averaged", "raw"] = "averaged",
+    device: str | torch.device | None = None,
+) -> Trained:
+    """The trained field of a run.
+
+    Args:
+        run: The run's folder, its id, or an experiment's name (its newest run).
+        checkpoint: `best`, `last` or a file; a run that has no best one gives its last.
+        weights: The averaged weights (the first decay) or the trained ones as they are.
+        device: Where to compute; a GPU if there is one.
+
+    Raises:
+        UserError: If there is no such run or checkpoint, or it cannot be read.
+    """
+    layout = find_run(os.fspath(run))
+    file = layout.checkpoint(checkpoint)
+    module = _module(layout)
+    state = read_checkpoint(file)
+    module.load_state_dict(state["state_dict"])
+    averages = state["callbacks"].get("AveragedWeights", {}).get("averages", {})
+    if weights == "averaged" and averages:
+        module.network.load_state_dict(next(iter(averages.values())))
+    elif weights not in ("averaged", "raw"):
+        raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
+    return Trained(
+        layout.root, module.network, module.path, module.prediction, shape, module.num_classes, state["global_step"], where
+    )
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint's contents, nothing but tensors and plain values.
+
+    Raises:
+        UserError: If the file is not there, cut short or no checkpoint.
+    """
+    if not file.is_file():
+        raise UserError("there is no such checkpoint", key=str(file))
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot be read: {cause}", key=str(file), hint="is it cut short? try --checkpoint last") from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise UserError("is no checkpoint of a run", key=str(file))
+    return state
+
+
+def _module(layout: RunLayout) -> Any:
+    """The run's LightningModule, made from its record alone."""
+    import yaml
+    from jsonargparse import ArgumentParser
+    from lightning.pytorch import LightningModule
+
+    sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
+    config = yaml.safe_load(layout.config.read_text())
+    config["model"].setdefault("init_args", {})["compile"] = False
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False, required=True)
+    return parser.instantiate_classes(parser.parse_object({"model": config["model"]})).model
