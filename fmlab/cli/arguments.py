@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmlab.errors import UserError, nearest
+from fmlab.errors import UserError
 
 _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
 _NEGATIVE = re.compile(r"-(?:\d|\.\d|\.inf)")
@@ -86,12 +87,14 @@ def existing_file(text: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}", key=f"--config {text}", hint=f"you are in {Path.cwd()}")
     folders = [folder] + ([Path("experiments")] if folder == Path(".") and Path("experiments").is_dir() else [])
-    files = [str(found) for place in folders for found in place.iterdir() if found.suffix in (".yaml", ".yml")]
-    by_name = {Path(found).name: found for found in reversed(files)}
-    for name in (path.name, f"{path.name}.yaml", f"{path.name}.yml"):
-        if name in by_name:
-            raise UserError("no such file", key=f"--config {text}", hint=f"did you mean {by_name[name]}?")
-    raise UserError("no such file", key=f"--config {text}", hint=nearest(str(path), files) if files else None)
+    files = [found for place in folders for found in sorted(place.iterdir()) if found.suffix in (".yaml", ".yml")]
+    by_stem = {found.stem.lower(): found for found in reversed(files)}
+    # By their stems: the common ending would make every file look like every other.
+    close = difflib.get_close_matches(path.stem.lower(), by_stem, n=2)
+    names = " or ".join(str(by_stem[stem]) for stem in close)
+    there = ", ".join(str(found) for found in files[:6]) or "no YAML file"
+    hint = f"did you mean {names}?" if close else f"there is {there}"
+    raise UserError("no such file", key=f"--config {text}", hint=hint)
 
 
 def _following(name: str, words: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -50,6 +51,8 @@ def component_classes(hint: Any) -> tuple[list[type], int]:
     """
     classes: list[type] = []
     supplied = 0
+    if is_open(hint):
+        return classes, supplied
     for member in members(hint):
         if get_origin(member) is AbstractCallable and get_args(member):
             taken, returned = get_args(member)
@@ -161,7 +164,7 @@ def _parses(hint: Any, value: Any) -> bool:
     except ValueError:  # jsonargparse knows nothing of the hint, so it will not look at the value either
         return True
     try:
-        parser.parse_object({"value": value})
+        parser.parse_object({"value": copy.deepcopy(value)})  # it converts the items of lists in place
     except (ArgumentError, TypeError, ValueError):
         return False
     return True

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmlab.errors import UserError
+from fmlab.records import CsvMetrics, read_metrics, truncate_after
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.csv"
+
+
+def test_columns_come_as_metrics_come(path: Path) -> None:
+    metrics = CsvMetrics(path)
+    assert not path.exists()
+    metrics.write(0, {"loss": 1.5})
+    metrics.write(10, {"loss": 0.1 + 0.2, "lr": 1e-5})
+    metrics.write(10, {"val/fid, 5k": 7})
+    assert read_metrics(path) == [
+        {"step": 0, "loss": 1.5},
+        {"step": 10, "loss": 0.1 + 0.2, "lr": 1e-5},
+        {"step": 10, "val/fid, 5k": 7.0},
+    ]
+    with path.open(newline="") as file:
+        assert next(iter(csv.DictReader(file))) == {"step": "0", "loss": "1.5", "lr": "", "val/fid, 5k": ""}
+
+
+def test_rows_without_new_columns_only_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = CsvMetrics(path)
+    metrics.write(0, {"loss": 1.0, "lr": 2.0})
+    file = path.stat().st_ino
+    for step in range(1, 20):
+        metrics.write(step, {"loss": 1.0})
+    assert path.stat().st_ino == file
+    assert len(read_metrics(path)) == 20
+
+
+def test_what_is_not_finite_is_written_and_read(path: Path) -> None:
+    CsvMetrics(path).write(1, {"a": math.nan, "b": -math.inf})
+    row = read_metrics(path)[0]
+    assert math.isnan(row["a"])
+    assert row["b"] == -math.inf
+
+
+def test_a_resumed_run_goes_on_after_its_checkpoint(path: Path) -> None:
+    metrics = CsvMetrics(path)
+    for step in range(6):
+        metrics.write(step, {"loss": float(step)})
+    truncate_after(path, 3)
+    metrics = CsvMetrics(path)
+    metrics.write(4, {"loss": 40.0})
+    metrics.write(5, {"fid": 1.0})
+    steps = [(row["step"], row.get("loss")) for row in read_metrics(path)]
+    assert steps == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0), (5, None)]
+    truncate_after(path, -1)
+    assert read_metrics(path) == []
+    assert path.read_text() == "step,loss,fid\n"
+
+
+def test_truncating_what_is_not_there_does_nothing(path: Path) -> None:
+    truncate_after(path, 3)
+    assert not path.exists()
+    with pytest.raises(UserError, match="there are no metrics"):
+        read_metrics(path)
+
+
+@pytest.mark.parametrize("torn", ["2", "2,0", "2,0.5,", '2,"0.5'])
+def test_a_line_torn_by_a_kill_is_dropped(path: Path, torn: str) -> None:
+    whole = "step,loss,lr\n0,1.0,0.1\n1,2.0,0.1\n"
+    path.write_text(whole + torn)
+    assert [row["step"] for row in read_metrics(path)] == [0, 1]
+    CsvMetrics(path).write(3, {"loss": 4.0})
+    assert path.read_text() == whole + "3,4.0,\n"
+
+
+def test_a_torn_header_is_a_new_beginning(path: Path) -> None:
+    path.write_text("step,lo")
+    assert read_metrics(path) == []
+    CsvMetrics(path).write(3, {"loss": 4.0})
+    assert path.read_text() == "step,loss\n3,4.0\n"
+
+
+def test_truncating_drops_a_torn_line_too(path: Path) -> None:
+    path.write_text("step,loss\n1,2.0\n2,3.")
+    truncate_after(path, 5)
+    assert path.read_text() == "step,loss\n1,2.0\n"
+
+
+def test_a_killed_writer_loses_nothing_it_had_written(path: Path) -> None:
+    code = (
+        "from pathlib import Path; from fmlab.records import CsvMetrics\n"
+        f"metrics = CsvMetrics(Path({str(path)!r}))\n"
+        "for step in range(10**9):\n"
+        "    metrics.write(step, {'loss': 1 / (step + 1), **({f'm{step // 50}': 1.0} if step < 500 else {})})\n"
+        "    step == 200 and print('ready', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    rows = read_metrics(path)
+    assert len(rows) >= 201
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+    CsvMetrics(path).write(len(rows), {"loss": 0.0})
+    assert len(read_metrics(path)) == len(rows) + 1
