@@ -96,6 +96,13 @@ class SampleMetrics(Callback):
         if trainer.is_global_zero:
             self._write_measurement(trainer)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.prepare(trainer, pl_module)  # before any training: missing weights are found now, not hours later
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.metrics:
+            self.prepare(trainer, pl_module)
+
     def labels(self, data: Any) -> Tensor:
         """One label a sample, drawn from the training set's frequencies."""
         generator = keyed_generator(self.seed, Purpose.LABELS)
@@ -104,8 +111,6 @@ class SampleMetrics(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        if not self.metrics:
-            self.prepare(trainer, pl_module)
         mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
         labels = None if pl_module.num_classes is None else self.labels(trainer.datamodule)[mine]
         seeds = (self.seed + mine).tolist()

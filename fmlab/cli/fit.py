@@ -47,16 +47,26 @@ def main(argv: list[str]) -> int:
         print(prepared.yaml(), end="")
         return 0
     prepared.config["trainer"] = trainer_section(prepared.config)
-    layout = layout or place_run(prepared)
-    checkpoint = layout.last if resume and layout.last.is_file() else None
-    with recorded(layout, resumed=resume is not None) as say_done:
+    started_by_another = RUN_DIRECTORY in os.environ
+    try:
+        _run(prepared, layout, started_by_another)
+    finally:
+        if not started_by_another:
+            os.environ.pop(RUN_DIRECTORY, None)
+    return 0
+
+
+def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool) -> None:
+    """Trains a new run, or goes on with one."""
+    layout = resumed or place_run(prepared, started_by_another)
+    checkpoint = layout.last if resumed and layout.last.is_file() else None
+    with recorded(layout, resumed=resumed is not None) as say_done:
         cli = build(prepared, layout, checkpoint)
         announce(cli, layout, prepared, checkpoint)
         with located_errors(prepared.config):
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         say_done(cli.trainer.global_step)
     conclude(cli, layout)
-    return 0
 
 
 def validate(argv: list[str]) -> int:
@@ -103,9 +113,9 @@ def _with_record(argv: list[str], layout: RunLayout | None) -> list[str]:
     return ["--config", str(layout.config), *argv]
 
 
-def place_run(prepared: Prepared) -> RunLayout:
+def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     """The folder of a new run; a process that Lightning started, or another task of the job, finds the first one's."""
-    if os.environ.get(RUN_DIRECTORY):
+    if started_by_another:
         layout = RunLayout(Path(os.environ[RUN_DIRECTORY]))
         prepared.config["trainer"] = yaml.safe_load(layout.config.read_text())["trainer"]
         return layout
