@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fmlab.metrics.cache import cache_folder
     from fmlab.metrics.domain import DomainClassifier, domain_network, shipped_network
     from fmlab.metrics.features import FeatureKind, feature_network
     from fmlab.metrics.frechet import FrechetDistance, frechet_distance
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fmlab.metrics.reference import ReferenceStatistics, reference_points, reference_statistics
 
 _HOMES = {
+    "cache": ("cache_folder",),
     "domain": ("DomainClassifier", "domain_network", "shipped_network"),
     "features": ("FeatureKind", "feature_network"),
     "frechet": ("FrechetDistance", "frechet_distance"),
@@ -45,6 +47,7 @@ __all__ = [
     "RandomFeatures",
     "ReferenceStatistics",
     "Wasserstein2",
+    "cache_folder",
     "domain_network",
     "feature_network",
     "frechet_distance",

@@ -16,6 +16,14 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+def cache_folder() -> Path:
+    """Where feature networks and reference statistics are kept: $FMLAB_CACHE, or `fmlab` in the user's cache folder."""
+    chosen = os.environ.get("FMLAB_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fmlab"
+
+
 def load_or_make(path: Path, load: Callable[[Path], T], make: Callable[[], bytes]) -> T:
     """What `load` reads from a cache file, which `make` fills first if it is missing or does not load.
 

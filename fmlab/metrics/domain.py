@@ -119,7 +119,7 @@ def domain_network(data: Source, cache_dir: str | Path) -> DomainClassifier:
     Of several processes one trains, and the others wait for its file.
 
     Raises:
-        UserError: The set has no labels, or one class only.
+        UserError: The set has no labels, one class only, or does not fit in memory.
     """
     for name in _shipped_names(data):
         network = shipped_network(name)
@@ -129,6 +129,8 @@ def domain_network(data: Source, cache_dir: str | Path) -> DomainClassifier:
         raise UserError("domain features need images of two or more classes", hint="choose features: random")
     from fmlab.metrics.train_domain import network_file_name, trained_for  # it imports this module
 
+    if not getattr(data, "in_memory", True):
+        raise UserError("domain features need images that fit in memory", hint="choose features: inception or random")
     path = Path(cache_dir) / network_file_name(data)
     return load_or_make(path, load_classifier, lambda: trained_for(data))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
+
 from fmlab.errors import UserError, nearest
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.source import Source
@@ -20,7 +22,7 @@ def feature_network(
     Args:
         kind: `inception`, the network of published numbers; `domain`, a small classifier of this kind of images, which
             ships for digits, Fashion-MNIST and CIFAR-10 and is trained once for other labelled sets; `random`, which
-            needs nothing; `auto`, which is `domain` where there are labels and `random` elsewhere.
+            needs nothing; `auto`, which is `domain` for labelled images in memory and `random` for others.
         data: The data set.
         cache_dir: Where a classifier trained for this set is kept.
         inception_weights: File of the Inception weights, where they are not in the usual place.
@@ -30,8 +32,18 @@ def feature_network(
     """
     if data.kind != "images":
         raise UserError("feature networks see images; points are compared as they are")
+    # Layers draw initial weights when they are made; nobody else's random numbers should depend on that.
+    with torch.random.fork_rng(devices=[]):
+        return _network(kind, data, cache_dir, inception_weights)
+
+
+def _network(
+    kind: FeatureKind, data: Source, cache_dir: str | Path, inception_weights: str | Path | None
+) -> FeatureNetwork:
     if kind == "auto":
-        kind = "random" if data.num_classes is None or data.num_classes < 2 else "domain"
+        # An image folder too large for memory could train no classifier in the time one has for a metric.
+        labelled = data.num_classes is not None and data.num_classes > 1 and getattr(data, "in_memory", True)
+        kind = "domain" if labelled else "random"
     if kind == "inception":
         from fmlab.metrics.inception import InceptionFeatures
 

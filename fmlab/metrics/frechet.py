@@ -86,9 +86,10 @@ class FrechetDistance(Metric):
     def update(self, features: Tensor) -> None:
         """Adds features (B, D)."""
         features = features.to(self.sum.device, torch.float64)
-        self.n += len(features)
-        self.sum += features.sum(dim=0)
-        self.outer += features.T @ features
+        # Not in place: a state made under inference_mode could not be changed outside it.
+        self.n = self.n + len(features)
+        self.sum = self.sum + features.sum(dim=0)
+        self.outer = self.outer + features.T @ features
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar on the CPU.

@@ -7,8 +7,8 @@ import pickle
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from filelock import FileLock
@@ -86,7 +86,7 @@ def _download(target: Path) -> None:
         with FileLock(f"{target}.lock"), _impatient():
             if not target.is_file():
                 torch.hub.download_url_to_file(WEIGHTS_URL, str(target), progress=False)
-    except (URLError, OSError, RuntimeError) as error:
+    except (OSError, HTTPException, RuntimeError) as error:
         raise UserError(
             f"the Inception weights could not be downloaded from {WEIGHTS_URL} ({error})",
             hint=f"put the file at {target}, or name it in ${WEIGHTS_VARIABLE}; or choose features: domain",

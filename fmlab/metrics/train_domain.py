@@ -95,14 +95,14 @@ def train_classifier(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=0.2, cycle_momentum=False
     )
-    for x, y in batches(images, labels, recipe, steps):
-        with torch.autocast(device.type, enabled=False):
+    with torch.autocast(device.type, enabled=False):
+        for x, y in batches(images, labels, recipe, steps):
             logits = network.logits(x.to(device))
-        loss = F.cross_entropy(logits, y.to(device), label_smoothing=recipe.label_smoothing)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+            loss = F.cross_entropy(logits, y.to(device), label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return network.to("cpu")
 
 
