@@ -65,7 +65,10 @@ class Checkpoints(Checkpoint):
                 torn.unlink()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        if trainer.global_step % self.every_n_steps == 0 and trainer.global_step != self._saved_step:
+        # The last step too is saved here: at the end of training Lightning counts a broken-off epoch as a whole one,
+        # and a run prolonged from there would skip the rest of its data.
+        due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
+        if due and trainer.global_step != self._saved_step:
             self._save(trainer, "last.ckpt")
             self._saved_step = trainer.global_step
 
@@ -106,7 +109,7 @@ class Checkpoints(Checkpoint):
         """Every rank enters; rank zero writes beside the target and renames."""
         target = self.directory(trainer) / name
         part = target.with_suffix(".part")
-        trainer.save_checkpoint(part)
+        trainer.save_checkpoint(part, weights_only=False)
         if trainer.is_global_zero:
             os.replace(part, target)
         trainer.strategy.barrier("checkpoint")

@@ -1,0 +1,109 @@
+"""A run that was killed goes on as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_runs import arguments, newest
+
+from fmlab.__main__ import main
+from fmlab.records import RunLayout, read_metrics, read_status
+
+STEPS = 40
+# Dropout on, a class dropped now and then, flips, two batches a step, and 1437 // 64 = 22 batches an epoch: step 40 lies
+# in the fourth epoch, and 7 does not divide an epoch.
+OVERRIDES = [
+    "--model.network.dropout=0.2",
+    "--data.global_batch_size=128",
+    "--data.flip=true",
+    "--trainer.accumulate_grad_batches=2",
+    "--checkpoint.every_n_steps=7",
+    "--ema.decay=[0.9,0.99]",
+]
+
+
+def final_state(run: RunLayout) -> dict[str, Any]:
+    return torch.load(run.last, weights_only=True)
+
+
+def assert_identical(left: Any, right: Any, place: str = "") -> None:
+    """Every tensor and number of two nested states is the same, bit for bit."""
+    assert type(left) is type(right), place
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), place
+        for key in left:
+            assert_identical(left[key], right[key], f"{place}.{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), place
+        for index, pair in enumerate(zip(left, right)):
+            assert_identical(*pair, f"{place}[{index}]")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), place
+    else:
+        assert left == right, place
+
+
+def kill_in_the_middle(words: list[str], folder: Path) -> RunLayout:
+    """Starts the command, and kills it without warning soon after its second checkpoint."""
+    process = subprocess.Popen([sys.executable, "-m", "fmlab", "fit", *words], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline:
+            found = list(folder.glob("digits/*/checkpoints/last.ckpt"))
+            if found and torch.load(found[0], weights_only=True)["global_step"] >= 14:
+                break
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    return newest(folder)
+
+
+def test_a_killed_run_resumes_bit_for_bit(fit: Callable[..., RunLayout], tmp_path: Path) -> None:
+    whole = fit(*OVERRIDES, steps=STEPS, validate=15)
+    words = arguments(tmp_path / "killed", *OVERRIDES, steps=STEPS, validate=15)
+    killed = kill_in_the_middle(words, tmp_path / "killed")
+    status = read_status(killed)
+    assert status.state == "interrupted", "a dead process is not running"
+    stopped_at = final_state(killed)["global_step"]
+    assert 14 <= stopped_at < STEPS
+    assert main(["fit", "--resume", str(killed.root)]) == 0
+    assert read_status(killed).state == "done"
+    first, second = final_state(whole), final_state(killed)
+    assert first["global_step"] == second["global_step"] == STEPS
+    assert_identical(first["state_dict"], second["state_dict"], "weights")
+    assert_identical(first["optimizer_states"], second["optimizer_states"], "optimizer")
+    for name in ("averages", "step"):
+        averages = [state["callbacks"]["AveragedWeights"][name] for state in (first, second)]
+        assert_identical(*averages, f"averaged weights {name}")
+    steps = [[int(row["step"]) for row in read_metrics(run.metrics)] for run in (whole, killed)]
+    assert steps[0] == steps[1], "metrics.csv has neither a gap nor a step twice"
+    losses = [[row["val/loss"] for row in read_metrics(run.metrics) if row.get("val/loss")] for run in (whole, killed)]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_run_can_be_prolonged_in_place(fit: Callable[..., RunLayout]) -> None:
+    run = fit("--model.lr_scheduler=WarmupConstant", steps=2)
+    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=6"]) == 0
+    assert final_state(run)["global_step"] == 6
+    assert newest(run.root.parents[1]).root == run.root, "no second folder"
+    straight = fit("--model.lr_scheduler=WarmupConstant", steps=6)
+    assert_identical(final_state(straight)["state_dict"], final_state(run)["state_dict"])
+
+
+def test_what_cannot_be_resumed_is_refused(
+    fit: Callable[..., RunLayout], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["fit", "--resume", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
