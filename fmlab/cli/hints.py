@@ -10,7 +10,7 @@ import operator
 import textwrap
 import types
 from collections.abc import Callable as AbstractCallable
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -20,7 +20,6 @@ from jsonargparse import ArgumentError, ArgumentParser
 from fmlab.cli.values import show
 
 _PLAIN_MODULES = ("builtins", "typing", "datetime", "pathlib", "os", "collections", "decimal", "uuid")
-_SEQUENCES = (list, tuple, set, frozenset)
 
 
 def members(hint: Any) -> list[Any]:
@@ -82,10 +81,10 @@ def dataclass_in(hint: Any) -> type | None:
 
 def item_hint(hint: Any, value: Any) -> Any:
     """For a list or mapping, the hint of its items where they may be components; otherwise None."""
-    wanted = (Mapping, dict) if isinstance(value, dict) else (*_SEQUENCES, Sequence, Iterable)
     for member in members(hint):
         origin = get_origin(member)
-        if inspect.isclass(origin) and issubclass(origin, wanted):
+        is_collection = inspect.isclass(origin) and issubclass(origin, Iterable)
+        if is_collection and issubclass(origin, Mapping) == isinstance(value, dict):
             arguments = [part for part in get_args(member) if part is not Ellipsis]
             if arguments and component_classes(arguments[-1])[0]:
                 return arguments[-1]
@@ -134,7 +133,7 @@ def describe(hint: Any) -> str:
 def words_of(hint: Any) -> list[str]:
     """The words a hint lists in full."""
     literals = [word for member in members(hint) if get_origin(member) is Literal for word in get_args(member)]
-    enums = [m for m in members(hint) if inspect.isclass(m) and issubclass(m, Enum)]
+    enums = [member for member in members(hint) if _is_enum(member)]
     names = [name for enum in enums for name in enum.__members__]
     return list(dict.fromkeys([word for word in literals if isinstance(word, str)] + names))
 
@@ -143,18 +142,22 @@ def _describe(member: Any) -> str:
     origin, arguments = get_origin(member), get_args(member)
     if member is type(None):
         return "null"
-    if inspect.isclass(origin) and issubclass(origin, (Mapping, dict)):
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
         return "a mapping"
     if origin is tuple and Ellipsis not in arguments:
         return "[" + ", ".join(describe(part) for part in arguments) + "]"
-    if inspect.isclass(origin) and issubclass(origin, (*_SEQUENCES, Iterable)):
+    if inspect.isclass(origin) and issubclass(origin, Iterable):
         return "a list of " + describe(arguments[0])
     if origin is AbstractCallable:
         made, _ = component_classes(member)
         return " or ".join(cls.__name__ for cls in made) or "a function"
-    if inspect.isclass(member) and issubclass(member, Enum):
+    if _is_enum(member):
         return " or ".join(member.__members__)
     return getattr(origin or member, "__name__", str(member))
+
+
+def _is_enum(member: Any) -> bool:
+    return get_origin(member) is None and inspect.isclass(member) and issubclass(member, Enum)
 
 
 def _parses(hint: Any, value: Any) -> bool:

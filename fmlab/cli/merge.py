@@ -70,7 +70,7 @@ class Merger:
 
     def _replace_class(self, base: dict[str, Any], new: Any, key: str) -> dict[str, Any]:
         old, arguments = base[CLASS], base.get(ARGS)
-        if not isinstance(new, str) or not isinstance(old, str) or same_class(old, new) or not arguments:
+        if not isinstance(new, str) or not isinstance(old, str) or old == new or not arguments:
             return base
         accepted = self.accepts(new, old)
         if accepted is None:
@@ -88,12 +88,6 @@ def is_component(node: Any) -> bool:
 def is_class_name(node: Any) -> bool:
     """Whether a node may name a class: a text that is no interpolation."""
     return isinstance(node, str) and "${" not in node
-
-
-def same_class(one: str, other: str) -> bool:
-    """Whether two words name one class: equal, or one is the short name of the other."""
-    short = "." not in one or "." not in other
-    return one == other or (short and one.rpartition(".")[2] == other.rpartition(".")[2])
 
 
 def join(key: str, name: object) -> str:

@@ -82,22 +82,23 @@ def candidates(word: str) -> list[type]:
 
 
 def accepted_arguments(new: str, old: str) -> set[str] | None:
-    """The parameters of the class `new` that is to stand where `old` stood; None if `new` cannot be found."""
+    """The parameters of the class `new` that is to stand where `old` stood; None if `new` cannot be found.
+
+    Of several classes with that short name it is the one from the package of the old class.
+    """
     try:
-        if "." in new:
-            return set(parameters(_import(new, "")))
-        found = candidates(new)
+        found = [_import(new, "")] if "." in new else candidates(new)
+        before = [_import(old, "")] if "." in old else candidates(old)
     except UserError:
         return None
-    room = {catalog_room(old)} if "." not in old else {".".join(old.split(".")[:2])}
-    found.sort(key=lambda cls: ".".join(cls.__module__.split(".")[:2]) not in room)
+    homes = {_home(cls) for cls in before}
+    found.sort(key=lambda cls: _home(cls) not in homes)
     return set(parameters(found[0])) if found else None
 
 
-def catalog_room(word: str) -> str:
-    """The package in which a short name lives."""
-    entries = catalog.named(word)
-    return f"fmlab.{entries[0].room}" if entries else "torch.optim"
+def _home(cls: type) -> str:
+    """The package a class lives in: `fmlab.paths`, `torch.optim`."""
+    return ".".join(cls.__module__.split(".")[:2])
 
 
 def is_any(cls: type, bases: Sequence[type]) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from fmlab.cli.check import check_arguments, check_component, locate
 from fmlab.cli.hints import component_classes, describe, fit
+from fmlab.cli.names import accepted_arguments
 from fmlab.errors import UserError
 from fmlab.paths import CondOT, GaussianPath
 
@@ -33,6 +35,11 @@ class Turbo(Diesel):
 class Tyres:
     width: int
     make: str = "any"
+
+
+class Electric(Engine, ABC):
+    @abstractmethod
+    def charge(self) -> None: ...
 
 
 class Car:
@@ -100,6 +107,26 @@ def test_an_unknown_class_names_the_nearest() -> None:
     error = refused(engine="Deisel")
     assert (error.key, error.hint) == ("car.engine", "did you mean Diesel?")
     assert "no Engine is called 'Deisel'" in error.message
+
+
+def test_an_abstract_class_is_no_choice() -> None:
+    assert refused(engine="Electrik").hint == "choose from: Diesel, Turbo"
+
+
+def test_a_list_is_no_mapping_of_parts() -> None:
+    assert refused(by_name=["Diesel"]).message == "expected a mapping or null, got [Diesel]"
+    assert refused(spare={"left": "Diesel"}).key == "car.spare"
+
+
+def test_of_two_classes_of_one_name_a_swap_means_the_one_from_the_same_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.optim import SGD, AdamW
+
+    found = {"Twin": [Diesel, SGD], "AdamW": [AdamW], "Turbo": [Turbo]}
+    monkeypatch.setattr("fmlab.cli.names.candidates", lambda word: list(found[word]))
+    assert "momentum" in (accepted_arguments("Twin", "AdamW") or ())
+    assert accepted_arguments("Twin", "Turbo") == {"power", "cylinders"}
+    assert "momentum" in (accepted_arguments("Twin", "torch.optim.AdamW") or ())
+    assert accepted_arguments("no_such.Class", "Turbo") is None
 
 
 def test_a_class_of_another_kind_is_refused() -> None:
