@@ -69,7 +69,7 @@ class ImageFiles:
             for row in range(start, min(start + _IMAGES_A_TASK, len(names))):
                 images[row] = self.decode(names[row], channels, size)
 
-        with ThreadPoolExecutor(_processors()) as threads:
+        with ThreadPoolExecutor(processors()) as threads:
             # Taking the results raises the first error; the tasks not yet begun are then dropped.
             tasks = [threads.submit(decode_some, start) for start in range(0, len(names), _IMAGES_A_TASK)]
             try:
@@ -126,5 +126,6 @@ def _is_image(name: str) -> bool:
     return not hidden and parts[-1].lower().endswith(SUFFIXES)
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

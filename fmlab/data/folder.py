@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fmlab.data.base import ImageData, SplitName, fixed_permutation
-from fmlab.data.decoding import SUFFIXES, ImageFiles
+from fmlab.data.decoding import SUFFIXES, ImageFiles, processors
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.errors import UserError
 
@@ -34,7 +34,7 @@ class ImageFolder(ImageData):
         flip: Mirror each training image left to right with probability 1/2.
         validation_fraction: The share of the images that validates where no folder says which, in (0, 1).
         memory_gib: How much memory the decoded images may take; a larger set is decoded anew in every epoch.
-        num_workers: Processes that decode a set too large for memory.
+        num_workers: Processes that decode a set too large for memory; never more than there are processors.
         reference: The split that generated images are compared with.
         limit: Train on this many images, chosen once and for all; None means all of them.
 
@@ -70,7 +70,7 @@ class ImageFolder(ImageData):
         self._train = [train[row] for row in self.limited(len(train)).tolist()]
         nbytes = (len(self._train) + len(self._layout.validation)) * channels * size * size
         self.in_memory = nbytes <= memory_gib * 2**30
-        self.num_workers = 0 if self.in_memory else num_workers
+        self.num_workers = 0 if self.in_memory else min(num_workers, processors())
 
     def read(self) -> tuple[BatchSet, BatchSet]:
         splits = (self._split(self._train), self._split(self._layout.validation))

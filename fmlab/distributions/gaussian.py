@@ -38,8 +38,8 @@ class GaussianMixture(Distribution):
         covariances: Tensor | Sequence[Sequence[Sequence[float]]],
     ) -> None:
         self.means = _floating(means)
-        self.weights = _floating(weights).to(self.means)
-        covariances = _floating(covariances).to(self.means)
+        self.weights = _like(weights, self.means)
+        covariances = _like(covariances, self.means)
         name = type(self).__name__
         if self.means.ndim != 2 or self.weights.shape != self.means.shape[:1]:
             raise UserError(
@@ -120,8 +120,7 @@ class GaussianMixture(Distribution):
             alpha: The signal's scale, a number or a tensor of one element.
             beta: The noise's scale, likewise.
         """
-        dtype, device = self.means.dtype, self.means.device  # a Python float must not pass through float32
-        alpha, beta = (torch.as_tensor(scale, dtype=dtype, device=device) for scale in (alpha, beta))
+        alpha, beta = _like(alpha, self.means), _like(beta, self.means)
         law = copy.copy(self)
         law.means = alpha * self.means
         law.variances = alpha**2 * self.variances + beta**2
@@ -162,10 +161,15 @@ class Gaussian(GaussianMixture):
 
     def __init__(self, mean: Tensor | Sequence[float], covariance: Tensor | Sequence[Sequence[float]]) -> None:
         mean = _floating(mean)
-        super().__init__(torch.ones(1), mean.unsqueeze(0), _floating(covariance).unsqueeze(0))
+        super().__init__(torch.ones(1), mean.unsqueeze(0), _like(covariance, mean).unsqueeze(0))
         self.num_classes = None
 
 
 def _floating(values: Tensor | Sequence) -> Tensor:
     values = torch.as_tensor(values)
     return values if values.is_floating_point() else values.to(torch.get_default_dtype())
+
+
+def _like(values: Tensor | Sequence | float, reference: Tensor) -> Tensor:
+    """Of the reference's type at once: Python's numbers do not pass through float32."""
+    return torch.as_tensor(values, dtype=reference.dtype, device=reference.device)
