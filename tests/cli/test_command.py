@@ -154,6 +154,11 @@ def test_an_incompatible_pair_names_key_and_cause(folder: Path, capsys: pytest.C
     assert len(told) <= 3
 
 
+def test_the_configuration_may_come_before_the_verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", "points.yaml", "fit", "--model.network.widht=3"]) == 2
+    assert capsys.readouterr().err.splitlines() == MISTAKES["misspelt key"][1]
+
+
 @pytest.mark.slow
 def test_from_a_shell(folder: Path) -> None:
     words = [sys.executable, "-m", "fmlab", "--config", "points.yaml", "fit", "--model.network.widht=3"]

@@ -14,6 +14,11 @@ from lightning.pytorch import LightningDataModule
 from torch import nn
 from fmlab.paths import CondOT
 from fmlab.errors import UserError
+from fmlab.solvers import Euler
+
+
+class MySolver(Euler):
+    pass
 
 
 class MyNet(nn.Module):
@@ -100,12 +105,13 @@ def test_a_users_own_parts_beside_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     words = ["--model.network=my_net.MyNet", "--model.network.width=9", "--model.path=my_net.MyPath"]
-    words += ["--data=my_net.MyData", "--data.n=7"]
+    words += ["--data=my_net.MyData", "--data.n=7", "--fid.solver=my_net.MySolver"]
     prepared = prepare([f"--config={mine}/points.yaml", *words])
     model = prepared.config["model"]["init_args"]
     assert model["network"] == {"class_path": "my_net.MyNet", "init_args": {"shape": [7], "width": 9}}
     assert model["path"] == {"class_path": "my_net.MyPath"}
     assert prepared.config["data"] == {"class_path": "my_net.MyData", "init_args": {"n": 7, "seed": 3}}
+    assert prepared.config["fid"]["solver"] == {"class_path": "my_net.MySolver"}
     assert prepared.data.seed == 3  # type: ignore[attr-defined]
     assert str(mine) in prepared.import_folders
     assert {note.partition(":")[0] for note in prepared.notes} == {"model.network", "model.path", "data"}
