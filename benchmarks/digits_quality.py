@@ -22,7 +22,7 @@ from fmlab.loading import Trained
 
 
 def generated(trained: Trained, n: int, seed: int, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """`n` images as they would be saved (rounded to uint8), flat and in [-1, 1], and their labels, all classes alike."""
+    """`n` images rounded as if they were saved, flat and in [-1, 1], and their labels, all classes alike."""
     labels = torch.arange(n) % 10
     images = trained.sample(labels=labels, guidance_scale=options.guidance_scale, steps=options.steps, seed=seed)
     return to_float(to_uint8(images)).flatten(1), labels
@@ -60,7 +60,9 @@ def main() -> None:
     print(f"classifier of 1,500 generated on held-out    {agreement(more, held_out):.3f}")
     for name, images in (("generated", made[0]), ("held-out", held_out[0])):
         distance = nearest_distance(images, train[0])
-        print(f"nearest training digit, {name:9}            {distance.median():.3f} (median), {distance.min():.3f} (least)")
+        print(
+            f"nearest training digit, {name:9}            {distance.median():.3f} (median), {distance.min():.3f} (least)"
+        )
 
 
 if __name__ == "__main__":

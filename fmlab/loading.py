@@ -102,7 +102,8 @@ class Trained:
             raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {self.num_classes - 1}")
         if n is None:
             return given if labels is not None else given.repeat_interleave(8)
-        return given.repeat_interleave(-(-n // len(given)))[:n] if labels is None else given.repeat(-(-n // len(given)))[:n]
+        rounds = -(-n // len(given))
+        return (given.repeat_interleave(rounds) if labels is None else given.repeat(rounds))[:n]
 
 
 def load(
@@ -134,9 +135,8 @@ def load(
         raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
-    return Trained(
-        layout.root, module.network, module.path, module.prediction, shape, module.num_classes, state["global_step"], where
-    )
+    what = (module.network, module.path, module.prediction, shape, module.num_classes)
+    return Trained(layout.root, *what, step=state["global_step"], device=where)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -151,7 +151,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot be read: {cause}", key=str(file), hint="is it cut short? try --checkpoint last") from error
+        hint = "is it cut short? try --checkpoint last"
+        raise UserError(f"cannot be read: {cause}", key=str(file), hint=hint) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise UserError("is no checkpoint of a run", key=str(file))
     return state

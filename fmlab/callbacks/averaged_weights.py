@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 
 from fmlab.errors import UserError
+from fmlab.modules import GenerativeModule
 
 
 class AveragedWeights(Callback):
@@ -36,6 +37,7 @@ class AveragedWeights(Callback):
         self.step = 0
         self.networks: dict[str, nn.Module] = {}
         self._loaded: dict[str, Any] = {}
+        self._listed: tuple[nn.Module, list[list[Tensor]]] | None = None
 
     @property
     def state_key(self) -> str:
@@ -49,25 +51,33 @@ class AveragedWeights(Callback):
     def update(self, network: nn.Module) -> None:
         """One averaging step of every average towards `network`."""
         self.step += 1
-        parameters = list(network.parameters())
-        for decay, average in zip(self.decays, self.networks.values()):
-            torch._foreach_lerp_(list(average.parameters()), parameters, 1 - self.decay_at(decay, self.step))
+        parameters, *averages = self._parameters(network)
+        for decay, average in zip(self.decays, averages):
+            torch._foreach_lerp_(average, parameters, 1 - self.decay_at(decay, self.step))
+
+    def _parameters(self, network: nn.Module) -> list[list[Tensor]]:
+        """The parameters of `network` and of every average, listed once: walking through modules outlasts averaging."""
+        if self._listed is None or self._listed[0] is not network:
+            everyone = [network, *self.networks.values()]
+            self._listed = (network, [list(one.parameters()) for one in everyone])
+        return self._listed[1]
 
     def _prepare(self, pl_module: LightningModule) -> None:
         """Makes the averages where they do not exist yet, from the checkpoint if one was loaded."""
+        module = cast(GenerativeModule, pl_module)
         if not self.networks:
             for decay in self.decays:
-                average = copy.deepcopy(pl_module.network).eval().requires_grad_(False)
+                average = copy.deepcopy(module.network).eval().requires_grad_(False)
                 if str(decay) in self._loaded:
                     average.load_state_dict(self._loaded[str(decay)])
                 self.networks[str(decay)] = average
             self._loaded = {}
-        pl_module.averaged = self.networks
+        module.averaged, self._listed = self.networks, None
 
     @torch.no_grad()
     def _copy_buffers(self, pl_module: LightningModule) -> None:
         for average in self.networks.values():
-            for target, source in zip(average.buffers(), pl_module.network.buffers()):
+            for target, source in zip(average.buffers(), cast(GenerativeModule, pl_module).network.buffers()):
                 target.copy_(source)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +85,7 @@ class AveragedWeights(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step > self.step:  # not while gradients accumulate
-            self.update(pl_module.network)
+            self.update(cast(GenerativeModule, pl_module).network)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._prepare(pl_module)

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -36,7 +35,7 @@ class Checkpoints(Checkpoint):
         if mode not in ("min", "max"):
             raise UserError(f"mode is min or max, got {mode}", key="checkpoint.mode")
         if every_n_steps < 1:
-            raise UserError(f"a checkpoint every {every_n_steps} steps", key="checkpoint.every_n_steps", hint="at least 1")
+            raise UserError(f"at least 1, got {every_n_steps}", key="checkpoint.every_n_steps")
         self.every_n_steps, self.monitor, self.mode, self.enabled = every_n_steps, monitor, mode, enabled
         self.best_name: str | None = None
         self.best_score: float | None = None
@@ -92,13 +91,13 @@ class Checkpoints(Checkpoint):
         """
         logged = trainer.callback_metrics
         if self.monitor is None:
-            preferred = [name for start in ("val/fid", "val/w2", "val/loss") for name in logged if name.startswith(start)]
+            starts = ("val/fid", "val/w2", "val/loss")
+            preferred = [name for start in starts for name in logged if name.startswith(start)]
             return preferred[0] if preferred else None
         if self.monitor not in logged:
             names = [name for name in logged if name.startswith("val/")]
-            raise UserError(
-                f"no metric {self.monitor} in the validation", key="checkpoint.monitor", hint=nearest(self.monitor, names)
-            )
+            cause = f"no metric {self.monitor} in the validation"
+            raise UserError(cause, key="checkpoint.monitor", hint=nearest(self.monitor, names))
         return self.monitor
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,9 +112,3 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             os.replace(part, target)
         trainer.strategy.barrier("checkpoint")
-
-
-def averages_of(checkpoint: dict[str, Any]) -> dict[str, dict[str, torch.Tensor]]:
-    """The averaged weights in a checkpoint, by decay; empty where none were kept."""
-    averages: dict[str, dict[str, torch.Tensor]] = checkpoint["callbacks"].get("AveragedWeights", {}).get("averages", {})
-    return averages

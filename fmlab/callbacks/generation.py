@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
+from fmlab.modules import GenerativeModule
 
 
 def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
     """Refuses guidance of a model without labels before any training."""
     if pl_module.num_classes is None and scale != 1:
         raise UserError(
-            f"guidance scale {scale:g} asked of a model without labels", key=key, hint="use scale 1, or data with labels"
+            f"guidance scale {scale:g} asked of a model without labels",
+            key=key,
+            hint="use scale 1, or data with labels",
         )
     if pl_module.num_classes is not None and scale != 1 and pl_module.label_dropout == 0:
         raise UserError(
@@ -25,9 +29,9 @@ def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
         )
 
 
-def shape_and_classes(trainer: Trainer, pl_module: LightningModule) -> tuple[tuple[int, ...], int | None]:
-    """The event shape of the data and the number of labels the model knows."""
-    return tuple(trainer.datamodule.shape), pl_module.num_classes
+def datamodule(trainer: Trainer) -> Any:
+    """The data module in use, which Lightning attaches without declaring it."""
+    return trainer.datamodule  # type: ignore[attr-defined]
 
 
 def generate(
@@ -40,12 +44,12 @@ def generate(
     batch_size: int,
 ) -> Iterator[Tensor]:
     """Samples in float32 on the module's device, under the trainer's precision."""
-    shape, _ = shape_and_classes(trainer, pl_module)
+    module = cast(GenerativeModule, pl_module)
     with trainer.precision_plugin.forward_context():
         yield from sampling.batches(
-            lambda condition: pl_module.field(condition, guidance_scale),
+            lambda condition: module.field(condition, guidance_scale),
             seeds,
-            shape,
+            tuple(datamodule(trainer).shape),
             labels,
             batch_size=batch_size,
             device=pl_module.device,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from fmlab.callbacks.generation import check_guidance, generate, shape_and_classes
+from fmlab.callbacks.generation import check_guidance, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
+from fmlab.modules import GenerativeModule
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
 
@@ -69,19 +72,18 @@ class SampleGrid(Callback):
 
     def picture(self, trainer: Trainer, pl_module: LightningModule, scale: float) -> np.ndarray:
         """The grid at one guidance scale, uint8 of shape (height, width, 3)."""
-        shape, classes = shape_and_classes(trainer, pl_module)
+        data, classes = datamodule(trainer), cast(GenerativeModule, pl_module).num_classes
+        points = len(data.shape) == 1
         labels = None
         if classes is not None:
             labels = torch.arange(min(classes, self.classes)).repeat_interleave(self.columns)
         n = len(labels) if labels is not None else self.columns**2
-        if len(shape) == 1:
+        if points:
             n, labels = self.points, (None if classes is None else torch.arange(self.points) % classes)
         seeds = range(self.seed, self.seed + n)
-        samples = torch.cat(
-            list(generate(trainer, pl_module, self.sampling, seeds, labels, scale, self.batch_size))
-        )
-        if len(shape) == 1:
-            reference = next(iter(trainer.datamodule.reference_batches(self.points)))
+        samples = torch.cat(list(generate(trainer, pl_module, self.sampling, seeds, labels, scale, self.batch_size)))
+        if points:
+            reference = next(iter(data.reference_batches(self.points)))
             return point_cloud(samples, reference)
         return image_grid(to_uint8(samples), self.columns)
 
@@ -89,5 +91,5 @@ class SampleGrid(Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key, [picture], step=trainer.global_step)
-            elif hasattr(logger.experiment, "add_image"):
+            elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(key, picture, trainer.global_step, dataformats="HWC")

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from fmlab.callbacks.generation import check_guidance, generate
+from fmlab.callbacks.generation import check_guidance, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -74,7 +74,7 @@ class SampleMetrics(Callback):
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""
-        data = trainer.datamodule
+        data = datamodule(trainer)
         device = torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device  # float64 states
         if data.kind == "points":
             points = torch.cat(list(data.reference_batches(self.num_samples)))[: self.num_samples]
@@ -112,7 +112,7 @@ class SampleMetrics(Callback):
         if trainer.sanity_checking:
             return
         mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
-        labels = None if pl_module.num_classes is None else self.labels(trainer.datamodule)[mine]
+        labels = None if pl_module.num_classes is None else self.labels(datamodule(trainer))[mine]
         seeds = (self.seed + mine).tolist()
         batches = generate(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
         for samples in batches:
@@ -126,7 +126,7 @@ class SampleMetrics(Callback):
 
     def measurement(self, trainer: Trainer) -> dict[str, Any]:
         """How the numbers are measured: numbers of different measurement are not to be ranked together."""
-        data = trainer.datamodule
+        data = datamodule(trainer)
         features = {"name": self.network.name, "weights": self.network.weights_hash} if self.network else None
         return {
             "metrics": list(self.metrics),

@@ -38,7 +38,7 @@ class Throughput(Callback):
     ) -> None:
         self._samples += len(unpack(batch)[0])
         steps = trainer.global_step - self._step
-        if trainer.global_step % trainer.log_every_n_steps or steps < 1:
+        if trainer.global_step % trainer.log_every_n_steps or steps < 1:  # type: ignore[attr-defined]
             return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)

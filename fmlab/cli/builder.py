@@ -28,7 +28,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 def trainer_section(config: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's arguments with this package's defaults, `precision: auto` replaced by what the machine does best."""
+    """The trainer's arguments with this package's defaults; `precision: auto` becomes what the machine does best."""
     trainer = {**TRAINER_DEFAULTS, **(config.get("trainer") or {})}
     if trainer.get("max_steps", -1) > 0:
         trainer.setdefault("max_epochs", -1)

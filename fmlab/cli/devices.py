@@ -31,7 +31,7 @@ def choose_precision(accelerator: str) -> str:
 
 
 def bf16_is_faster(size: int = 512, rounds: int = 5) -> bool:
-    """Whether a product of two square matrices takes less time in bfloat16 than in float32, best of alternating runs."""
+    """Whether a product of two matrices takes less time in bfloat16 than in float32, best of alternating runs."""
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     for _ in range(rounds):
         for dtype in best:

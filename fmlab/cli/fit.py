@@ -25,13 +25,14 @@ from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
 from fmlab.cli.loggers import RunCsv, make_wandb
 from fmlab.cli.options import RunOptions, WandbOptions
-from fmlab.cli.values import dump
 from fmlab.cli.prepare import Prepared, located_errors, prepare
+from fmlab.cli.values import dump
 from fmlab.errors import UserError
 from fmlab.networks import describe
 from fmlab.records import RunLayout, find_run, new_run, read_meta, read_status, truncate_after, write_meta, write_status
 from fmlab.records.atomic import atomic_write_text
 
+VALIDATE_USAGE = "fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50 ...]"
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
 """The run's folder, for the processes that Lightning starts from this one."""
 
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
     _quiet()
     print_config, resume = pop_flag(argv, "--print_config"), pop_option(argv, "--resume")
     layout = find_run(resume) if resume else None
-    prepared = prepare(_with_record(argv, layout))
+    prepared = prepare(_resumed(argv, layout) if layout else argv)
     if print_config:
         print(prepared.yaml(), end="")
         return 0
@@ -80,7 +81,8 @@ def validate(argv: list[str]) -> int:
         )
     layout = find_run(argv.pop(0))
     file = layout.checkpoint(checkpoint)
-    prepared = prepare(_with_record(argv, layout))
+    _import_folders(layout)
+    prepared = prepare(["--config", str(layout.config), *argv])
     prepared.config["trainer"] = trainer_section(prepared.config)
     with located_errors(prepared.config):
         cli = Builder(prepared.config, str(layout.root / "validate"))
@@ -105,12 +107,20 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def _with_record(argv: list[str], layout: RunLayout | None) -> list[str]:
-    """The command line of a resumed run: its own configuration first, then what is typed now."""
-    if layout is None:
-        return argv
+def _import_folders(layout: RunLayout) -> None:
+    """Makes the user's own parts of a run importable from wherever they were when it began."""
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
-    return ["--config", str(layout.config), *argv]
+
+
+def _resumed(argv: list[str], layout: RunLayout) -> list[str]:
+    """The command line of a resumed run: its own configuration first, then what is typed now.
+
+    What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
+    """
+    _import_folders(layout)
+    precision = yaml.safe_load(layout.config.read_text())["trainer"]["precision"]
+    kept = [f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
+    return ["--config", str(layout.raw_config), *kept, *argv]
 
 
 def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
@@ -147,7 +157,7 @@ def _job_id() -> str | None:
 
 
 def _is_first_process() -> bool:
-    return rank_zero_only.rank == 0
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 class Heartbeat(Callback):
@@ -228,7 +238,7 @@ def conclude(cli: Builder, layout: RunLayout) -> None:
     scores = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
     if scores:
         print("scores     " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())))
-    kept = next((callback for callback in trainer.callbacks if isinstance(callback, Checkpoints)), None)
+    kept = next((callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpoints)), None)
     if kept is not None and kept.best_score is not None:
         print(f"best       {kept.best_name} {kept.best_score:.4g} at step {kept.best_step}")
     pictures = sorted((layout.root / "samples").glob("*.png"))

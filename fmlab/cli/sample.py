@@ -21,7 +21,7 @@ from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.loading import Trained, load
 from fmlab.solvers import Grid, Solver
 
-USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FOLDER|FILE.npz]"
+USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     """The options of `fmlab sample`."""
     command = Parser(prog="fmlab sample", usage=USAGE, allow_abbrev=False)
     command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
-    command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for its arguments")
+    command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments")
     command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
     command.add_argument("--steps", type=int, default=20, help="solver steps (20)")
-    command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1 is conditional (1)")
+    command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1: conditional (1)")
     command.add_argument("--labels", help="such as 3, 0-9 or 1,4,7; every class in turn if left out")
     command.add_argument("--n", type=int, help="how many samples (10 a class, 64 without classes)")
     command.add_argument("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Draws samples, and writes a grid and whatever `--out` asks for."""
+    """Draws samples, and writes a grid and what `--out` asks for."""
     own, parts = _split(argv)
     options = parser().parse_args(own)
     trained = load(options.run, options.checkpoint, options.weights, options.device)
@@ -61,7 +61,8 @@ def main(argv: list[str]) -> int:
     labels, n = choose(trained, options)
     samples, seconds = draw(trained, sampling, labels, n, options)
     grid = write_grid(trained, samples, labels, options, sampling)
-    print(f"{n} samples in {seconds:.1f} s: {sampling.solver!r}, {options.steps} steps, {sampling.nfe} forwards a sample")
+    cost = f"{options.steps} steps, {sampling.nfe} forwards a sample"
+    print(f"{n} samples in {seconds:.1f} s: {sampling.solver!r}, {cost}")
     print(f"grid       {grid}")
     if options.out:
         print(f"samples    {write_samples(samples, labels, Path(options.out))}")
@@ -165,8 +166,10 @@ def write_samples(samples: torch.Tensor, labels: torch.Tensor | None, out: Path)
     images = samples.numpy() if samples.ndim == 2 else to_uint8(samples).permute(0, 2, 3, 1).numpy()
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        arrays = {"images" if samples.ndim > 2 else "points": images}
-        np.savez(out, **arrays, **({"labels": labels.numpy()} if labels is not None else {}))
+        arrays: dict[str, Any] = {"images" if samples.ndim > 2 else "points": images}
+        if labels is not None:
+            arrays["labels"] = labels.numpy()
+        np.savez(out, **arrays)
         return out
     if samples.ndim == 2:
         raise UserError("points are not pictures", key="out", hint="write --out points.npz")

@@ -38,7 +38,7 @@ class ExactField(PathField):
         self.distribution = distribution
 
     def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
-        # As for a network that outputs the score: the velocity needs alpha > 0, so t stays clear of a start without data.
+        # As for a network that outputs the score: the velocity needs alpha > 0, so t keeps clear of the start.
         t = self.path.clip(t.to(torch.float64), "score")
         alpha, beta = self.path.alpha(t), self.path.beta(t)
         if t.ndim == 0:

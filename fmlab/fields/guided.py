@@ -27,7 +27,7 @@ class ClassifierFreeGuidance(PathField):
         super().__init__(conditional.path)
 
     @property
-    def nfe(self) -> int:  # type: ignore[override]
+    def nfe(self) -> int:
         """Forwards of both fields."""
         return self.conditional.nfe + self.unconditional.nfe
 

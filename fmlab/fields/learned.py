@@ -25,7 +25,11 @@ class LearnedField(PathField):
     """
 
     def __init__(
-        self, network: NetworkFunction, path: GaussianPath, prediction: Kind = "velocity", condition: Tensor | None = None
+        self,
+        network: NetworkFunction,
+        path: GaussianPath,
+        prediction: Kind = "velocity",
+        condition: Tensor | None = None,
     ) -> None:
         super().__init__(path)
         self.network, self.prediction, self.condition = network, prediction, condition
@@ -33,7 +37,8 @@ class LearnedField(PathField):
     def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
         t = self.path.clip(t.to(device=x.device, dtype=torch.promote_types(t.dtype, torch.float32)), self.prediction)
         per_sample = t.reshape(-1).expand(x.shape[0]).float()
-        output = self.network(x, per_sample, self.condition) if self.condition is not None else self.network(x, per_sample)
+        given = () if self.condition is None else (self.condition,)
+        output = self.network(x, per_sample, *given)
         return Prediction(self.path, x, t, self.prediction, output.to(x.dtype))
 
     def unconditional(self) -> LearnedField:

@@ -18,7 +18,7 @@ def image_grid(images: Tensor, columns: int, *, gap: int = 2, least_side: int = 
         gap: White pixels between images, after enlarging.
         least_side: Smaller images are enlarged by a whole factor, without smoothing, to at least this side.
     """
-    n, channels, height, width = images.shape
+    n, _, height, width = images.shape
     factor = max(1, -(-least_side // min(height, width)))
     rows = -(-n // columns)
     images = images.cpu().repeat_interleave(factor, 2).repeat_interleave(factor, 3).expand(n, 3, -1, -1)
@@ -39,7 +39,8 @@ def point_cloud(samples: Tensor, reference: Tensor) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for points, colour, label in ((reference, "#b0b0b0", "reference"), (samples, "#1f6feb", "generated")):
-        axes.scatter(*points.cpu().float().numpy()[:, :2].T, s=2, c=colour, label=label, linewidths=0)
+        x, y = points.cpu().float().numpy()[:, :2].T
+        axes.scatter(x, y, s=2, c=colour, label=label, linewidths=0)
     axes.set_aspect("equal")
     axes.legend(loc="upper right", markerscale=4, frameon=False)
     figure.tight_layout()

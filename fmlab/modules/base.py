@@ -167,7 +167,7 @@ class GenerativeModule(LightningModule):
     @property
     def _reports(self) -> bool:
         """Whether this optimizer step ends with a line in the log."""
-        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self._reports:
@@ -194,7 +194,7 @@ class GenerativeModule(LightningModule):
     def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
         """The loss since the last report, in total and in bins of t, over all processes."""
         totals = self.trainer.strategy.reduce(self.loss_by_time.take().to(self.device), reduce_op="sum")
-        sums, counts = totals.cpu().tolist()  # type: ignore[union-attr]
+        sums, counts = totals.cpu().tolist()
         self.log("train/loss", sum(sums) / max(sum(counts), 1), prog_bar=True)
         bins = {f"train/loss_t_bin_{i}": sums[i] / counts[i] for i in range(len(sums)) if counts[i]}
         self.log_dict({**bins, "train/lr": optimizer.param_groups[0]["lr"]})

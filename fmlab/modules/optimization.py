@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -25,6 +27,8 @@ class WarmupConstant(LRScheduler):
         warmup_steps: Optimizer steps until the full rate; step n of the warm-up uses n / warmup_steps of it.
     """
 
+    _lengths = ("warmup_steps", "total_steps", "final")
+
     def __init__(self, optimizer: Optimizer, warmup_steps: int = 0) -> None:
         if warmup_steps < 0:
             raise UserError(f"warmup_steps is not negative, got {warmup_steps}", key="warmup_steps")
@@ -35,7 +39,11 @@ class WarmupConstant(LRScheduler):
         """The share of the full rate at an optimizer step, counted from 0."""
         return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
 
-    def get_lr(self) -> list[float]:
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule stands, not how long it is: a run may be prolonged."""
+        return {key: value for key, value in super().state_dict().items() if key not in self._lengths}
+
+    def get_lr(self) -> list[float | Tensor]:
         return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
 
 

@@ -12,7 +12,7 @@ Kind = Literal["velocity", "score", "noise", "data"]
 
 
 def expand_time(t: Tensor, x: Tensor) -> Tensor:
-    """`t` of shape (), (B,) or (B, 1, ...) on the device of `x`, in float32 or better, ready to broadcast against `x`."""
+    """`t` of shape (), (B,) or (B, 1, ...) in float32 or better, on the device of `x` and broadcasting against it."""
     t = t.to(device=x.device, dtype=torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype))
     return t if t.ndim == 0 else t.reshape(-1, *([1] * (x.ndim - 1)))
 
@@ -20,8 +20,9 @@ def expand_time(t: Tensor, x: Tensor) -> Tensor:
 class GaussianPath(ABC):
     """A path p_t(x | z) = N(alpha_t z, beta_t^2 I) from noise at t = 0 to data at t = 1 (MIT 6.S184, section 3).
 
-    A subclass supplies alpha, beta and their exact derivatives, each a function of a tensor of times in [0, 1], and the
-    inverse of the log signal-to-noise ratio. Coefficients are computed in the precision of `t`, never less than float32.
+    A subclass supplies alpha, beta and their exact derivatives, each a function of a tensor of times in [0, 1], and
+    the inverse of the log signal-to-noise ratio. Coefficients are computed in the precision of `t`, float32
+    at least.
 
     The ends of time, in one place:
 
@@ -82,7 +83,7 @@ class GaussianPath(ABC):
         return self.alpha(t) * data + self.beta(t) * noise
 
     def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """dx_t/dt = alpha' z + beta' eps for a pair held fixed: what flow matching regresses on; no division anywhere."""
+        """dx_t/dt = alpha' z + beta' eps for a pair held fixed: what flow matching regresses on, without division."""
         t = expand_time(t, data)
         return self.alpha_dot(t) * data + self.beta_dot(t) * noise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -81,9 +82,7 @@ class Solver(ABC):
             raise UserError(f"a time grid needs at least two times, got shape {tuple(times.shape)}", key="times")
         states = [x] if trajectory else []
         for index, t, t_next in step_times(times, x):
-            x = self.step(
-                field, x, t, t_next, last=index == len(times) - 2, noise=lambda like, index=index: noise(index, like)
-            )
+            x = self.step(field, x, t, t_next, last=index == len(times) - 2, noise=partial(noise, index))
             if trajectory:
                 states.append(x)
         return torch.stack(states) if trajectory else x

@@ -33,7 +33,7 @@ class EulerMaruyama(Solver):
         self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
     ) -> Tensor:
         if field.path is None:
-            raise UserError("EulerMaruyama needs a field on a path, which gives the score", key="solver", hint="use Euler")
+            raise UserError("EulerMaruyama needs the score of a field on a path", key="solver", hint="use Euler")
         if t_next < t:
             raise UserError("the SDE extension is solved forwards in time only", key="times")
         evaluation = field(x, t)

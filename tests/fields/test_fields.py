@@ -8,7 +8,7 @@ import torch
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
 from fmlab.fields import ClassifierFreeGuidance, ExactField, LearnedField, Sampling, guided
-from fmlab.paths import CondOT, Cosine, Polynomial, VP
+from fmlab.paths import VP, CondOT, Cosine, Polynomial
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
 
 
@@ -110,4 +110,5 @@ def test_same_seeds_same_samples_at_any_batch_size(solver) -> None:
 def test_fields_are_differentiable() -> None:
     x = torch.randn(3, 2, requires_grad=True)
     LearnedField(tiny, CondOT(), "velocity", torch.arange(3))(x, torch.tensor(0.5)).score.sum().backward()
-    assert x.grad is not None and x.grad.abs().sum() > 0
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0

@@ -166,7 +166,9 @@ def test_dropout_is_keyed_by_the_step() -> None:
 
 
 def test_keys_do_not_collide() -> None:
-    keys = {fold(seed, step, shard, p) for seed in range(4) for step in range(50) for shard in range(4) for p in Purpose}
+    keys = {
+        fold(seed, step, shard, p) for seed in range(4) for step in range(50) for shard in range(4) for p in Purpose
+    }
     assert len(keys) == 4 * 50 * 4 * len(Purpose)
     assert fold(1, 2) != fold(2, 1)
     assert all(0 <= key < 2**63 for key in keys)

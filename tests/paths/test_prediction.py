@@ -54,8 +54,11 @@ def test_float32_round_trips_within_their_condition_number(path: GaussianPath) -
     t = torch.linspace(0.1, 0.95, 64)
     expected = truth(path, data, noise, t)
     s = expand_time(t, data).double()
-    condition = (1 + 1 / path.alpha(s)) * (1 + 1 / path.beta(s)) * (1 + 1 / path.wronskian(s)) * (
-        1 + path.alpha_dot(s) + path.beta_dot(s).abs()
+    condition = (
+        (1 + 1 / path.alpha(s))
+        * (1 + 1 / path.beta(s))
+        * (1 + 1 / path.wronskian(s))
+        * (1 + path.alpha_dot(s) + path.beta_dot(s).abs())
     )
     for given, through in itertools.permutations(KINDS, 2):
         x = path.sample(data, noise, t)
@@ -78,7 +81,7 @@ def test_known_formulas_on_the_straight_path() -> None:
 
 @pytest.mark.parametrize("path", [CondOT(), Cosine()], ids=repr)
 def test_ends_of_time(path: GaussianPath) -> None:
-    """F7: with v(x, 0) = alpha' E[z] + beta' x the data prediction is E[z] and the score is -x; at t = 1 z(x, 1) = x."""
+    """F7: with v(x, 0) = alpha' E[z] + beta' x the data prediction is E[z], the score -x; at t = 1 z(x, 1) = x."""
     mean, x = torch.randn(2, 6, 2, dtype=torch.float64)
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     start = Prediction(path, x, zero, "velocity", path.alpha_dot(zero) * mean + path.beta_dot(zero) * x)

@@ -19,8 +19,8 @@ from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_metrics, read_status
 
 STEPS = 40
-# Dropout on, a class dropped now and then, flips, two batches a step, and 1437 // 64 = 22 batches an epoch: step 40 lies
-# in the fourth epoch, and 7 does not divide an epoch.
+# Dropout on, labels dropped, flips, two batches a step; 1437 // 64 = 22 batches make an epoch, which 7 does not divide,
+# and step 40 lies in the fourth.
 OVERRIDES = [
     "--model.network.dropout=0.2",
     "--data.global_batch_size=128",
@@ -100,6 +100,14 @@ def test_a_finished_run_can_be_prolonged_in_place(fit: Callable[..., RunLayout])
     assert newest(run.root.parents[1]).root == run.root, "no second folder"
     straight = fit("--model.lr_scheduler=WarmupConstant", steps=6)
     assert_identical(final_state(straight)["state_dict"], final_state(run)["state_dict"])
+
+
+def test_a_schedule_follows_a_prolonged_run(fit: Callable[..., RunLayout]) -> None:
+    """The cosine's length is `${trainer.max_steps}`: a longer run has a longer cosine, not a learning rate of 0."""
+    run = fit("--model.lr_scheduler.warmup_steps=0", "--trainer.log_every_n_steps=1", steps=2)
+    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=6"]) == 0
+    rates = {int(row["step"]): float(row["train/lr"]) for row in read_metrics(run.metrics) if row.get("train/lr")}
+    assert rates[3] == pytest.approx(1e-3 / 2, rel=1e-3), "half-way down at step 3 of 6"
 
 
 def test_what_cannot_be_resumed_is_refused(

@@ -26,7 +26,9 @@ TINY = [
 ]
 
 
-def arguments(folder: Path, *extra: str, experiment: str | Path = "digits", steps: int = 4, validate: int = 2) -> list[str]:
+def arguments(
+    folder: Path, *extra: str, experiment: str | Path = "digits", steps: int = 4, validate: int = 2
+) -> list[str]:
     """The words after `fmlab fit` for a tiny run under `folder`."""
     file = EXPERIMENTS / f"{experiment}.yaml" if isinstance(experiment, str) else experiment
     limits = [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={validate}", f"--run.dir={folder}"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 
-from fmlab.distributions import Gaussian, GaussianMixture
+from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError
 from fmlab.fields import ExactField
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial, Prediction
@@ -70,7 +71,7 @@ def test_order_of_convergence(solver: Solver, path: GaussianPath) -> None:
     grids = {n: torch.linspace(0.05, 1, n + 1, dtype=torch.float64) for n in (32, 64, 128, 256, 2048)}
     exact = Heun().solve(field, x, grids.pop(2048))
     errors = [(solver.solve(field, x, grid) - exact).norm().item() for grid in grids.values()]
-    rates = [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:])]
+    rates = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
     assert rates == pytest.approx([solver.order] * len(rates), abs=0.15)
 
 
