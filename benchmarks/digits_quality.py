@@ -60,9 +60,7 @@ def main() -> None:
     print(f"classifier of 1,500 generated on held-out    {agreement(more, held_out):.3f}")
     for name, images in (("generated", made[0]), ("held-out", held_out[0])):
         distance = nearest_distance(images, train[0])
-        print(
-            f"nearest training digit, {name:9}            {distance.median():.3f} (median), {distance.min():.3f} (least)"
-        )
+        print(f"nearest training digit, {name:9}      {distance.median():.3f} median, {distance.min():.3f} least")
 
 
 if __name__ == "__main__":

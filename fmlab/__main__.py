@@ -30,7 +30,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "fit": Verb("fmlab.cli.fit:main", "train what a configuration describes, or go on with a run"),
     "validate": Verb("fmlab.cli.fit:validate", "measure a finished run again"),
-    "sample": Verb("fmlab.cli.sample:main", "draw images from a finished run"),
+    "sample": Verb("fmlab.cli.sample_options:main", "draw images from a finished run"),
     "list": Verb("fmlab.cli.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
     "help": Verb("fmlab.cli.help:main", "explain a verb, a section or a class"),
 }

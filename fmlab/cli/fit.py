@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -62,7 +63,12 @@ def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool
     layout = resumed or place_run(prepared, started_by_another)
     checkpoint = layout.last if resumed and layout.last.is_file() else None
     with recorded(layout, resumed=resumed is not None) as say_done:
-        cli = build(prepared, layout, checkpoint)
+        try:
+            cli = build(prepared, layout, checkpoint)
+        except UserError:
+            if resumed is None and _is_first_process():
+                shutil.rmtree(layout.root)  # nothing began: it must not count as the newest run
+            raise
         announce(cli, layout, prepared, checkpoint)
         with located_errors(prepared.config):
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -137,7 +143,7 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
         return layout
     atomic_write_text(layout.config, prepared.yaml())
     atomic_write_text(layout.raw_config, dump(prepared.raw))
-    atomic_write_text(layout.command, "fmlab fit " + " ".join(prepared.typed) + "\n")
+    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *prepared.typed]) + "\n")
     write_meta(
         layout, argv=prepared.typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders
     )
@@ -190,7 +196,7 @@ def recorded(layout: RunLayout, resumed: bool) -> Iterator[Any]:
             print(f"\ninterrupted; go on with: fmlab fit --resume {layout.root}")
         raise
     except BaseException as error:
-        if first:
+        if first and layout.root.is_dir():
             lines = str(error).strip().splitlines() or [""]
             write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
         raise

@@ -2,7 +2,7 @@
 
 from fmlab.modules.base import GenerativeModule
 from fmlab.modules.flow_matching import FlowMatching
-from fmlab.modules.optimization import WarmupConstant, WarmupCosine, adamw
+from fmlab.modules.optimization import WarmupConstant, WarmupCosine
 from fmlab.modules.score_matching import ScoreMatching
 
-__all__ = ["FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine", "adamw"]
+__all__ = ["FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine"]

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from fmlab.errors import UserError
 from fmlab.fields import LearnedField, PathField, guided
 from fmlab.keyed import Purpose, fold, keyed_generator
-from fmlab.modules.optimization import adamw
 from fmlab.objectives import Coupling, Independent, LossByTime, TimeSampler, Uniform
 from fmlab.paths import CondOT, GaussianPath, Kind, Prediction
 
@@ -54,7 +53,7 @@ class GenerativeModule(LightningModule):
         coupling: Which noise goes with which data point; Independent if left out.
         num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
         label_dropout: The probability with which each sample's label becomes "no label".
-        optimizer: Makes the optimizer from the network's parameters.
+        optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
         lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
         compile: Compile the network with torch.compile; checkpoints are the same with and without.
         seed: The seed of all randomness of training; left out, it is `seed_everything`.
@@ -69,7 +68,7 @@ class GenerativeModule(LightningModule):
         coupling: Coupling | None = None,
         num_classes: int | None = None,
         label_dropout: float = 0.1,
-        optimizer: OptimizerCallable = adamw,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
         seed: int = 0,

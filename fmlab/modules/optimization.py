@@ -1,22 +1,15 @@
-"""The default optimizer and the learning-rate schedules of the published recipes."""
+"""The learning-rate schedules of the published recipes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fmlab.errors import UserError
-
-
-def adamw(params: Iterable[torch.nn.Parameter], lr: float = 3e-4, weight_decay: float = 0.0) -> Optimizer:
-    """AdamW in its fused form, without weight decay unless asked."""
-    return torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 class WarmupConstant(LRScheduler):

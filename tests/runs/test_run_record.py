@@ -138,6 +138,8 @@ def test_incompatible_pairs_are_named(
     for word in expected:
         assert word in message
     assert len(message.splitlines()) <= 3, message
+    begun = words != ["--model.network.patch_size=3"]
+    assert begun == bool(list((tmp_path / "digits").iterdir())), "a run that could not be built leaves no folder"
 
 
 def test_print_config_is_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

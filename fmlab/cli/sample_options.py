@@ -1,0 +1,66 @@
+"""The options of `fmlab sample`, read before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fmlab.cli.values import read_value
+from fmlab.errors import UserError
+
+Parts = dict[str, dict[str, Any]]
+"""Constructor arguments of the solver and the grid."""
+
+USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this command's way of saying what is wrong."""
+
+    def error(self, message: str) -> Any:
+        raise UserError(message, key="sample", hint=USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `fmlab sample`."""
+    command = Parser(prog="fmlab sample", usage=USAGE, allow_abbrev=False)
+    command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
+    command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments")
+    command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
+    command.add_argument("--steps", type=int, default=20, help="solver steps (20)")
+    command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1: conditional (1)")
+    command.add_argument("--labels", help="such as 3, 0-9 or 1,4,7; every class in turn if left out")
+    command.add_argument("--n", type=int, help="how many samples (10 a class, 64 without classes)")
+    command.add_argument("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
+    command.add_argument("--out", help="a folder for one PNG a sample, or a .npz with images and labels")
+    command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
+    command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
+    command.add_argument("--batch_size", type=int, default=256, help="samples a solve (256)")
+    command.add_argument("--device", help="cpu, cuda, ...; a GPU if there is one")
+    return command
+
+
+def main(argv: list[str]) -> int:
+    """Reads the options, then samples."""
+    own, parts = _split(argv)
+    options = parser().parse_args(own)
+    from fmlab.cli.sample import draw_samples
+
+    return draw_samples(options, parts)
+
+
+def _split(argv: list[str]) -> tuple[list[str], Parts]:
+    """Sets `--solver.x=y` and `--grid.x=y` apart from the command's own options."""
+    own: list[str] = []
+    parts: Parts = {"solver": {}, "grid": {}}
+    words = iter(argv)
+    for word in words:
+        name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")
+        if not (word.startswith("--") and name in parts and argument):
+            own.append(word)
+            continue
+        text = word.partition("=")[2] if "=" in word else next(words, None)
+        if text is None:
+            raise UserError("needs a value", key=word)
+        parts[name][argument] = read_value(text)
+    return own, parts
