@@ -209,8 +209,8 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None) -> Bui
     config = prepared.config
     options = WandbOptions(**(config.get("wandb") or {}))
     if _is_first_process() and layout.metrics.exists():
-        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else -1
-        truncate_after(layout.metrics, step)
+        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else 0
+        truncate_after(layout.metrics, step - 1)  # rows carry the index of their step: the checkpoint's last one
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     with located_errors(config):
         return Builder(config, str(layout.root), loggers, [Heartbeat(layout)])
