@@ -1,0 +1,114 @@
+"""Conditional flow matching as one would write it in a page: the yardstick that `fmlab fit` is held against."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from clock import Clock, write
+from torch.nn.functional import mse_loss
+
+from fmlab import networks
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the loop needs to know, as plain values.
+
+    Attributes:
+        network: A class of `fmlab.networks`, and in `network_args` its arguments.
+        split: A file with the uint8 images (N, C, H, W) and the labels (N,) to train on.
+        clip: The largest norm of the gradient.
+        decay: Of the averaged weights, with the usual warm-up.
+        autocast: bfloat16 where it pays, as `precision: bf16-mixed` does.
+        first: The step at whose end measuring begins.
+        last: The step at whose end it ends, and the run with it.
+    """
+
+    seed: int
+    network: str
+    network_args: dict[str, Any]
+    split: str
+    batch_size: int
+    flip: bool
+    time_mean: float
+    time_std: float
+    label_dropout: float
+    num_classes: int
+    lr: float
+    weight_decay: float
+    warmup_steps: int
+    clip: float
+    decay: float
+    autocast: bool
+    device: str
+    first: int
+    last: int
+
+    def save(self, file: Path) -> None:
+        """Writes it as JSON."""
+        file.write_text(json.dumps(asdict(self)))
+
+
+def train(recipe: Recipe) -> Clock:
+    """Trains, and returns the clock that watched."""
+    device = torch.device(recipe.device)
+    torch.manual_seed(recipe.seed)
+    images, labels = (tensor.to(device) for tensor in torch.load(recipe.split, weights_only=True))
+    network = getattr(networks, recipe.network)(**recipe.network_args).to(device).train()
+    parameters = list(network.parameters())
+    averages = list(copy.deepcopy(network).requires_grad_(False).parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    autocast = torch.autocast(device.type, torch.bfloat16) if recipe.autocast else contextlib.nullcontext()
+    size, batch_size = len(images), recipe.batch_size
+
+    clock = Clock(recipe.first, recipe.last, device)
+    clock.start(network)
+    place = size
+    for step in range(1, recipe.last + 1):
+        if place + batch_size > size:
+            order, place = torch.randperm(size, device=device), 0
+        rows = order[place : place + batch_size]
+        place += batch_size
+
+        data, condition = images[rows].float() / 127.5 - 1, labels[rows]
+        if recipe.flip:
+            mirrored = torch.rand(batch_size, 1, 1, 1, device=device) < 0.5
+            data = torch.where(mirrored, data.flip(-1), data)
+        dropped = torch.rand(batch_size, device=device) < recipe.label_dropout
+        condition = condition.masked_fill(dropped, recipe.num_classes)
+        noise = torch.randn_like(data)
+        t = torch.sigmoid(recipe.time_mean + recipe.time_std * torch.randn(batch_size, device=device))
+        x = torch.lerp(noise, data, t.view(-1, 1, 1, 1))
+        with autocast:
+            velocity = network(x, t, condition)
+        loss = mse_loss(velocity.float(), data - noise)
+
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        optimizer.param_groups[0]["lr"] = recipe.lr * schedule(step - 1, recipe.warmup_steps, recipe.last)
+        optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 1 - min(recipe.decay, (1 + step) / (10 + step)))
+        clock.tick(step)
+    return clock
+
+
+def schedule(step: int, warmup_steps: int, total_steps: int) -> float:
+    """The share of the learning rate at a step counted from 0: a linear warm-up, then half a cosine to zero."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps))) / 2
+
+
+if __name__ == "__main__":
+    recipe_file, measurement_file = map(Path, sys.argv[1:])
+    write(train(Recipe(**json.loads(recipe_file.read_text()))).measurement(), measurement_file)
