@@ -108,6 +108,7 @@ def _quiet() -> None:
         ".*does not have many workers.*",  # the data is in memory
         ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
         ".*treespec, LeafSpec.*",
+        ".*smaller than the logging interval.*",
     )
     for pattern in patterns:
         warnings.filterwarnings("ignore", pattern)

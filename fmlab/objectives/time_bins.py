@@ -15,21 +15,23 @@ class LossByTime:
 
     def __init__(self, bins: int = 10) -> None:
         self.bins = bins
-        self.totals: Tensor | None = None
+        self._batches: list[tuple[Tensor, Tensor]] = []
 
     def add(self, losses: Tensor, t: Tensor) -> None:
-        """Adds one batch: a loss and a time a sample, both of shape (B,)."""
-        index = (t * self.bins).long().clamp_(0, self.bins - 1)
-        if self.totals is None or self.totals.device != losses.device:
-            self.totals = torch.zeros(2, self.bins, device=losses.device)
-        self.totals[0].index_add_(0, index, losses.detach().float())
-        self.totals[1].index_add_(0, index, torch.ones_like(t, dtype=torch.float32))
+        """Keeps one batch until the report: a loss and a time a sample, both of shape (B,)."""
+        self._batches.append((losses.detach(), t))
 
     def take(self) -> Tensor:
         """(sum of losses, number of samples) a bin, of shape (2, bins), and starts again from 0.
 
         The sums of several processes add up.
         """
-        totals = self.totals if self.totals is not None else torch.zeros(2, self.bins)
-        self.totals = None
+        if not self._batches:
+            return torch.zeros(2, self.bins)
+        losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        self._batches = []
+        index = (t * self.bins).long().clamp_(0, self.bins - 1)
+        totals = torch.zeros(2, self.bins, device=losses.device)
+        totals[0].index_add_(0, index, losses)
+        totals[1].index_add_(0, index, torch.ones_like(losses))
         return totals
