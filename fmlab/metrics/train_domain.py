@@ -109,7 +109,7 @@ def train_classifier(
 SHIPPED_RECIPES = {
     "digits": Recipe(images=60_000),
     "fashion_mnist": Recipe(images=300_000, flip=True),
-    "cifar10": Recipe(width=32, images=450_000, flip=True),
+    "cifar10": Recipe(width=32, images=200_000, flip=True),
 }
 
 
