@@ -1,0 +1,121 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.metrics import FrechetDistance, frechet_distance
+
+
+def normal(*size: int, seed: int = 0) -> Tensor:
+    return torch.randn(*size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def statistics(features: Tensor) -> SimpleNamespace:
+    return SimpleNamespace(mu=features.mean(0), sigma=features.T.cov(), n=len(features))
+
+
+def covariance(dimension: int, seed: int) -> Tensor:
+    root = normal(dimension, dimension, seed=seed)
+    return root @ root.T / dimension + 0.1 * torch.eye(dimension)
+
+
+def measured(metric: FrechetDistance, features: Tensor, batch_size: int = 64) -> float:
+    for batch in features.split(batch_size):
+        metric.update(batch)
+    return float(metric.compute())
+
+
+def test_two_by_two_gaussians_have_the_published_distance() -> None:
+    first, second = torch.tensor([[2, 0.5], [0.5, 1]]), torch.tensor([[1, -0.3], [-0.3, 0.5]])
+    distance = frechet_distance(torch.zeros(2), first, torch.zeros(2), second)
+    assert float(distance) == pytest.approx(0.5533014128, abs=1e-7)  # the inputs are float32
+    exact = frechet_distance(torch.zeros(2), first.double(), torch.zeros(2), second.double())
+    # By hand: for 2 x 2 matrices tr sqrt(M) = sqrt(tr M + 2 sqrt(det M)) with M = S1 S2.
+    product = np.array([[2, 0.5], [0.5, 1]]) @ np.array([[1, -0.3], [-0.3, 0.5]])
+    by_hand = 3 + 1.5 - 2 * np.sqrt(np.trace(product) + 2 * np.sqrt(np.linalg.det(product)))
+    assert by_hand == pytest.approx(0.5533014128, abs=1e-10)
+    # The first tensors went through float32, so 0.3 is not quite 0.3 there.
+    assert float(exact) == pytest.approx(by_hand, abs=1e-7)
+
+
+def test_means_and_commuting_covariances_have_a_closed_form() -> None:
+    a, b = torch.tensor([4.0, 1.0, 0.0]).double(), torch.tensor([1.0, 9.0, 4.0]).double()
+    mean = torch.tensor([1.0, -2.0, 3.0]).double()
+    distance = frechet_distance(mean, a.diag(), torch.zeros(3).double(), b.diag())
+    assert float(distance) == pytest.approx(14 + (a.sqrt() - b.sqrt()).square().sum().item(), abs=1e-12)
+
+
+def test_it_agrees_with_torch_fidelity_on_full_rank_statistics() -> None:
+    metric_fid = pytest.importorskip("torch_fidelity.metric_fid")
+    one = {"mu": normal(64, seed=1), "sigma": covariance(64, 2)}
+    two = {"mu": normal(64, seed=3), "sigma": covariance(64, 4)}
+    arrays = [{key: value.numpy() for key, value in each.items()} for each in (one, two)]
+    theirs = metric_fid.fid_statistics_to_metric(*arrays, verbose=False)["frechet_inception_distance"]
+    assert float(frechet_distance(**{f"{k}1": v for k, v in one.items()}, mu2=two["mu"], sigma2=two["sigma"])) == (
+        pytest.approx(theirs, rel=1e-6)
+    )
+
+
+def test_it_is_symmetric_for_singular_covariances_of_few_images() -> None:
+    one, two = statistics(normal(5, 32, seed=1)), statistics(normal(7, 32, seed=2))
+    there = frechet_distance(one.mu, one.sigma, two.mu, two.sigma)
+    back = frechet_distance(two.mu, two.sigma, one.mu, one.sigma)
+    assert float(there) == pytest.approx(float(back), rel=1e-6)
+    assert float(frechet_distance(one.mu, one.sigma, one.mu, one.sigma)) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_set_is_at_distance_zero_from_itself_in_any_order_and_batch_size() -> None:
+    features = normal(500, 16)
+    for batch_size in (7, 100, 500):
+        metric = FrechetDistance(statistics(features))
+        shuffled = features[torch.randperm(500, generator=torch.Generator().manual_seed(batch_size))]
+        assert measured(metric, shuffled, batch_size) == pytest.approx(0, abs=1e-8)
+
+
+def test_streaming_equals_the_formula_on_the_whole_set() -> None:
+    reference, features = normal(400, 16, seed=1), 2 * normal(300, 16, seed=2) + 1
+    one, two = statistics(features), statistics(reference)
+    whole = frechet_distance(one.mu, one.sigma, two.mu, two.sigma)
+    assert measured(FrechetDistance(two), features, 37) == pytest.approx(float(whole), rel=1e-8)
+
+
+def test_states_summed_over_two_ranks_equal_one_process() -> None:
+    reference, features = normal(400, 8, seed=1), normal(101, 8, seed=2).float()
+    alone, first, second = (FrechetDistance(statistics(reference)) for _ in range(3))
+    expected = measured(alone, features)
+    first.update(features[::2])
+    second.update(features[1::2])
+    for state in ("n", "sum", "outer"):
+        setattr(first, state, getattr(first, state) + getattr(second, state))
+    assert float(first.compute()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_large_mean_does_not_drown_the_covariance() -> None:
+    # In float32 the squares of 10,000 leave no digit for a variance of one.
+    features = (normal(1000, 4) + 10_000).float()
+    one = statistics(features.double())
+    metric = FrechetDistance(SimpleNamespace(mu=torch.full((4,), 1e4), sigma=torch.eye(4), n=1000))
+    expected = frechet_distance(one.mu, one.sigma, torch.full((4,), 1e4), torch.eye(4))
+    assert measured(metric, features) == pytest.approx(float(expected), rel=1e-6)
+    assert 0 < float(expected) < 0.1
+
+
+def test_reset_forgets_and_the_reference_stays() -> None:
+    reference = normal(200, 8)
+    metric = FrechetDistance(statistics(reference))
+    measured(metric, reference + 5)
+    metric.reset()
+    assert measured(metric, reference) == pytest.approx(0, abs=1e-8)
+
+
+def test_one_image_is_too_few_and_nan_is_nan() -> None:
+    metric = FrechetDistance(statistics(normal(50, 4)))
+    metric.update(torch.zeros(1, 4))
+    with pytest.raises(UserError, match="at least 2 images"):
+        metric.compute()
+    metric.reset()
+    metric.update(torch.full((3, 4), float("nan")))
+    assert metric.compute().isnan()

@@ -1,0 +1,58 @@
+"""Two real processes (gloo) measure what one measures, also when one of them has no samples, or a batch less."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from fmlab.metrics import FrechetDistance, KernelDistance, MaximumMeanDiscrepancy, Wasserstein2
+
+
+def build() -> list:
+    generator = torch.Generator().manual_seed(0)
+    reference = torch.randn(60, 6, generator=generator)
+    known = SimpleNamespace(mu=reference.double().mean(0), sigma=reference.double().T.cov(), n=60)
+    kernels = [KernelDistance(reference), Wasserstein2(reference), MaximumMeanDiscrepancy(reference)]
+    return [FrechetDistance(known), *kernels]
+
+
+def shares(case: str) -> list[list[Tensor]]:
+    """The batches of the two ranks."""
+    rows = torch.randn(41, 6, generator=torch.Generator().manual_seed(1)) * 1.2 + 0.3
+    if case == "uneven":
+        return [[rows[:20], rows[20:25]], [rows[25:]]]
+    return [[rows], []]
+
+
+def measure(rank: int, file: str, folder: str) -> None:
+    torch.set_num_threads(1)  # a forked process must not enter OpenMP's parallel regions
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    found = {}
+    for case in ("uneven", "one without samples"):
+        metrics = build()
+        for metric in metrics:
+            for batch in shares(case)[rank]:
+                metric.update(batch)
+        found[case] = [float(metric.compute()) for metric in metrics]
+    torch.save(found, Path(folder) / f"rank{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    # A fork has torchmetrics imported already, which takes seconds.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    mp.start_processes(measure, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method=method)
+    for case in ("uneven", "one without samples"):
+        alone = []
+        for metric in build():
+            for batch in [batch for share in shares(case) for batch in share]:
+                metric.update(batch)
+            alone.append(float(metric.compute()))
+        for rank in range(2):
+            assert torch.load(tmp_path / f"rank{rank}.pt")[case] == pytest.approx(alone, rel=1e-9)
