@@ -249,7 +249,18 @@ def apply(mutant: Mutant, copy: Path) -> str | None:
 def caught_by(mutant: Mutant, copy: Path) -> str | None:
     """The first test that fails on the broken copy, or None if all pass."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *mutant.tests.split()]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-n0",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        *mutant.tests.split(),
+    ]
     ended = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
     return found.group(1) if ended.returncode == 1 and found else None
