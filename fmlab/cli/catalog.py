@@ -144,7 +144,7 @@ def bases_in(node: ast.AST, room: str) -> list[ast.ClassDef]:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment file and the first line of its header."""
+    """An experiment file and the first sentence of its header, after the command."""
 
     name: str
     path: Path
@@ -157,12 +157,15 @@ def experiments(folder: Path = Path("experiments")) -> list[Experiment]:
 
 
 def _header(path: Path) -> str:
+    """The first sentence of the comment at the top; a line with the command itself says nothing new."""
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") and line.strip("# "):
-            return line.strip("# ")
         if line.strip() and not line.startswith("#"):
             break
-    return ""
+        lines.append(line.strip("# "))
+    text = " ".join(line for line in lines if line and not line.startswith("fmlab "))
+    sentence, stop, _ = text.partition(". ")
+    return sentence + "." if stop else text
 
 
 @cache

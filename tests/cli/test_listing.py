@@ -54,18 +54,18 @@ def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(entry.name in out for entry in catalog.of_kind(kind))
 
 
-def test_experiments_are_listed_with_the_first_line_of_their_header(
+def test_experiments_are_listed_with_the_first_sentence_of_their_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["list", "experiments"]) == 2
     assert "no folder experiments" in capsys.readouterr().err
     Path("experiments").mkdir()
-    Path("experiments/a.yaml").write_text("\n# the first line\n# another\nseed_everything: 1\n")
+    Path("experiments/a.yaml").write_text("\n# fmlab fit --config a.yaml\n# The first\n# sentence. Another.\nseed_everything: 1\n")
     Path("experiments/b.yaml").write_text("seed_everything: 1\n# too late\n")
     assert main(["list", "experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "  experiments/a.yaml  the first line" in lines
+    assert "  experiments/a.yaml  The first sentence." in lines
     assert "  experiments/b.yaml" in lines
 
 
