@@ -54,7 +54,7 @@ def test_vp_leaves_a_trace_of_data_at_the_start() -> None:
         (Polynomial(3), lambda t: 3 * t**2),
         (VP(), lambda t: VP().alpha_dot(t) / VP().beta(t)),
     ],
-    ids=str,
+    ids=["CondOT", "Cosine", "Polynomial", "VP"],
 )
 def test_wronskian(path: GaussianPath, expected) -> None:
     torch.testing.assert_close(path.wronskian(INSIDE), expected(INSIDE), rtol=1e-10, atol=0)
