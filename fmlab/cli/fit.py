@@ -14,9 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Idle threads of torch's processor kernels spin for their next task, which makes two busy programs crawl; a short spin
-# costs nothing on a quiet machine. It has to be said before torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 still makes calls that 4.x deprecates
 
 import torch
