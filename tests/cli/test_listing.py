@@ -61,7 +61,8 @@ def test_experiments_are_listed_with_the_first_sentence_of_their_header(
     assert main(["list", "experiments"]) == 2
     assert "no folder experiments" in capsys.readouterr().err
     Path("experiments").mkdir()
-    Path("experiments/a.yaml").write_text("\n# fmlab fit --config a.yaml\n# The first\n# sentence. Another.\nseed_everything: 1\n")
+    header = "# fmlab fit --config a.yaml\n# The first\n# sentence. Another.\n"
+    Path("experiments/a.yaml").write_text(header + "seed_everything: 1\n")
     Path("experiments/b.yaml").write_text("seed_everything: 1\n# too late\n")
     assert main(["list", "experiments"]) == 0
     lines = capsys.readouterr().out.splitlines()
