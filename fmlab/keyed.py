@@ -25,6 +25,9 @@ class Purpose(IntEnum):
     TORCH = 7
     VALIDATION = 8
     LABELS = 9
+    BRIDGE = 10
+    PARTNERS = 11
+    FLOOR = 12
 
 
 def fold(*keys: int) -> int:

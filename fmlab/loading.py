@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.fields import LearnedField, PathField, Sampling, guided
-from fmlab.paths import GaussianPath, Kind
+from fmlab.fields import LearnedField, PathField, Sampling, Start, gaussian_start, guided
+from fmlab.paths import EDMPreconditioning, Output, ProbabilityPath
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
@@ -29,19 +29,22 @@ class Trained:
         shape: The shape of one sample.
         num_classes: The number of labels, or None.
         step: The optimizer step of the checkpoint.
+        start: Gives the draw of the source for each seed.
     """
 
     def __init__(
         self,
         run: Path,
         network: nn.Module,
-        path: GaussianPath,
-        prediction: Kind,
+        path: ProbabilityPath,
+        prediction: Output | EDMPreconditioning,
         shape: tuple[int, ...],
         num_classes: int | None,
         step: int,
         device: torch.device,
+        start: Start = gaussian_start,
     ) -> None:
+        self.start = start
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
         self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
 
@@ -83,6 +86,7 @@ class Trained:
             chosen,
             batch_size=batch_size,
             device=self.device,
+            start=self.start,
         )
         return torch.cat([batch.cpu() for batch in batches])
 
@@ -136,7 +140,7 @@ def load(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
     what = (module.network, module.path, module.prediction, shape, module.num_classes)
-    return Trained(layout.root, *what, step=state["global_step"], device=where)
+    return Trained(layout.root, *what, step=state["global_step"], device=where, start=module.source.start)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -162,11 +166,17 @@ def _module(layout: RunLayout) -> Any:
     """The run's LightningModule, made from its record alone."""
     import yaml
     from jsonargparse import ArgumentParser
-    from lightning.pytorch import LightningModule
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+    from fmlab.modules.sources import BatchSource
 
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
     config = yaml.safe_load(layout.config.read_text())
     config["model"].setdefault("init_args", {})["compile"] = False
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False, required=True)
-    return parser.instantiate_classes(parser.parse_object({"model": config["model"]})).model
+    parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False, required=True)
+    made = parser.instantiate_classes(parser.parse_object({name: config[name] for name in ("model", "data")}))
+    if isinstance(made.model.source, BatchSource):
+        made.model.source.data = made.data
+    return made.model

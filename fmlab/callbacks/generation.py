@@ -53,4 +53,5 @@ def generate(
             labels,
             batch_size=batch_size,
             device=pl_module.device,
+            start=module.source.start,
         )

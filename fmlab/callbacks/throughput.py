@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fmlab.modules.base import unpack
+from fmlab.modules import unpack
 
 
 class Throughput(Callback):
@@ -36,7 +36,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._samples += len(unpack(batch)[0])
+        self._samples += len(unpack(batch).data)
         steps = trainer.global_step - self._step
         if trainer.global_step % trainer.log_every_n_steps or steps < 1:  # type: ignore[attr-defined]
             return

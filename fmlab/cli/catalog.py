@@ -43,9 +43,12 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         _kind("models", "modules", "GenerativeModule", "model", "what is trained"),
         _kind("networks", "networks", "Network", "model.network", "networks"),
-        _kind("paths", "paths", "GaussianPath", "model.path", "probability paths"),
+        _kind("paths", "paths", "GaussianPath ProbabilityPath", "model.path", "probability paths"),
         _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
-        _kind("couplings", "objectives", "Coupling", "model.coupling", "which noise goes with which data"),
+        _kind("couplings", "objectives", "Coupling", "model.coupling", "which draw of the source goes with which data"),
+        _kind("weights", "objectives", "Weight", "model.weight", "how much the error counts at each time"),
+        _kind("losses", "objectives", "Loss", "model.loss", "what is made of an error"),
+        _kind("distributions", "distributions", "Distribution Shape2D", "model.source", "laws with known samples"),
         _kind("lr_schedulers", "modules", "LRScheduler", "model.lr_scheduler", "learning-rate schedules", supplied=1),
         _kind("data", "data", "DataModule ImageData", "data", "data sets"),
         _kind("solvers", "solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
@@ -92,11 +95,12 @@ def predictions() -> list[tuple[str, str]]:
         "score": "the gradient of the log-density",
         "noise": "the noise in x_t",
         "data": "the data in x_t",
+        "velocity_and_score": "both, from a network with outputs: 2; for paths on which neither gives the other",
     }
     words: list[str] = []
     for file in sorted((PACKAGE / "paths").glob("*.py")):
         for node in _parsed(file).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Kind":
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Output":
                 words = [str(word) for word in ast.literal_eval(ast.unparse(node.value).removeprefix("Literal"))]
     return [(word, about.get(word, "")) for word in words]
 

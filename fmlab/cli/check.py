@@ -19,7 +19,7 @@ from fmlab.cli.hints import (
     words_of,
 )
 from fmlab.cli.merge import ARGS, CLASS, COMPONENT_KEYS, is_component, join
-from fmlab.cli.names import find_class, import_path, parameters
+from fmlab.cli.names import candidates, find_class, import_path, parameters
 from fmlab.cli.values import show
 from fmlab.errors import UserError, nearest
 
@@ -147,11 +147,13 @@ def check_value(key: str, hint: Any, value: Any, known: Mapping[str, Any], defau
     if items is not None and isinstance(value, dict):
         return {name: check_value(join(key, name), items, item, known) for name, item in value.items()}
     plain = without_components(hint)
+    words = words_of(hint)
+    if words and isinstance(value, str) and value not in words and "." not in value and not candidates(value):
+        raise UserError(mismatch(hint, value), key=key, hint=nearest(value, [*words, *(c.__name__ for c in classes)]))
     if classes and (plain is None or not fit(plain, value)[0]) and isinstance(value, (str, dict)):
         return check_component(key, classes, value, known, supplied, default)
     fits, kept = fit(hint, value)
     if not fits:
-        words = words_of(hint)
         raise UserError(mismatch(hint, value), key=key, hint=nearest(str(value), words) if words else None)
     _check_plain(key, kept)
     return kept

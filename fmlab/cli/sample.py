@@ -89,6 +89,7 @@ def draw(
         labels,
         batch_size=options.batch_size,
         device=trained.device,
+        start=trained.start,
     )
     total = -(-n // options.batch_size)
     samples = torch.cat([batch.cpu() for batch in track(batches, "sampling", total=total, transient=True)])

@@ -126,6 +126,33 @@ class GaussianMixture(Distribution):
         law.variances = alpha**2 * self.variances + beta**2
         return law
 
+    def posterior(self, x: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """E[z | x], E[eps | x] and the score of x = alpha z + beta eps, without dividing by alpha or beta.
+
+        In the axes of component k, with variance V = alpha^2 S + beta^2 and offset y = x - alpha m, the expected data
+        are m + alpha S y / V, the expected noise beta y / V and the score -y / V; the law's own are their averages
+        over the components' responsibilities.
+
+        Args:
+            x: Points of shape (B, d).
+            alpha: The data's factor a point, of shape (B, 1).
+            beta: The noise's factor, likewise.
+        """
+        axes, means, variances = self.axes.to(x), self.means.to(x), self.variances.to(x)
+        offset = x[:, None] - alpha[..., None] * means
+        along = torch.einsum("kij,bki->bkj", axes, offset)
+        total = alpha[..., None] ** 2 * variances + beta[..., None] ** 2
+        fit = -0.5 * (along**2 / total + total.log()).sum(-1)
+        share = (self.weights.to(x).log() + fit).softmax(-1)[..., None]
+        whitened = along / total
+
+        def back(vectors: Tensor) -> Tensor:
+            return torch.einsum("kij,bkj->bi", axes, share * vectors)
+
+        score = -back(whitened)
+        data = (share * means).sum(1) + alpha * back(variances * whitened)
+        return data, -beta * score, score
+
     def _joint_log_density(self, x: Tensor) -> Tensor:
         variances = self._positive_variances().to(x)
         along = self._along_axes(x)

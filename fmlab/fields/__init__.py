@@ -3,7 +3,18 @@
 from fmlab.fields.base import PathField
 from fmlab.fields.exact import ExactField
 from fmlab.fields.guided import ClassifierFreeGuidance, guided
-from fmlab.fields.learned import LearnedField
-from fmlab.fields.sampling import Sampling
+from fmlab.fields.learned import LearnedField, output_of, run_network
+from fmlab.fields.sampling import Sampling, Start, gaussian_start
 
-__all__ = ["ClassifierFreeGuidance", "ExactField", "LearnedField", "PathField", "Sampling", "guided"]
+__all__ = [
+    "ClassifierFreeGuidance",
+    "ExactField",
+    "LearnedField",
+    "PathField",
+    "Sampling",
+    "Start",
+    "gaussian_start",
+    "guided",
+    "output_of",
+    "run_network",
+]

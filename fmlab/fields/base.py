@@ -1,4 +1,4 @@
-"""A field on a Gaussian path: one evaluation gives a Prediction."""
+"""A field on a probability path: one evaluation gives what is known there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from fmlab.paths import GaussianPath, Prediction
+from fmlab.paths import PathPrediction, ProbabilityPath
 
 
 class PathField(ABC):
@@ -17,15 +17,15 @@ class PathField(ABC):
         nfe: Network forwards per image since the field was made or `nfe` was last set to 0.
     """
 
-    def __init__(self, path: GaussianPath) -> None:
+    def __init__(self, path: ProbabilityPath) -> None:
         self.path = path
         self.nfe = 0
 
     @abstractmethod
-    def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
+    def evaluate(self, x: Tensor, t: Tensor) -> PathPrediction:
         """The prediction at `x` of shape (B, *event) and `t` of shape () or (B,)."""
 
-    def __call__(self, x: Tensor, t: Tensor) -> Prediction:
+    def __call__(self, x: Tensor, t: Tensor) -> PathPrediction:
         """One evaluation, counted."""
         self.nfe += 1
         return self.evaluate(x, t)

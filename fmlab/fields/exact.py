@@ -1,4 +1,4 @@
-"""The marginal field in closed form, where the data's law after diffusion is known."""
+"""The marginal field in closed form, where the posterior of the data given a noised point is known."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ import torch
 from torch import Tensor
 
 from fmlab.fields.base import PathField
-from fmlab.paths import GaussianPath, Prediction
+from fmlab.paths import GaussianPath, Posterior, expand_time
 
 
-class Scored(Protocol):
-    """A distribution with a score."""
+class PosteriorMean(Protocol):
+    """A law of z of which the expected data and noise given x = alpha z + beta eps are known.
 
-    def score(self, x: Tensor) -> Tensor: ...
+    `posterior(x, alpha, beta)` takes flattened points (B, d) and factors of shape (B, 1) and returns E[z | x],
+    E[eps | x], both (B, d), and grad log p(x) where it is known without dividing by beta, or None.
+    """
 
-
-class Diffusible(Protocol):
-    """A distribution of z for which the law of alpha z + beta eps is known."""
-
-    def diffused(self, alpha: float, beta: float) -> Scored: ...
+    def posterior(self, x: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor | None]: ...
 
 
 class ExactField(PathField):
-    """The field that a perfect network would learn: s(x) = grad log p_t(x) of the diffused data distribution.
+    """The field that a perfect network would learn.
 
-    A solver that follows it shows solver error alone.
+    A solver that follows it shows solver error alone. Points may have any event shape of as many entries as the law's.
 
     Args:
-        distribution: The data's law, such as `Gaussian` or `GaussianMixture`.
+        distribution: The data's law, such as `Gaussian`, `GaussianMixture` or `Empirical`.
         path: The path.
     """
 
-    def __init__(self, distribution: Diffusible, path: GaussianPath) -> None:
+    def __init__(self, distribution: PosteriorMean, path: GaussianPath) -> None:
         super().__init__(path)
+        self.gaussian = path
         self.distribution = distribution
 
-    def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
-        # As for a network that outputs the score: the velocity needs alpha > 0, so t keeps clear of the start.
-        t = self.path.clip(t.to(torch.float64), "score")
-        alpha, beta = self.path.alpha(t), self.path.beta(t)
-        if t.ndim == 0:
-            score = self.distribution.diffused(alpha.item(), beta.item()).score(x)
-        else:
-            laws = [self.distribution.diffused(a.item(), b.item()) for a, b in zip(alpha, beta)]
-            score = torch.cat([law.score(point[None]) for law, point in zip(laws, x)])
-        return Prediction(self.path, x, t, "score", score)
+    def evaluate(self, x: Tensor, t: Tensor) -> Posterior:
+        times = expand_time(t.to(torch.float64), x.flatten(1)).expand(len(x), 1)
+        alpha, beta = self.gaussian.alpha(times), self.gaussian.beta(times)
+        data, noise, score = self.distribution.posterior(x.flatten(1), alpha.to(x.dtype), beta.to(x.dtype))
+        exact = None if score is None else score.view(x.shape)
+        return Posterior(self.gaussian, x, t, data.view(x.shape), noise.view(x.shape), exact)

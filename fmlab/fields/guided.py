@@ -7,7 +7,7 @@ from torch import Tensor
 from fmlab.errors import UserError
 from fmlab.fields.base import PathField
 from fmlab.fields.learned import LearnedField
-from fmlab.paths import Prediction
+from fmlab.paths import PathPrediction
 
 
 class ClassifierFreeGuidance(PathField):
@@ -35,10 +35,10 @@ class ClassifierFreeGuidance(PathField):
     def nfe(self, value: int) -> None:
         self.conditional.nfe, self.unconditional.nfe = value, value
 
-    def __call__(self, x: Tensor, t: Tensor) -> Prediction:
+    def __call__(self, x: Tensor, t: Tensor) -> PathPrediction:
         return self.evaluate(x, t)
 
-    def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
+    def evaluate(self, x: Tensor, t: Tensor) -> PathPrediction:
         if self.scale == 0:
             return self.unconditional(x, t)
         if self.scale == 1:

@@ -14,6 +14,14 @@ from fmlab.solvers import Grid, SeededNoise, Solver
 FieldFactory = Callable[[Tensor | None], PathField]
 """`make_field(labels)`: the field for one batch of labels."""
 
+Start = Callable[[Sequence[int], Sequence[int], torch.device | str], Tensor]
+"""`start(seeds, shape, device)`: one draw of the source a seed, of shape (len(seeds), *shape)."""
+
+
+def gaussian_start(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+    """Standard normal noise, one seed a sample."""
+    return SeededNoise(seeds).initial(shape, device)
+
 
 @dataclass
 class Sampling:
@@ -43,6 +51,7 @@ class Sampling:
         *,
         batch_size: int = 256,
         device: torch.device | str = "cpu",
+        start: Start = gaussian_start,
     ) -> Iterator[Tensor]:
         """Samples of shape (<= batch_size, *shape) in the order of `seeds`, on `device`.
 
@@ -53,10 +62,11 @@ class Sampling:
             labels: One label a sample, or None.
             batch_size: Samples a solve.
             device: Where the field computes.
+            start: What a solve starts from before the path scales it.
         """
-        for start in range(0, len(seeds), batch_size):
-            noise = SeededNoise(seeds[start : start + batch_size])
-            field = make_field(None if labels is None else labels[start : start + batch_size].to(device))
-            x = field.path.initial(noise.initial(shape, device))
-            yield self.solver.solve(field, x, self.grid(self.steps, field.path), noise=noise)
+        for first in range(0, len(seeds), batch_size):
+            chosen = seeds[first : first + batch_size]
+            field = make_field(None if labels is None else labels[first : first + batch_size].to(device))
+            x = field.path.initial(start(chosen, shape, device))
+            yield self.solver.solve(field, x, self.grid(self.steps, field.path), noise=SeededNoise(chosen))
             self.nfe = field.nfe

@@ -1,8 +1,9 @@
 """LightningModules: flow matching and score matching, with classifier-free-guidance training."""
 
 from fmlab.modules.base import GenerativeModule
+from fmlab.modules.batches import Batch, unpack
 from fmlab.modules.flow_matching import FlowMatching
 from fmlab.modules.optimization import WarmupConstant, WarmupCosine
 from fmlab.modules.score_matching import ScoreMatching
 
-__all__ = ["FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine"]
+__all__ = ["Batch", "FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine", "unpack"]

@@ -12,20 +12,36 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.fields import LearnedField, PathField, guided
+from fmlab.fields import LearnedField, PathField, guided, output_of, run_network
 from fmlab.keyed import Purpose, fold, keyed_generator
-from fmlab.objectives import Coupling, Independent, LossByTime, TimeSampler, Uniform
-from fmlab.paths import CondOT, GaussianPath, Kind, Prediction
+from fmlab.modules.batches import Batch, unpack
+from fmlab.modules.sources import BatchSource, NoiseSource, SourceChoice, make_source
+from fmlab.objectives import (
+    Coupling,
+    Independent,
+    Loss,
+    LossByTime,
+    Moment,
+    Space,
+    SquaredError,
+    TimeSampler,
+    Uniform,
+    UniformWeight,
+    Weight,
+)
+from fmlab.paths import (
+    CondOT,
+    EDMPreconditioning,
+    GaussianPath,
+    Interpolant,
+    Output,
+    PathPrediction,
+    PathSample,
+    ProbabilityPath,
+    gaussian_path,
+)
 
 Generators = Callable[[Purpose], torch.Generator]
-
-
-def unpack(batch: Any) -> tuple[Tensor, Tensor | None]:
-    """(data, condition) of a batch: a tensor alone has no condition, a pair has one."""
-    if isinstance(batch, Tensor):
-        return batch, None
-    data, condition = batch
-    return data, condition
 
 
 def seed_default_generators(seed: int, device: torch.device) -> None:
@@ -40,17 +56,23 @@ def seed_default_generators(seed: int, device: torch.device) -> None:
 
 
 class GenerativeModule(LightningModule):
-    """Trains a network to predict along a Gaussian path, with labels dropped for classifier-free guidance.
+    """Trains a network to predict along a probability path, with labels dropped for classifier-free guidance.
 
     All randomness of a step is keyed by (seed, optimizer step, shard), where shard = accumulation index x world size +
     rank: a resumed run repeats itself, and two processes draw what two accumulated batches draw.
 
     Args:
         network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,) or None; same shape out as in.
-        path: The probability path; CondOT if left out.
-        prediction: What the network outputs: velocity, score, noise or data.
+        path: The probability path; CondOT if left out. With a source of its own, a Gaussian path means the
+            `Interpolant` of its alpha and beta.
+        prediction: What the network outputs: velocity, score, noise, data, velocity_and_score (two heads, stacked in
+            dimension 1), or EDMPreconditioning.
+        source: What stands at t = 0: a distribution, a data set, `batch` for what the batch brings with each data
+            point, or standard normal noise if left out.
         time_sampler: Where training draws t; Uniform if left out.
-        coupling: Which noise goes with which data point; Independent if left out.
+        coupling: Which draw of the source goes with which data point; Independent if left out.
+        weight: How much the error counts at each time; UniformWeight if left out.
+        loss: What is made of an error; SquaredError if left out.
         num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
         label_dropout: The probability with which each sample's label becomes "no label".
         optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
@@ -62,10 +84,13 @@ class GenerativeModule(LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        path: GaussianPath | None = None,
-        prediction: Kind = "velocity",
+        path: ProbabilityPath | None = None,
+        prediction: Output | EDMPreconditioning = "velocity",
+        source: SourceChoice = None,
         time_sampler: TimeSampler | None = None,
         coupling: Coupling | None = None,
+        weight: Weight | None = None,
+        loss: Loss | None = None,
         num_classes: int | None = None,
         label_dropout: float = 0.1,
         optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -77,10 +102,15 @@ class GenerativeModule(LightningModule):
         if not 0 <= label_dropout <= 1:
             raise UserError(f"a probability lies in [0, 1], got {label_dropout}", key="model.label_dropout")
         self.network = network
+        self.source = make_source(source)
         self.path = path or CondOT()
+        if isinstance(self.path, GaussianPath) and not isinstance(self.source, NoiseSource):
+            self.path = Interpolant(self.path)
         self.prediction = prediction
         self.time_sampler = time_sampler or Uniform()
         self.coupling = coupling or Independent()
+        self.weight, self.loss = weight or UniformWeight(), loss or SquaredError()
+        self.check_parts()
         self.num_classes = num_classes
         self.label_dropout = label_dropout if num_classes is not None else 0.0
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
@@ -92,12 +122,30 @@ class GenerativeModule(LightningModule):
         self._position = (-1, 0)
 
     @abstractmethod
-    def residual(self, prediction: Prediction, data: Tensor, noise: Tensor) -> Tensor:
-        """The error of a prediction in the module's own space, shaped like the data."""
+    def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
+        """The error of a prediction in the module's own space, shaped like the data; of two heads, one each."""
+
+    def check_parts(self) -> None:
+        """Refuses parts that do not go together.
+
+        Raises:
+            UserError: If the path knows no such prediction or weight.
+        """
+        t = torch.tensor([0.5])
+        self.admissible(t)
+        self.weight(t, self.path, "velocity")
+        if self.prediction == "velocity_and_score" and not (self.path.noise_scale(t) > 0).all():
+            raise UserError(
+                "this path adds no noise, so it has no score to learn",
+                key="model.prediction",
+                hint="use prediction: velocity, or an Interpolant with sigma > 0",
+            )
+        if isinstance(self.prediction, EDMPreconditioning):
+            gaussian_path(self.path, "EDMPreconditioning")
 
     def admissible(self, t: Tensor) -> Tensor:
-        """Times moved to where the network's output determines the residual."""
-        return self.path.clip(t, self.prediction)
+        """Times moved to where the network's output determines the error and its weight."""
+        return self.path.clip(t, output_of(self.prediction))
 
     # What training draws ----------------------------------------------------------------------------------------------
 
@@ -117,45 +165,83 @@ class GenerativeModule(LightningModule):
         return condition.masked_fill(dropped, self.num_classes)
 
     def losses(
-        self, network: Callable[..., Tensor], data: Tensor, condition: Tensor | None, draw: Generators
+        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean squared residual and time a sample, both (B,), for freshly drawn noise and times."""
-        noise = torch.randn(data.shape, generator=draw(Purpose.NOISE), device=data.device)
-        noise = self.coupling.pair(data, noise, condition, draw(Purpose.COUPLING))
-        t = self.admissible(self.time_sampler.sample(len(data), draw(Purpose.TIME)))
-        x = self.path.sample(data, noise, t)
-        output = network(x, t, condition) if condition is not None else network(x, t)
-        residual = self.residual(Prediction(self.path, x, t, self.prediction, output.float()), data, noise)
-        return residual.square().flatten(1).mean(1), t
+        """Loss and time a sample, both (B,), for freshly drawn source and times.
+
+        Args:
+            network: The network to measure.
+            batch: The data, with labels already dropped.
+            draw: The generator for each purpose.
+            moment: Where in training this is.
+        """
+        source = self.source.draw(batch.data, batch.source, draw(Purpose.NOISE))
+        source = self.coupling.pair(batch.data, source, batch.condition, draw(Purpose.COUPLING))
+        t = self.admissible(self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment()))
+        point = self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
+        prediction = run_network(network, self.path, self.prediction, point.x, t, batch.condition)
+        return self.measure(prediction, point), t
+
+    def measure(self, prediction: PathPrediction, point: PathSample) -> Tensor:
+        """The weighted loss of a prediction, of shape (B,)."""
+        total: Tensor | None = None
+        for space, error in self.errors(prediction, point).items():
+            loss = self.loss(error)
+            if not isinstance(self.weight, UniformWeight):
+                loss = self.weight(point.t, self.path, space) * loss
+            total = loss if total is None else total + loss
+        assert total is not None
+        return total
+
+    def moment(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> Moment:
+        """Where in training times are drawn."""
+        return Moment(self.path, progress, shard, shards)
+
+    def _bridge_noise(self, data: Tensor, draw: Generators) -> Tensor | None:
+        if not self.path.needs_noise:
+            return None
+        return torch.randn(data.shape, generator=draw(Purpose.BRIDGE), device=data.device)
+
+    @property
+    def progress(self) -> float:
+        """The share of training that is done."""
+        total = self.trainer.max_steps if self.trainer.max_steps > 0 else self.trainer.estimated_stepping_batches
+        return min(1.0, self.global_step / max(float(total), 1.0))
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        if isinstance(self.source, BatchSource):
+            self.source.data = getattr(self.trainer, "datamodule", None)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        data, condition = unpack(batch)
+        batch = unpack(batch)
         step, shard = self.global_step, self.shard()
-        seed_default_generators(fold(self.seed, step, shard, Purpose.TORCH), data.device)  # for nn.Dropout and its like
+        seed_default_generators(fold(self.seed, step, shard, Purpose.TORCH), batch.data.device)  # for nn.Dropout
 
         def draw(purpose: Purpose) -> torch.Generator:
-            return keyed_generator(self.seed, step, shard, purpose, device=data.device)
+            return keyed_generator(self.seed, step, shard, purpose, device=batch.data.device)
 
         augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
-        if augment is not None:
-            data = augment(data, draw(Purpose.AUGMENT))
-        condition = self.drop_labels(condition, draw(Purpose.LABEL_DROPOUT))
-        losses, t = self.losses(self._running[0], data, condition, draw)
+        if augment is not None and batch.source is None:
+            batch = batch.replace(data=augment(batch.data, draw(Purpose.AUGMENT)))
+        batch = batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
+        shards = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        losses, t = self.losses(self._running[0], batch, draw, self.moment(self.progress, shard, shards))
         self.loss_by_time.add(losses, t)
         return losses.mean()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        data, condition = unpack(batch)
+        batch = unpack(batch)
         index = batch_idx * self.trainer.world_size + self.global_rank
 
         def draw(purpose: Purpose) -> torch.Generator:
-            return keyed_generator(self.seed, Purpose.VALIDATION, index, purpose, device=data.device)
+            return keyed_generator(self.seed, Purpose.VALIDATION, index, purpose, device=batch.data.device)
 
-        condition = condition if self.num_classes is not None else None
-        losses, _ = self.losses(self.evaluation_network, data, condition, draw)
-        self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(data))
+        if self.num_classes is None:
+            batch = batch.replace(condition=None)
+        losses, _ = self.losses(self.evaluation_network, batch, draw)
+        self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(batch.data))
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())

@@ -1,7 +1,22 @@
-"""What training draws and measures: times, couplings, the loss by time."""
+"""What training draws and measures: times, couplings, weights, losses, the loss by time."""
 
 from fmlab.objectives.couplings import Coupling, Independent
+from fmlab.objectives.losses import Loss, SquaredError
 from fmlab.objectives.time_bins import LossByTime
-from fmlab.objectives.time_samplers import LogitNormal, TimeSampler, Uniform
+from fmlab.objectives.time_samplers import LogitNormal, Moment, TimeSampler, Uniform
+from fmlab.objectives.weights import Space, UniformWeight, Weight
 
-__all__ = ["Coupling", "Independent", "LogitNormal", "LossByTime", "TimeSampler", "Uniform"]
+__all__ = [
+    "Coupling",
+    "Independent",
+    "LogitNormal",
+    "Loss",
+    "LossByTime",
+    "Moment",
+    "Space",
+    "SquaredError",
+    "TimeSampler",
+    "Uniform",
+    "UniformWeight",
+    "Weight",
+]

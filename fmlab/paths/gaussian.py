@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Literal
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
 
-Kind = Literal["velocity", "score", "noise", "data"]
+from fmlab.errors import UserError
+from fmlab.paths.base import Output, PathSample, ProbabilityPath, expand_time
 
 
-def expand_time(t: Tensor, x: Tensor) -> Tensor:
-    """`t` of shape (), (B,) or (B, 1, ...) in float32 or better, on the device of `x` and broadcasting against it."""
-    t = t.to(device=x.device, dtype=torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype))
-    return t if t.ndim == 0 else t.reshape(-1, *([1] * (x.ndim - 1)))
-
-
-class GaussianPath(ABC):
+class GaussianPath(ProbabilityPath):
     """A path p_t(x | z) = N(alpha_t z, beta_t^2 I) from noise at t = 0 to data at t = 1 (MIT 6.S184, section 3).
 
     A subclass supplies alpha, beta and their exact derivatives, each a function of a tensor of times in [0, 1], and
@@ -33,8 +27,6 @@ class GaussianPath(ABC):
       and for the coefficients alike; values never are.
     """
 
-    t_start: float = 0.0
-    t_end: float = 1.0
     # A solver step of 1/50 from t = 0 multiplies an error of the predicted noise by 1/50/LOW_MARGIN: about 2.
     LOW_MARGIN: float = 0.01
     HIGH_MARGIN: float = 0.001
@@ -73,9 +65,17 @@ class GaussianPath(ABC):
         """log(alpha^2 / beta^2), strictly increasing; minus or plus infinity where alpha or beta is 0."""
         return 2 * (torch.log(self.alpha(t)) - torch.log(self.beta(t)))
 
-    def initial(self, noise: Tensor) -> Tensor:
+    def initial(self, source: Tensor) -> Tensor:
         """What every solve starts from: beta(t_start) times standard normal noise, of any shape."""
-        return self.beta(torch.tensor(self.t_start, dtype=torch.float64)).item() * noise
+        return self.beta(torch.tensor(self.t_start, dtype=torch.float64)).item() * source
+
+    def draw(self, data: Tensor, source: Tensor, t: Tensor, noise: Tensor | None = None) -> PathSample:
+        """`sample` and `pair_velocity` of data and noise (here called the source) at once."""
+        x, velocity = self.sample(data, source, t), self.pair_velocity(data, source, t)
+        return PathSample(x, t, velocity, source, self.beta(expand_time(t, data)))
+
+    def noise_scale(self, t: Tensor) -> Tensor:
+        return self.beta(t)
 
     def sample(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha_t z + beta_t eps for `data` and `noise` of shape (B, *event) and `t` of shape () or (B,)."""
@@ -97,10 +97,10 @@ class GaussianPath(ABC):
         t = expand_time(self.clip(t, "data"), x)
         return -(x - self.alpha(t) * data) / self.beta(t) ** 2
 
-    def clip(self, t: Tensor, kind: Kind) -> Tensor:
-        """`t` moved to where a network that outputs `kind` determines the velocity: the policy for the ends of time."""
-        low = self.t_start + (self.LOW_MARGIN if kind in ("noise", "score") and self.alpha_vanishes_at_start else 0.0)
-        divides_by_beta = kind == "data" and self.beta_vanishes_at_end
+    def clip(self, t: Tensor, output: Output) -> Tensor:
+        """`t` moved to where a network's output determines the velocity: the policy for the ends of time."""
+        low = self.t_start + (self.LOW_MARGIN if output in ("noise", "score") and self.alpha_vanishes_at_start else 0.0)
+        divides_by_beta = output == "data" and self.beta_vanishes_at_end
         high = self.t_end - (self.HIGH_MARGIN if divides_by_beta or self.beta_dot_infinite_at_end else 0.0)
         return t.clamp(low, high)
 
@@ -112,6 +112,14 @@ class GaussianPath(ABC):
         high = self.t_end - (self.HIGH_MARGIN if at_end else 0.0)
         return t.clamp(low, high)
 
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({arguments})"
+
+def gaussian_path(path: ProbabilityPath | None, asks: str) -> GaussianPath:
+    """The path, if it is Gaussian.
+
+    Raises:
+        UserError: If it is not; `asks` says what needs it.
+    """
+    if not isinstance(path, GaussianPath):
+        found = "no path" if path is None else type(path).__name__
+        raise UserError(f"{asks} needs a Gaussian path, here is {found}", key="path")
+    return path

@@ -1,22 +1,60 @@
-"""One network output, seen as velocity, score, noise or data."""
+"""What is known about a path at (x, t), seen as velocity, score, noise or data."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor
 
-from fmlab.paths.gaussian import GaussianPath, Kind, expand_time
+from fmlab.errors import UserError
+from fmlab.paths.base import Kind, ProbabilityPath, expand_time
+from fmlab.paths.gaussian import GaussianPath
+
+
+class PathPrediction(ABC):
+    """Velocity v = dx/dt, score s = grad log p_t(x), and the expected noise and data, at one (x, t).
+
+    For marginal quantities v = E[alpha' z + beta' eps | x], z = E[z | x], eps = E[eps | x] and s = -eps / beta.
+    """
+
+    @property
+    @abstractmethod
+    def velocity(self) -> Tensor:
+        """The velocity of the flow, dx/dt."""
+
+    @property
+    @abstractmethod
+    def score(self) -> Tensor:
+        """The score grad log p_t(x)."""
+
+    @property
+    @abstractmethod
+    def noise(self) -> Tensor:
+        """The expected noise E[eps | x]."""
+
+    @property
+    @abstractmethod
+    def data(self) -> Tensor:
+        """The expected data E[z | x]."""
+
+    @abstractmethod
+    def mix(self, other: PathPrediction, weight: float) -> PathPrediction:
+        """(1 - weight) self + weight other, at the same (x, t)."""
+
+    def as_kind(self, kind: Kind) -> Tensor:
+        """The quantity of the given kind."""
+        quantity: Tensor = getattr(self, kind)
+        return quantity
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What is known about the path at (x, t), given as one of four quantities and converted on demand.
+class Prediction(PathPrediction):
+    """One of the four quantities on a Gaussian path; the others are converted from it on demand.
 
-    For marginal quantities the four are v = E[alpha' z + beta' eps | x], z = E[z | x], eps = E[eps | x] and
-    s = grad log p_t(x) = -eps / beta; any one fixes the others through x = alpha z + beta eps (Lipman et al. 2024,
-    table 1). Where a conversion would divide by 0, its `t` is clipped as `GaussianPath` says; values never are.
+    Any one fixes the others through x = alpha z + beta eps (Lipman et al. 2024, table 1). Where a conversion would
+    divide by 0, its `t` is clipped as `GaussianPath` says; values never are.
 
     Attributes:
         path: The Gaussian path.
@@ -79,16 +117,107 @@ class Prediction:
         t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
         return -self.noise / self.path.beta(t)
 
-    def as_kind(self, kind: Kind) -> Tensor:
-        """The quantity of the given kind."""
-        quantity: Tensor = getattr(self, kind)
-        return quantity
-
-    def mix(self, other: Prediction, weight: float) -> Prediction:
+    def mix(self, other: PathPrediction, weight: float) -> Prediction:
         """(1 - weight) self + weight other, at the same (x, t).
 
         Every conversion is affine in the value with coefficients that depend on (x, t) alone, so mixing commutes with
         converting: guidance means the same in all four quantities.
         """
-        value = other.value if other.kind == self.kind else other.as_kind(self.kind)
-        return replace(self, value=(1 - weight) * self.value + weight * value)
+        return replace(self, value=(1 - weight) * self.value + weight * other.as_kind(self.kind))
+
+
+@dataclass(frozen=True)
+class Posterior(PathPrediction):
+    """Expected data and expected noise, both given: nothing is divided by alpha or by D.
+
+    This is what a closed form or another path's model knows. The velocity is alpha' E[z | x] + beta' E[eps | x].
+
+    Attributes:
+        path: The Gaussian path.
+        x: Where, of shape (B, *event).
+        t: When, of shape () or (B,).
+        expected_data: E[z | x], shaped like `x`.
+        expected_noise: E[eps | x], shaped like `x`.
+        exact_score: The score where it is known without dividing by beta, or None.
+    """
+
+    path: GaussianPath
+    x: Tensor
+    t: Tensor
+    expected_data: Tensor
+    expected_noise: Tensor
+    exact_score: Tensor | None = None
+
+    @property
+    def data(self) -> Tensor:
+        return self.expected_data
+
+    @property
+    def noise(self) -> Tensor:
+        return self.expected_noise
+
+    @cached_property
+    def velocity(self) -> Tensor:
+        t = expand_time(self.path.clip(self.t, "velocity"), self.x)
+        return self.path.alpha_dot(t) * self.data + self.path.beta_dot(t) * self.noise
+
+    @cached_property
+    def score(self) -> Tensor:
+        if self.exact_score is not None:
+            return self.exact_score
+        t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
+        return -self.noise / self.path.beta(t)
+
+    def mix(self, other: PathPrediction, weight: float) -> Posterior:
+        def mixed(kind: Kind) -> Tensor:
+            return (1 - weight) * self.as_kind(kind) + weight * other.as_kind(kind)
+
+        exact = None if self.exact_score is None else mixed("score")
+        return replace(self, expected_data=mixed("data"), expected_noise=mixed("noise"), exact_score=exact)
+
+
+@dataclass(frozen=True)
+class FlowAndScore(PathPrediction):
+    """A velocity, and a score of its own where there is one, on a path that need not convert between them.
+
+    Attributes:
+        path: The path.
+        x: Where, of shape (B, *event).
+        t: When, of shape () or (B,).
+        flow: dx/dt, shaped like `x`.
+        own_score: grad log p_t(x), or None where the model gives none.
+    """
+
+    path: ProbabilityPath
+    x: Tensor
+    t: Tensor
+    flow: Tensor
+    own_score: Tensor | None = None
+
+    @property
+    def velocity(self) -> Tensor:
+        return self.flow
+
+    @property
+    def score(self) -> Tensor:
+        if self.own_score is None:
+            raise UserError(
+                "the score is not known: the source is not Gaussian and the network has no score head",
+                key="model.prediction",
+                hint="train with prediction: velocity_and_score on a path with sigma > 0, or follow the ODE",
+            )
+        return self.own_score
+
+    @property
+    def noise(self) -> Tensor:
+        return -self.path.noise_scale(expand_time(self.t, self.x)) * self.score
+
+    @property
+    def data(self) -> Tensor:
+        if not isinstance(self.path, GaussianPath):
+            raise UserError("the expected data is not known where the source is not Gaussian", key="path")
+        return Prediction(self.path, self.x, self.t, "velocity", self.flow).data
+
+    def mix(self, other: PathPrediction, weight: float) -> FlowAndScore:
+        score = None if self.own_score is None else (1 - weight) * self.own_score + weight * other.score
+        return replace(self, flow=(1 - weight) * self.flow + weight * other.velocity, own_score=score)

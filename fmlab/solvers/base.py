@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths import GaussianPath
+from fmlab.paths import ProbabilityPath
 
 NoiseSource = Callable[[int, Tensor], Tensor]
 """`noise(step, like)`: standard normal numbers shaped like `like` for the step of that index."""
@@ -28,7 +28,7 @@ class Field(Protocol):
     """One evaluation `field(x, t)` at x of shape (B, *event) and t of shape () or (B,)."""
 
     @property
-    def path(self) -> GaussianPath | None: ...
+    def path(self) -> ProbabilityPath | None: ...
 
     def __call__(self, x: Tensor, t: Tensor) -> Evaluation: ...
 
@@ -60,6 +60,10 @@ class Solver(ABC):
     ) -> Tensor:
         """The state at `t_next`; `last` marks the step that reaches the end of the grid."""
 
+    def begin(self) -> Solver:
+        """The solver that takes the steps of one solve: itself, or one that remembers the steps before."""
+        return self
+
     def solve(
         self,
         field: Field,
@@ -80,9 +84,9 @@ class Solver(ABC):
         """
         if times.ndim != 1 or len(times) < 2:
             raise UserError(f"a time grid needs at least two times, got shape {tuple(times.shape)}", key="times")
-        states = [x] if trajectory else []
+        states, steps = [x] if trajectory else [], self.begin()
         for index, t, t_next in step_times(times, x):
-            x = self.step(field, x, t, t_next, last=index == len(times) - 2, noise=partial(noise, index))
+            x = steps.step(field, x, t, t_next, last=index == len(times) - 2, noise=partial(noise, index))
             if trajectory:
                 states.append(x)
         return torch.stack(states) if trajectory else x

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths import GaussianPath
+from fmlab.paths import ProbabilityPath, gaussian_path
 
 
 class DiffusionCoefficient(ABC):
     """A function sigma_t >= 0 of time along a path."""
 
     @abstractmethod
-    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         """sigma_t, shaped like `t`."""
 
 
@@ -31,7 +31,7 @@ class ConstantDiffusion(DiffusionCoefficient):
             raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
         self.scale = scale
 
-    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return torch.full_like(t, self.scale)
 
     def __repr__(self) -> str:
@@ -52,8 +52,8 @@ class NoiseLevelDiffusion(DiffusionCoefficient):
             raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
         self.scale = scale
 
-    def __call__(self, t: Tensor, path: GaussianPath) -> Tensor:
-        return self.scale * torch.sqrt(2 * path.beta(t))
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
+        return self.scale * torch.sqrt(2 * gaussian_path(path, "NoiseLevelDiffusion").beta(t))
 
     def __repr__(self) -> str:
         return f"NoiseLevelDiffusion(scale={self.scale})"

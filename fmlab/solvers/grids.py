@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths import GaussianPath
+from fmlab.paths import ProbabilityPath, gaussian_path
 
 
 class Grid(ABC):
     """Chooses `steps + 1` strictly increasing times from the path's start to its end."""
 
     @abstractmethod
-    def interior(self, steps: int, path: GaussianPath) -> Tensor:
+    def interior(self, steps: int, path: ProbabilityPath) -> Tensor:
         """The `steps - 1` times between the path's ends, in float64, increasing."""
 
-    def __call__(self, steps: int, path: GaussianPath) -> Tensor:
+    def __call__(self, steps: int, path: ProbabilityPath) -> Tensor:
         """Times of shape (steps + 1,) in float64, from `path.t_start` to `path.t_end` exactly."""
         if steps < 1:
             raise UserError(f"a solve takes at least 1 step, got {steps}", key="steps")
@@ -32,7 +32,7 @@ class Grid(ABC):
 class UniformGrid(Grid):
     """Steps of equal length in t."""
 
-    def interior(self, steps: int, path: GaussianPath) -> Tensor:
+    def interior(self, steps: int, path: ProbabilityPath) -> Tensor:
         return torch.linspace(path.t_start, path.t_end, steps + 1, dtype=torch.float64)[1:-1]
 
 
@@ -55,8 +55,8 @@ class RhoGrid(Grid):
             )
         self.rho, self.sigma_min, self.sigma_max = rho, sigma_min, sigma_max
 
-    def interior(self, steps: int, path: GaussianPath) -> Tensor:
+    def interior(self, steps: int, path: ProbabilityPath) -> Tensor:
         ramp = torch.linspace(0, 1, max(steps, 2), dtype=torch.float64)[1:steps]
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         sigma = (high + ramp * (low - high)) ** self.rho
-        return path.log_snr_inverse(-2 * torch.log(sigma))
+        return gaussian_path(path, "RhoGrid").log_snr_inverse(-2 * torch.log(sigma))

@@ -88,7 +88,8 @@ MISTAKES = {
     "wrong word": (
         ["--model.prediction=velocty"],
         [
-            'error: model.prediction: expected one of velocity, score, noise, data, got "velocty"',
+            "error: model.prediction: expected one of velocity, score, noise, data, velocity_and_score or "
+            'EDMPreconditioning, got "velocty"',
             "  did you mean velocity?",
         ],
     ),

@@ -10,7 +10,7 @@ import pytest
 from fmlab.__main__ import main
 from fmlab.cli import catalog, schema
 from fmlab.cli.help import explain
-from fmlab.paths import Kind
+from fmlab.paths import Output
 
 
 @pytest.mark.parametrize("kind", catalog.KINDS)
@@ -35,7 +35,7 @@ def test_the_catalogue_says_what_the_rooms_export(kind: str) -> None:
 
 
 def test_the_predictions_are_the_paths_own_words() -> None:
-    assert [word for word, about in catalog.predictions() if about] == list(get_args(Kind))
+    assert [word for word, about in catalog.predictions() if about] == list(get_args(Output))
 
 
 @pytest.mark.parametrize("section", schema.SECTIONS, ids=lambda section: section.name)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.keyed import Purpose, fold, keyed_generator
-from fmlab.modules import FlowMatching, GenerativeModule, ScoreMatching, WarmupConstant, WarmupCosine
+from fmlab.modules import Batch, FlowMatching, GenerativeModule, ScoreMatching, WarmupConstant, WarmupCosine
 from fmlab.networks import MLP, UNet
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial
 
@@ -45,7 +45,7 @@ def test_a_perfect_network_has_the_known_loss(kind: str) -> None:
     """F10: min of the conditional loss is E Var(v | x_t) = pi s / 2 for N(0, 1) -> N(m, s^2) on the straight path."""
     module = FlowMatching(Oracle(CondOT(), kind, 2.0, 0.5), prediction=kind)
     data = 2 + 0.5 * torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))
-    losses, t = module.losses(module.network, data, None, draws())
+    losses, t = module.losses(module.network, Batch(data), draws())
     assert losses.mean().item() == pytest.approx(math.pi * 0.5 / 2, rel=0.015)
     assert 0 <= t.min() < 0.02
     assert t.max() > 0.98
@@ -59,13 +59,13 @@ def test_every_prediction_trains_with_both(module_class: type[GenerativeModule],
     network = MLP((1,), width=8, depth=1)
     module = module_class(network, path=path, prediction=kind)
     data = 2 + 0.5 * torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
-    losses, _ = module.losses(network, data, None, draws())
+    losses, _ = module.losses(network, Batch(data), draws())
     assert torch.isfinite(losses).all()
     losses.mean().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     assert any(g.abs().sum() > 0 for g in gradients)
     assert all(torch.isfinite(g).all() for g in gradients)
-    perfect, _ = module.losses(Oracle(path, kind, 2.0, 0.5), data, None, draws())
+    perfect, _ = module.losses(Oracle(path, kind, 2.0, 0.5), Batch(data), draws())
     assert perfect.mean() < losses.mean()
 
 
@@ -73,13 +73,13 @@ def test_the_first_loss_is_that_of_a_zero_velocity() -> None:
     """F37: with zero output the loss is E |z - eps|^2 = 1 + E |z|^2 a dimension on the straight path."""
     module = FlowMatching(UNet((1, 8, 8), channels=8, channel_mult=(1,), blocks=1, attention_resolutions=()))
     data = torch.rand(4000, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    losses, _ = module.losses(module.network, data, None, draws())
+    losses, _ = module.losses(module.network, Batch(data), draws())
     assert losses.mean().item() == pytest.approx(1 + data.square().mean().item(), rel=0.01)
 
 
 def test_score_matching_measures_the_noise_error() -> None:
     module = ScoreMatching(lambda x, t: torch.zeros_like(x), prediction="noise")  # type: ignore[arg-type]
-    losses, _ = module.losses(module.network, torch.randn(50_000, 1), None, draws())
+    losses, _ = module.losses(module.network, Batch(torch.randn(50_000, 1)), draws())
     assert losses.mean().item() == pytest.approx(1.0, abs=0.02)
 
 
@@ -105,7 +105,7 @@ def test_the_null_embedding_is_trained() -> None:
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(0))
     module = FlowMatching(network, num_classes=3, label_dropout=0.5)
     labels = module.drop_labels(torch.arange(64) % 3, keyed_generator(1))
-    losses, _ = module.losses(network, torch.randn(64, 2), labels, draws())
+    losses, _ = module.losses(network, Batch(torch.randn(64, 2), labels), draws())
     losses.mean().backward()
     table = next(p for p in network.parameters() if p.shape[0] == 4)
     assert table.grad is not None
@@ -119,7 +119,9 @@ class Attached(FlowMatching):
 
     @property
     def trainer(self) -> Any:  # type: ignore[override]
-        return SimpleNamespace(world_size=self.facts.world_size, datamodule=None)
+        return SimpleNamespace(
+            world_size=self.facts.world_size, datamodule=None, accumulate_grad_batches=1, max_steps=10
+        )
 
     @property
     def global_step(self) -> int:
