@@ -233,6 +233,27 @@ MUTANTS = [
         "pass",
         "tests/networks/test_networks.py tests/networks/test_dit.py",
     ),
+    Mutant(
+        "a bridge's velocity without its noise",
+        "paths/interpolant.py",
+        "velocity + self.noise_scale_dot(time) * noise",
+        "velocity",
+        "tests/modules/test_sources.py",
+    ),
+    Mutant(
+        "the score head's error",
+        "modules/flow_matching.py",
+        "-point.noise_scale * prediction.score - point.noise",
+        "point.noise_scale * prediction.score - point.noise",
+        "tests/modules/test_sources.py",
+    ),
+    Mutant(
+        "all samples start from one seed",
+        "modules/sources.py",
+        "self.distribution.sample(1, keyed_generator(seed, Purpose.NOISE, 0)) for seed in seeds",
+        "self.distribution.sample(1, keyed_generator(0, Purpose.NOISE, 0)) for seed in seeds",
+        "tests/modules/test_sources.py",
+    ),
 ]
 
 

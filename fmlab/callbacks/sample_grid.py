@@ -22,7 +22,8 @@ from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 class SampleGrid(Callback):
     """Draws the same seeds and labels at every validation: one row a class, one picture a guidance scale.
 
-    Pictures go to `samples/` in the run's folder and to the loggers. Vectors are drawn as points over the reference.
+    Pictures go to `samples/` in the run's folder and to the loggers. Vectors are drawn as points over the reference;
+    where each sample has a source of its own, it stands left of the sample and the truth right of it.
 
     Args:
         guidance_scales: The scales to draw; the first is the main one. Data without labels know only scale 1.
@@ -78,6 +79,9 @@ class SampleGrid(Callback):
         if classes is not None:
             labels = torch.arange(min(classes, self.classes)).repeat_interleave(self.columns)
         n = len(labels) if labels is not None else self.columns**2
+        triples = max(1, self.columns // 3)
+        if hasattr(data, "pairs"):
+            n = triples * self.columns
         if points:
             n, labels = self.points, (None if classes is None else torch.arange(self.points) % classes)
         seeds = range(self.seed, self.seed + n)
@@ -85,6 +89,10 @@ class SampleGrid(Callback):
         if points:
             reference = next(iter(data.reference_batches(self.points)))
             return point_cloud(samples, reference)
+        if hasattr(data, "pairs"):
+            truth, source = data.pairs(seeds)
+            rows = torch.stack([source, samples.cpu(), truth], 1).flatten(0, 1)
+            return image_grid(to_uint8(rows), 3 * triples)
         return image_grid(to_uint8(samples), self.columns)
 
     def _log(self, trainer: Trainer, picture: np.ndarray, key: str) -> None:

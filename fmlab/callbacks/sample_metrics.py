@@ -86,7 +86,8 @@ class SampleMetrics(Callback):
                 )
             metrics: dict[str, Metric] = {"val/w2": Wasserstein2(points), "val/mmd": MaximumMeanDiscrepancy(points)}
         else:
-            self.network = feature_network(self.features, data, cache_folder()).to(device)
+            images = getattr(data, "images", data)  # pairs are judged by what they are pairs of
+            self.network = feature_network(self.features, images, cache_folder()).to(device)
             reference = reference_statistics(data, self.network, cache_folder())
             metrics = {
                 metric_key("fid", self.network.name): FrechetDistance(reference),

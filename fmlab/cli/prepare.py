@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule
 from fmlab.cli import schema
 from fmlab.cli.check import check, check_section, check_sections, check_seed, locate, user_error_in
 from fmlab.cli.compose import Composition, compose, resolve
+from fmlab.cli.merge import ARGS
 from fmlab.cli.names import add_import_folders
 from fmlab.cli.values import dump
 
@@ -62,7 +63,8 @@ def prepare_composition(composition: Composition) -> Prepared:
     config[schema.SEED] = check_seed(config)
     config["data"] = check_section(schema.BY_NAME["data"], config["data"], {"seed": config[schema.SEED]})
     data = build_data(config["data"])
-    config = check(fill_name(config, composition.files), known_from(data, config[schema.SEED]))
+    known = {**known_from(data, config[schema.SEED]), **known_from_prediction(config["model"])}
+    config = check(fill_name(config, composition.files), known)
     return Prepared(config, composition.config, composition.typed, composition.files, data, composition.notes, folders)
 
 
@@ -74,6 +76,13 @@ def known_from(data: LightningDataModule, seed: int) -> dict[str, Any]:
             value = getattr(data, name)
             known[name] = [int(size) for size in value] if isinstance(value, Sequence) else value
     return known
+
+
+def known_from_prediction(model: Any) -> dict[str, Any]:
+    """How many outputs the network needs, where the prediction says so."""
+    arguments = model.get(ARGS) if isinstance(model, dict) else None
+    two = isinstance(arguments, dict) and arguments.get("prediction") == "velocity_and_score"
+    return {"outputs": 2} if two else {}
 
 
 def build_data(section: dict[str, Any]) -> LightningDataModule:

@@ -7,6 +7,7 @@ from fmlab.data.loading import BatchLoader, ResumableLoader
 from fmlab.data.order import OrderedBatches, ShardedBatches, device_batch_size
 from fmlab.data.pixels import to_float, to_uint8
 from fmlab.data.sets import BatchSet, TensorSet
+from fmlab.data.super_resolution import SuperResolution
 from fmlab.data.torchvision_sets import CIFAR10, FashionMNIST
 from fmlab.data.toy2d import Toy2D
 
@@ -22,6 +23,7 @@ __all__ = [
     "OrderedBatches",
     "ResumableLoader",
     "ShardedBatches",
+    "SuperResolution",
     "TensorSet",
     "Toy2D",
     "device_batch_size",

@@ -17,6 +17,8 @@ from fmlab.networks.embeddings import ConditionEmbedding, TimeEmbedding
 class Network(nn.Module):
     """A map `forward(x, t, condition=None)` from (B, *shape) to (B, *shape) that is zero before any training.
 
+    With two outputs, the heads of `prediction: velocity_and_score`, it maps to (B, 2, *shape).
+
     Nothing in fmlab asks for this class: any module with such a `forward` will do as a network.
 
     Args:
@@ -25,6 +27,7 @@ class Network(nn.Module):
         width: Length of the joint embedding of time and condition.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
         frequency_dim: Number of sinusoidal features of the time.
+        outputs: How many quantities it gives, each of the shape of an event.
 
     Attributes:
         shape: Shape of one event.
@@ -38,12 +41,19 @@ class Network(nn.Module):
         width: int,
         time_scale: float,
         frequency_dim: int = 256,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
+        require_positive(outputs=outputs)
+        self.outputs = outputs
         self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
         self.num_classes = num_classes
         self.t_embedder = TimeEmbedding(width, time_scale, frequency_dim)
         self.y_embedder = None if num_classes is None else ConditionEmbedding(num_classes, width)
+
+    def as_outputs(self, x: Tensor) -> Tensor:
+        """(B, outputs * channels, ...) as (B, outputs, *shape), and as it is where there is one output."""
+        return x if self.outputs == 1 else x.view(-1, self.outputs, *self.shape)
 
     def embed(self, t: Tensor, condition: Tensor | None) -> Tensor:
         """The joint embedding, shape (B, width), of times (B,) and labels (B,); None stands for all null.

@@ -85,6 +85,7 @@ class DiT(Network):
         mlp_ratio: Width of the hidden layer of each block's perceptron, over `width`.
         dropout: Probability of dropout in the perceptrons and after attention.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
+        outputs: How many quantities it gives: 2 for `prediction: velocity_and_score`.
 
     Raises:
         UserError: If the patch does not divide the image, `width` does not suit `heads`, or the shape is no image's.
@@ -104,6 +105,7 @@ class DiT(Network):
         mlp_ratio: float = 4.0,
         dropout: float = 0.0,
         time_scale: float = 1000.0,
+        outputs: int = 1,
     ) -> None:
         if size is not None:
             if size not in SIZES:
@@ -114,13 +116,13 @@ class DiT(Network):
         _check_patch(patch_size, rows, columns)
         _check_width(width, heads)
 
-        super().__init__(shape, num_classes, width, time_scale)
+        super().__init__(shape, num_classes, width, time_scale, outputs=outputs)
         self.patch_size = patch_size
         self.grid = (rows // patch_size, columns // patch_size)
         self.x_embedder = PatchEmbed((rows, columns), patch_size, channels, width)
         self.register_buffer("pos_embed", position_table(*self.grid, width).unsqueeze(0))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio, dropout) for _ in range(depth))
-        self.final_layer = FinalLayer(width, patch_size**2 * channels)
+        self.final_layer = FinalLayer(width, patch_size**2 * channels * outputs)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -143,7 +145,7 @@ class DiT(Network):
         nn.init.zeros_(self.final_layer.linear.weight)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Output of the shape of x.
+        """Output of the shape of x, or (B, 2, *shape) with two outputs.
 
         Args:
             x: Images, shape (B, channels, height, width).
@@ -157,11 +159,11 @@ class DiT(Network):
         return self._image(self.final_layer(tokens, embedding))
 
     def _image(self, patches: Tensor) -> Tensor:
-        """Put patches (B, N, patch_size * patch_size * channels) side by side as images."""
+        """Put patches (B, N, patch_size * patch_size * channels * outputs) side by side as images."""
         rows, columns = self.grid
-        side = self.patch_size
-        patches = patches.view(-1, rows, columns, side, side, self.shape[0])
-        return patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, *self.shape)
+        side, planes = self.patch_size, self.shape[0] * self.outputs
+        patches = patches.view(-1, rows, columns, side, side, planes)
+        return self.as_outputs(patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, planes, *self.shape[1:]))
 
 
 def _check_patch(patch_size: int, rows: int, columns: int) -> None:

@@ -20,6 +20,7 @@ class MLP(Network):
         width: Length of the hidden vectors.
         depth: Number of hidden layers.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
+        outputs: How many quantities it gives: 2 for `prediction: velocity_and_score`.
 
     Raises:
         UserError: If `width` or `depth` is below 1.
@@ -32,18 +33,19 @@ class MLP(Network):
         width: int = 128,
         depth: int = 3,
         time_scale: float = 1000.0,
+        outputs: int = 1,
     ) -> None:
         require_positive(width=width, depth=depth)
-        super().__init__(shape, num_classes, width, time_scale)
+        super().__init__(shape, num_classes, width, time_scale, outputs=outputs)
         features = math.prod(self.shape)
         self.first = nn.Linear(features, width)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.last = nn.Linear(width, features)
+        self.last = nn.Linear(width, outputs * features)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Output of the shape of x.
+        """Output of the shape of x, or (B, 2, *shape) with two outputs.
 
         Args:
             x: Events, shape (B, *shape).
@@ -54,4 +56,4 @@ class MLP(Network):
         for layer in self.hidden:
             h = h + layer(functional.silu(h))
         output: Tensor = self.last(functional.silu(h))
-        return output.view(x.shape)
+        return output.view(x.shape) if self.outputs == 1 else self.as_outputs(output)

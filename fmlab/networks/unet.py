@@ -98,6 +98,7 @@ class UNet(Network):
         patch_size: Squares of so many pixels become channels before the first level and pixels after the last: with 2,
             a quarter of the work for the same channels, and good on CPUs.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
+        outputs: How many quantities it gives: 2 for `prediction: velocity_and_score`.
 
     Raises:
         UserError: If the patch does not divide the image, a level cannot be halved, the heads do not divide the
@@ -116,6 +117,7 @@ class UNet(Network):
         dropout: float = 0.0,
         patch_size: int = 1,
         time_scale: float = 1000.0,
+        outputs: int = 1,
     ) -> None:
         require_positive(channels=channels, channel_mult=min(channel_mult, default=0), blocks=blocks)
         require_positive(patch_size=patch_size, head_dim=1 if head_dim is None else head_dim)
@@ -123,7 +125,8 @@ class UNet(Network):
         _check_halving(rows, columns, patch_size, len(channel_mult))
 
         embedding_width = 4 * channels
-        super().__init__(shape, num_classes, embedding_width, time_scale, frequency_dim=2 * ((channels + 1) // 2))
+        frequency_dim = 2 * ((channels + 1) // 2)
+        super().__init__(shape, num_classes, embedding_width, time_scale, frequency_dim, outputs)
         self.patch_size = patch_size
 
         def block(inputs: int, outputs: int, attention: bool) -> Block:
@@ -156,10 +159,10 @@ class UNet(Network):
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)))
 
         self.norm = group_norm(last)
-        self.last = zero(nn.Conv2d(last, planes * patch_size**2, 3, padding=1))
+        self.last = zero(nn.Conv2d(last, outputs * planes * patch_size**2, 3, padding=1))
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Output of the shape of x.
+        """Output of the shape of x, or (B, 2, *shape) with two outputs.
 
         Args:
             x: Images, shape (B, channels, height, width).
@@ -178,7 +181,7 @@ class UNet(Network):
         for layer in self.up:
             h = layer(torch.cat([h, skips.pop()], dim=1), embedding) if isinstance(layer, Block) else layer(h)
         h = self.last(functional.silu(self.norm(h)))
-        return functional.pixel_shuffle(h, self.patch_size).contiguous()
+        return self.as_outputs(functional.pixel_shuffle(h, self.patch_size).contiguous())
 
 
 def _check_halving(rows: int, columns: int, patch_size: int, levels: int) -> None:

@@ -45,6 +45,16 @@ def test_output_is_zero_at_the_start_and_of_the_shape_of_x(name):
     assert output.count_nonzero() == 0
 
 
+def test_two_outputs_are_two_heads_on_one_trunk(name):
+    network = stirred(name, outputs=2)
+    x, t = batch(network)
+    output = network(x, t, torch.tensor([0, 1, 4, 5]))
+    assert output.shape == (4, 2, *x.shape[1:])
+    assert (output[:, 0] - output[:, 1]).abs().max() > 1e-3
+    one, two = (sum(p.numel() for p in build(name, outputs=n).parameters()) for n in (1, 2))
+    assert one < two < 1.5 * one, "the trunk is shared"
+
+
 def test_states_its_shape_and_classes(name):
     network = build(name)
     assert isinstance(network.shape, tuple)

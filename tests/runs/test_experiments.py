@@ -10,6 +10,7 @@ import yaml
 from image_files import encoded, picture, write_cifar10, write_fashion_mnist, write_zip
 from tiny_runs import EXPERIMENTS, newest
 
+import fmlab
 from fmlab.cli.compose import compose, resolve
 from fmlab.cli.fit import main
 from fmlab.records import read_metrics, read_status
@@ -38,7 +39,10 @@ SMALL = {
     "dit_cifar": ["--model.network.size=null", *SMALL_DIT],
     "unet_cifar": [*SMALL_UNET, "--model.network.head_dim=8"],
     "cifar_smoke": SMALL_UNET,
+    "circles_to_checkerboard": ["--model.network.width=16", "--samples.points=20"],
+    "superresolve_fashion": [*SMALL_UNET, "--samples.columns=3"],
 }
+POINTS = ("toy2d", "circles_to_checkerboard")
 
 
 def test_every_experiment_is_listed_here() -> None:
@@ -57,15 +61,17 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write_zip(tmp_path / "cifar10-jpeg.zip", files)
     elif "cifar" in name:
         write_cifar10(tmp_path)
-    few = [word for word in FEW if not (name == "toy2d" and ("columns" in word or "features" in word))]
+    few = [word for word in FEW if not (name in POINTS and ("columns" in word or "features" in word))]
     words = ["--config", str(EXPERIMENTS / f"{name}.yaml"), *few, *SMALL[name], f"--run.dir={tmp_path / 'runs'}"]
     assert main(words) == 0
     run = newest(tmp_path / "runs", name)
     assert read_status(run).state == "done"
     logged = {key for row in read_metrics(run.metrics) for key, value in row.items() if value not in (None, "")}
     assert {"train/loss", "val/loss"} <= logged
-    assert {"val/w2", "val/mmd"} <= logged if name == "toy2d" else {"val/fid_random", "val/kid_random"} <= logged
+    assert {"val/w2", "val/mmd"} <= logged if name in POINTS else {"val/fid_random", "val/kid_random"} <= logged
     assert len(list(run.samples.glob("*.png"))) >= 1
+    trained = fmlab.load(run.root)
+    assert trained.sample(3, steps=2).shape == (3, *trained.shape), "sampling knows the source"
 
 
 def references(node: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
