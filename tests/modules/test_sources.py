@@ -125,10 +125,12 @@ def test_the_two_heads_learn_velocity_and_score_of_a_bridge() -> None:
         def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
             velocity, score = super().forward(x, t).unbind(1)
             scale = 0.8 * torch.sqrt(t * (1 - t))[:, None]
-            return torch.stack([velocity + 0.3, score + 0.2 / scale], 1)
+            centred = x - t[:, None] * self.mean
+            return torch.stack([velocity + 0.3 * centred, score + 0.2 * centred / scale], 1)
 
     off, _ = module.losses(Off(1.0, 0.8), Batch(data), draw)
-    assert (off - exact).mean().item() == pytest.approx(0.3**2 + 0.2**2, abs=0.01)
+    variance = 2 / 3 + 0.8**2 / 6  # of the centred point, over all times
+    assert (off - exact).mean().item() == pytest.approx((0.3**2 + 0.2**2) * variance, abs=0.01)
 
 
 @pytest.mark.parametrize("diffusion", [0.0, 0.5, 1.0])
