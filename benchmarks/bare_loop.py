@@ -57,47 +57,70 @@ class Recipe:
         file.write_text(json.dumps(asdict(self)))
 
 
-def train(recipe: Recipe) -> Clock:
-    """Trains, and returns the clock that watched."""
-    device = torch.device(recipe.device)
-    torch.manual_seed(recipe.seed)
-    images, labels = (tensor.to(device) for tensor in torch.load(recipe.split, weights_only=True))
-    network = getattr(networks, recipe.network)(**recipe.network_args).to(device).train()
-    parameters = list(network.parameters())
-    averages = list(copy.deepcopy(network).requires_grad_(False).parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    autocast = torch.autocast(device.type, torch.bfloat16) if recipe.autocast else contextlib.nullcontext()
-    size, batch_size = len(images), recipe.batch_size
+class BareLoop:
+    """The loop, one step at a time.
 
-    clock = Clock(recipe.first, recipe.last, device)
-    clock.start(network)
-    place = size
-    for step in range(1, recipe.last + 1):
-        if place + batch_size > size:
-            order, place = torch.randperm(size, device=device), 0
-        rows = order[place : place + batch_size]
-        place += batch_size
+    Args:
+        recipe: What to train.
+    """
 
-        data, condition = images[rows].float() / 127.5 - 1, labels[rows]
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.device = recipe, torch.device(recipe.device)
+        torch.manual_seed(recipe.seed)
+        self.images, self.labels = (x.to(self.device) for x in torch.load(recipe.split, weights_only=True))
+        self.network = getattr(networks, recipe.network)(**recipe.network_args).to(self.device).train()
+        self.parameters = list(self.network.parameters())
+        self.averages = list(copy.deepcopy(self.network).requires_grad_(False).parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        low = torch.autocast(self.device.type, torch.bfloat16)
+        self.autocast = low if recipe.autocast else contextlib.nullcontext()
+        self.done = 0
+        self.place = len(self.images)
+
+    def rows(self) -> torch.Tensor:
+        """The next batch of a random permutation."""
+        size, batch_size = len(self.images), self.recipe.batch_size
+        if self.place + batch_size > size:
+            self.order, self.place = torch.randperm(size, device=self.device), 0
+        rows = self.order[self.place : self.place + batch_size]
+        self.place += batch_size
+        return rows
+
+    def step(self) -> None:
+        """One optimizer step."""
+        recipe, device, rows = self.recipe, self.device, self.rows()
+        self.done += 1
+        data, condition = self.images[rows].float() / 127.5 - 1, self.labels[rows]
         if recipe.flip:
-            mirrored = torch.rand(batch_size, 1, 1, 1, device=device) < 0.5
+            mirrored = torch.rand(len(rows), 1, 1, 1, device=device) < 0.5
             data = torch.where(mirrored, data.flip(-1), data)
-        dropped = torch.rand(batch_size, device=device) < recipe.label_dropout
+        dropped = torch.rand(len(rows), device=device) < recipe.label_dropout
         condition = condition.masked_fill(dropped, recipe.num_classes)
         noise = torch.randn_like(data)
-        t = torch.sigmoid(recipe.time_mean + recipe.time_std * torch.randn(batch_size, device=device))
+        t = torch.sigmoid(recipe.time_mean + recipe.time_std * torch.randn(len(rows), device=device))
         x = torch.lerp(noise, data, t.view(-1, 1, 1, 1))
-        with autocast:
-            velocity = network(x, t, condition)
+        with self.autocast:
+            velocity = self.network(x, t, condition)
         loss = mse_loss(velocity.float(), data - noise)
 
-        optimizer.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
-        optimizer.param_groups[0]["lr"] = recipe.lr * schedule(step - 1, recipe.warmup_steps, recipe.last)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
+        rate = schedule(self.done - 1, recipe.warmup_steps, recipe.last)
+        self.optimizer.param_groups[0]["lr"] = recipe.lr * rate
+        self.optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - min(recipe.decay, (1 + step) / (10 + step)))
+            weight = 1 - min(recipe.decay, (1 + self.done) / (10 + self.done))
+            torch._foreach_lerp_(self.averages, self.parameters, weight)
+
+
+def train(recipe: Recipe) -> Clock:
+    """Trains, and returns the clock that watched."""
+    loop = BareLoop(recipe)
+    clock = Clock(recipe.first, recipe.last, loop.device)
+    clock.start(loop.network)
+    for step in range(1, recipe.last + 1):
+        loop.step()
         clock.tick(step)
     return clock
 

@@ -1,6 +1,10 @@
-"""What `fmlab fit` costs over a bare PyTorch loop: the same training by both, in alternating pairs of fresh processes.
+"""What `fmlab fit` costs over a bare PyTorch loop: the same training by both, in alternating pairs.
 
     python benchmarks/overhead.py --experiment digits --out digits.json
+    python benchmarks/overhead.py --experiment digits --one-process
+
+Each side of a pair is a fresh process; with `--one-process` it is a block of steps within one run, which a machine
+that is busy with other things disturbs less.
 
 Any further words are overrides of the experiment, for both sides: `--model.network.depth=2`.
 """
@@ -16,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,15 +41,20 @@ Pair = dict[str, Measurement]
 
 def main() -> None:
     arguments, overrides = parser().parse_known_args()
-    first, last = arguments.warmup, arguments.warmup + arguments.steps
+    blocks = arguments.pairs if arguments.one_process else 1
+    first, last = arguments.warmup, arguments.warmup + blocks * arguments.steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         words = fit_words(arguments.experiment, last, folder, overrides)
         prepared = prepare(words)
-        precision = trainer_section(prepared.config)["precision"]  # chosen once, as the choice may rest on a timing
+        # Chosen once, as the choice may rest on a timing.
+        precision = trainer_section(prepared.config)["precision"]
         recipe = recipe_of(prepared, precision, first, last, folder / "split.pt")
         recipe.save(folder / "recipe.json")
         file = folder / "measurement.json"
+        if arguments.one_process:
+            alternate(arguments, words, precision, folder, file)
+            return
         clock = {
             "class_path": "clock_callback.ClockCallback",
             "init_args": {"first": first, "last": last, "file": str(file)},
@@ -76,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=10, help="how often each side runs")
     parser.add_argument("--steps", type=int, default=500, help="measured steps a run; 500 span one checkpoint")
     parser.add_argument("--warmup", type=int, default=60, help="steps before them; 60 take in the first report")
+    parser.add_argument("--one-process", action="store_true", help="pairs are blocks of --steps steps in one run")
     parser.add_argument("--out", type=Path, help="write all of it as JSON")
     return parser
 
@@ -137,13 +148,41 @@ def recipe_of(prepared: Prepared, precision: str, first: int, last: int, split: 
 
 def measure(command: list[str], file: Path) -> Measurement:
     """Runs one side in a process of its own."""
+    run(command, file)
+    return read(file)
+
+
+def run(command: list[str], file: Path) -> None:
+    """Runs a command that writes `file`."""
     file.unlink(missing_ok=True)
     paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0 or not file.exists():
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
-    return read(file)
+
+
+def alternate(arguments: argparse.Namespace, words: list[str], precision: str, folder: Path, file: Path) -> None:
+    """One run in which blocks of both sides take turns."""
+    arguments_of_watch = {
+        "recipe": str(folder / "recipe.json"),
+        "first": arguments.warmup,
+        "block": arguments.steps,
+        "blocks": arguments.pairs,
+        "file": str(file),
+    }
+    watch = {"class_path": "clock_callback.AlternatingCallback", "init_args": arguments_of_watch}
+    words = [*words, f"--trainer.precision={precision}", f"--trainer.callbacks={json.dumps([watch])}"]
+    run([sys.executable, "-m", "fmlab", "fit", *words], file)
+    pairs = json.loads(file.read_text())
+    summary = time_summary(*zip(*pairs))
+    print(
+        f"{arguments.experiment}, {len(pairs)} pairs of blocks of {arguments.steps} steps in one process, {precision}"
+    )
+    print(text_of_times(summary))
+    if arguments.out is not None:
+        settings = {"experiment": arguments.experiment, "precision": precision, "machine": machine()}
+        arguments.out.write_text(json.dumps({**settings, "pairs": pairs, "summary": summary}, indent=1) + "\n")
 
 
 # What comes out -----------------------------------------------------------------------------------------------------
@@ -155,23 +194,30 @@ def summarize(pairs: list[Pair]) -> dict[str, Any]:
     same = {measurement.weights for measurement in fmlab + bare}, {measurement.threads for measurement in fmlab + bare}
     if any(len(values) != 1 for values in same):
         raise SystemExit("the two sides did not start from the same weights with the same number of threads")
-    differences = [a.milliseconds - b.milliseconds for a, b in zip(fmlab, bare)]
     typical = [a.median_milliseconds - b.median_milliseconds for a, b in zip(fmlab, bare)]
-    logs = [math.log(a.milliseconds / b.milliseconds) for a, b in zip(fmlab, bare)]
-    step = statistics.median(b.milliseconds for b in bare)
+    return {
+        **time_summary([a.milliseconds for a in fmlab], [b.milliseconds for b in bare]),
+        "difference_of_typical_steps": statistics.median(typical),
+        "memory": {side: statistics.median(pair[side].memory for pair in pairs) for side in SIDES},
+        "memory_before": {side: statistics.median(pair[side].memory_before for pair in pairs) for side in SIDES},
+        "threads": fmlab[0].threads,
+    }
+
+
+def time_summary(fmlab: Sequence[float], bare: Sequence[float]) -> dict[str, Any]:
+    """The same of milliseconds a step alone, pair by pair."""
+    differences = [a - b for a, b in zip(fmlab, bare)]
+    logs = [math.log(a / b) for a, b in zip(fmlab, bare)]
+    step = statistics.median(bare)
     goal = GOAL_MILLISECONDS + GOAL_SHARE * step
     return {
-        "milliseconds": {"fmlab": statistics.median(a.milliseconds for a in fmlab), "bare": step},
+        "milliseconds": {"fmlab": statistics.median(fmlab), "bare": step},
         "ratio": math.exp(statistics.median(logs)),
         "ratio_interval": [math.exp(end) for end in interval(logs)],
         "difference": statistics.median(differences),
         "difference_interval": interval(differences),
-        "difference_of_typical_steps": statistics.median(typical),
         "goal": goal,
         "reached": statistics.median(differences) <= goal,
-        "memory": {side: statistics.median(pair[side].memory for pair in pairs) for side in SIDES},
-        "memory_before": {side: statistics.median(pair[side].memory_before for pair in pairs) for side in SIDES},
-        "threads": fmlab[0].threads,
     }
 
 
@@ -189,17 +235,24 @@ def line_of(index: int, pair: Pair, first: str) -> str:
 
 
 def text_of(summary: dict[str, Any]) -> str:
-    step, memory, before = summary["milliseconds"], summary["memory"], summary["memory_before"]
+    memory, before = summary["memory"], summary["memory_before"]
+    return (
+        f"{text_of_times(summary)}\n"
+        f"typical     difference of the median steps {summary['difference_of_typical_steps']:.2f} ms\n"
+        f"memory      fmlab {memory['fmlab']:.0f} MiB at most, {before['fmlab']:.0f} before the first step; "
+        f"bare {memory['bare']:.0f} and {before['bare']:.0f}"
+    )
+
+
+def text_of_times(summary: dict[str, Any]) -> str:
+    step = summary["milliseconds"]
     low, high = summary["ratio_interval"]
     least, most = summary["difference_interval"]
     return (
         f"step        fmlab {step['fmlab']:.2f} ms, bare {step['bare']:.2f} ms (medians)\n"
         f"ratio       {summary['ratio']:.4f} (median), 95 % of the mean {low:.4f}..{high:.4f}\n"
-        f"difference  {summary['difference']:.2f} ms (median), 95 % of the mean {least:.2f}..{most:.2f}; "
-        f"typical steps {summary['difference_of_typical_steps']:.2f} ms\n"
-        f"goal        at most {summary['goal']:.2f} ms: {'reached' if summary['reached'] else 'missed'}\n"
-        f"memory      fmlab {memory['fmlab']:.0f} MiB at most, {before['fmlab']:.0f} before the first step; "
-        f"bare {memory['bare']:.0f} and {before['bare']:.0f}"
+        f"difference  {summary['difference']:.2f} ms (median), 95 % of the mean {least:.2f}..{most:.2f}\n"
+        f"goal        at most {summary['goal']:.2f} ms: {'reached' if summary['reached'] else 'missed'}"
     )
 
 
