@@ -23,8 +23,8 @@ class ScheduleChange(PathField):
     and noise are the same (Karras et al. 2022, appendix B; Pokle et al. 2024).
 
     Where the new path leaves the trained range of log-SNR, the range's nearer end answers: before its start with the
-    expected data, after its end with the expected noise, and the other one follows from x = A z + B eps. This is warned
-    of when the field is made, and measured by `mismatch`.
+    expected data, after its end with the expected noise, and the other one follows from x = A z + B eps. `mismatch`
+    says how much that is, and a warning where, once the field is made.
 
     Args:
         field: What was trained, guided or not.
@@ -69,14 +69,12 @@ class ScheduleChange(PathField):
         r = expand_time(t, x)
         log_snr = self.gaussian.log_snr(r)
         time = self.trained.log_snr_inverse(log_snr.clamp(self._low, self._high))
-        time = time.clamp(self.trained.t_start, self.trained.t_end)
+        time = self.trained.clip(time, "velocity")
         # B / b and A / a are alike, but each is 0 / 0 at one end; this is both and 0 / 0 at neither.
         scale = torch.hypot(self.gaussian.alpha(r), self.gaussian.beta(r))
         scale = (scale / torch.hypot(self.trained.alpha(time), self.trained.beta(time))).to(x.dtype)
         data, noise, score = self._known(x / scale, time.flatten() if time.ndim else time)
-        if any(self.mismatch):
-            data, noise = self._completed(x, r, log_snr, data, noise)
-        return Posterior(self.gaussian, x, t, data, noise, score / scale)
+        return Posterior(self.gaussian, x, t, *self._consistent(x, r, log_snr, data, noise), score / scale)
 
     def _known(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Expected data, expected noise and score at a point of the trained path, from one evaluation."""
@@ -86,14 +84,18 @@ class ScheduleChange(PathField):
             return flow.data, flow.noise, flow.score if found.own_score is None else found.own_score
         return found.data, found.noise, found.score
 
-    def _completed(self, x: Tensor, r: Tensor, log_snr: Tensor, data: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Data and noise with x = A z + B eps beyond the trained range too, without which no step size is small."""
+    def _consistent(self, x: Tensor, r: Tensor, log_snr: Tensor, data: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The lesser part of x as the model gives it, and the greater one from x = A z + B eps.
+
+        That changes nothing but where the model answered for a clamped or clipped t; there a solver's steps would
+        otherwise move x however short they are.
+        """
         alpha, beta = self.gaussian.alpha(r), self.gaussian.beta(r)
-        before, after = log_snr < self._low, log_snr > self._high
+        noisy = log_snr < 0
         # The inner `where` keeps a division by 0 at the other end out of the gradient.
-        noise = torch.where(before, ((x - alpha * data) / torch.where(before, beta, 1.0)).to(noise.dtype), noise)
-        data = torch.where(after, ((x - beta * noise) / torch.where(after, alpha, 1.0)).to(data.dtype), data)
-        return data, noise
+        other_noise = (x - alpha * data) / torch.where(noisy, beta, 1.0)
+        other_data = (x - beta * noise) / torch.where(noisy, 1.0, alpha)
+        return torch.where(noisy, data, other_data), torch.where(noisy, other_noise, noise)
 
     def _describe_mismatch(self, low: float, high: float) -> str:
         ends = torch.tensor([self._low, self._high], dtype=torch.float64)
@@ -107,6 +109,7 @@ class ScheduleChange(PathField):
 
 
 def log_snr_range(path: GaussianPath) -> tuple[float, float]:
-    """The log-SNR at the path's start and end; infinite where alpha or beta is 0."""
-    low, high = path.log_snr(torch.tensor([path.t_start, path.t_end], dtype=torch.float64)).tolist()
+    """The log-SNR at the first and the last time at which training asks for a velocity; infinite at alpha or beta 0."""
+    ends = torch.tensor([path.t_start, path.t_end], dtype=torch.float64)
+    low, high = path.log_snr(path.clip(ends, "velocity")).tolist()
     return low, high
