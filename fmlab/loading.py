@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.fields import LearnedField, PathField, Sampling, Start, gaussian_start, guided
-from fmlab.paths import EDMPreconditioning, Output, ProbabilityPath
+from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
@@ -61,6 +61,7 @@ class Trained:
         solver: Solver | None = None,
         steps: int = 20,
         grid: Grid | None = None,
+        path: GaussianPath | None = None,
         seed: int = 0,
         batch_size: int = 256,
     ) -> Tensor:
@@ -73,12 +74,13 @@ class Trained:
             solver: The integrator; Heun if left out.
             steps: Solver steps.
             grid: Where the steps lie; UniformGrid if left out.
+            path: The Gaussian path to sample along; the trained one if left out.
             seed: The seed of the first sample; the others follow.
             batch_size: Samples a solve.
         """
         chosen = self.choose_labels(n, labels)
         n = len(chosen) if chosen is not None else (n or 64)
-        sampling = Sampling(solver or Heun(), steps, grid or UniformGrid())
+        sampling = Sampling(solver or Heun(), steps, grid or UniformGrid(), path)
         batches = sampling.batches(
             lambda condition: self.field(condition, guidance_scale),
             range(seed, seed + n),

@@ -11,6 +11,7 @@ from torch import Tensor
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
 from fmlab.modules import GenerativeModule
+from fmlab.paths import GaussianPath
 
 
 def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
@@ -26,6 +27,17 @@ def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
             f"guidance scale {scale:g} asked of a model trained without label dropout",
             key=key,
             hint="set model.label_dropout to 0.1, or use scale 1",
+        )
+
+
+def check_path(sampling: Sampling, pl_module: LightningModule, key: str) -> None:
+    """Refuses another path to sample along, before any training, if the model's own is not Gaussian."""
+    path = cast(GenerativeModule, pl_module).path
+    if sampling.path is not None and not isinstance(path, GaussianPath):
+        raise UserError(
+            f"a change of schedule needs a model on a Gaussian path, here is {type(path).__name__}",
+            key=key,
+            hint=f"leave {key} out",
         )
 
 

@@ -10,12 +10,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fmlab.callbacks.generation import check_guidance, datamodule, generate
+from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.modules import GenerativeModule
+from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
 
@@ -33,6 +34,7 @@ class SampleGrid(Callback):
         solver: The integrator; Heun if left out.
         steps: Solver steps.
         grid: Where the steps lie; UniformGrid if left out.
+        path: The Gaussian path to sample along; the model's own if left out.
         batch_size: Samples a solve.
         seed: The seed of the first sample; the others follow.
         enabled: Whether to draw.
@@ -47,18 +49,20 @@ class SampleGrid(Callback):
         solver: Solver | None = None,
         steps: int = 10,
         grid: Grid | None = None,
+        path: GaussianPath | None = None,
         batch_size: int = 128,
         seed: int = 0,
         enabled: bool = True,
     ) -> None:
         self.guidance_scales = guidance_scales or [1.0]
         self.columns, self.classes, self.points = columns, classes, points
-        self.sampling = Sampling(solver or Heun(), steps, grid or UniformGrid())
+        self.sampling = Sampling(solver or Heun(), steps, grid or UniformGrid(), path)
         self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for scale in self.guidance_scales:
             check_guidance(scale, pl_module, "samples.guidance_scales")
+        check_path(self.sampling, pl_module, "samples.path")
         if self.columns < 1:
             raise UserError(f"a grid has at least 1 column, got {self.columns}", key="samples.columns")
 

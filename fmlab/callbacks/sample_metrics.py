@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from fmlab.callbacks.generation import check_guidance, datamodule, generate
+from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -26,6 +26,7 @@ from fmlab.metrics import (
     metric_key,
     reference_statistics,
 )
+from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 
 
@@ -44,6 +45,7 @@ class SampleMetrics(Callback):
         solver: The integrator; Euler if left out.
         steps: Solver steps.
         grid: Where the steps lie; UniformGrid if left out.
+        path: The Gaussian path to sample along; the model's own if left out.
         batch_size: Samples a solve.
         seed: The seed of the first sample; the others follow.
         enabled: Whether to measure.
@@ -57,6 +59,7 @@ class SampleMetrics(Callback):
         solver: Solver | None = None,
         steps: int = 20,
         grid: Grid | None = None,
+        path: GaussianPath | None = None,
         batch_size: int = 250,
         seed: int = 1_000_000,
         enabled: bool = True,
@@ -64,13 +67,14 @@ class SampleMetrics(Callback):
         if num_samples < 2:
             raise UserError(f"a distance needs at least 2 samples, got {num_samples}", key="fid.num_samples")
         self.features, self.num_samples, self.guidance_scale = features, num_samples, guidance_scale
-        self.sampling = Sampling(solver or Euler(), steps, grid or UniformGrid())
+        self.sampling = Sampling(solver or Euler(), steps, grid or UniformGrid(), path)
         self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
         self.network: nn.Module | None = None
         self.metrics: dict[str, Metric] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
+        check_path(self.sampling, pl_module, "fid.path")
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""
@@ -144,6 +148,7 @@ class SampleMetrics(Callback):
         return {
             "solver": repr(sampling.solver),
             "grid": repr(sampling.grid),
+            "path": repr(sampling.path or trainer.lightning_module.path),
             "steps": sampling.steps,
             "guidance_scale": self.guidance_scale,
             "seeds": [self.seed, self.seed + self.num_samples - 1],

@@ -19,28 +19,30 @@ from fmlab.errors import UserError
 from fmlab.fields import Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.loading import Trained, load
+from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Solver
 
 
 def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     """Draws samples, and writes a grid and what `--out` asks for."""
     trained = load(options.run, options.checkpoint, options.weights, options.device)
-    sampling = Sampling(
-        part("solver", options.solver, Solver, parts), options.steps, part("grid", options.grid, Grid, parts)
-    )
+    solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
+    path = part("path", options.path, GaussianPath, parts) if options.path else None
+    sampling = Sampling(solver, options.steps, grid, path)
     labels, n = choose(trained, options)
     samples, seconds = draw(trained, sampling, labels, n, options)
-    grid = write_grid(trained, samples, labels, options, sampling)
+    picture = write_grid(trained, samples, labels, options, sampling)
     cost = f"{options.steps} steps, {sampling.nfe} forwards a sample"
-    print(f"{n} samples in {seconds:.1f} s: {sampling.solver!r}, {cost}")
-    print(f"grid       {grid}")
+    along = f" along {path!r}" if path else ""
+    print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}")
+    print(f"grid       {picture}")
     if options.out:
         print(f"samples    {write_samples(samples, labels, Path(options.out))}")
     return 0
 
 
 def part(name: str, word: str, base: type, arguments: Parts) -> Any:
-    """A solver or grid from its class name and arguments, checked as in a configuration."""
+    """A solver, grid or path from its class name and arguments, checked as in a configuration."""
     from jsonargparse import ArgumentParser
 
     node = check_component(name, [base], {CLASS: word, ARGS: arguments[name]}, {})
@@ -104,7 +106,8 @@ def write_grid(
     sampling: Sampling,
 ) -> Path:
     """One picture of the samples, under the run's folder: one row a class where rows come out even."""
-    name = f"{type(sampling.solver).__name__}{options.steps}_w{options.guidance_scale:g}_seed{options.seed}.png"
+    path = f"_{type(sampling.path).__name__}" if sampling.path else ""
+    name = f"{type(sampling.solver).__name__}{options.steps}{path}_w{options.guidance_scale:g}_seed{options.seed}.png"
     file = trained.run / "samples" / f"sample_{name}"
     if len(trained.shape) == 1:
         save_png(point_cloud(samples, samples[:0]), file)

@@ -9,7 +9,7 @@ from fmlab.cli.values import read_value
 from fmlab.errors import UserError
 
 Parts = dict[str, dict[str, Any]]
-"""Constructor arguments of the solver and the grid."""
+"""Constructor arguments of the solver, the grid and the path."""
 
 USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
 
@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
     command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments")
     command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
+    command.add_argument(
+        "--path", help="a Gaussian path to sample along, see fmlab list paths; the trained one if left out"
+    )
     command.add_argument("--steps", type=int, default=20, help="solver steps (20)")
     command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1: conditional (1)")
     command.add_argument("--labels", help="such as 3, 0-9 or 1,4,7; every class in turn if left out")
@@ -44,15 +47,17 @@ def main(argv: list[str]) -> int:
     """Reads the options, then samples."""
     own, parts = _split(argv)
     options = parser().parse_args(own)
+    if parts["path"] and options.path is None:
+        raise UserError("is an argument of no path", key=f"path.{next(iter(parts['path']))}", hint="add --path VP")
     from fmlab.cli.sample import draw_samples
 
     return draw_samples(options, parts)
 
 
 def _split(argv: list[str]) -> tuple[list[str], Parts]:
-    """Sets `--solver.x=y` and `--grid.x=y` apart from the command's own options."""
+    """Sets `--solver.x=y`, `--grid.x=y` and `--path.x=y` apart from the command's own options."""
     own: list[str] = []
-    parts: Parts = {"solver": {}, "grid": {}}
+    parts: Parts = {"solver": {}, "grid": {}, "path": {}}
     words = iter(argv)
     for word in words:
         name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")

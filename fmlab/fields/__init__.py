@@ -5,6 +5,7 @@ from fmlab.fields.exact import ExactField
 from fmlab.fields.guided import ClassifierFreeGuidance, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
 from fmlab.fields.sampling import Sampling, Start, gaussian_start
+from fmlab.fields.schedule_change import ScheduleChange
 
 __all__ = [
     "ClassifierFreeGuidance",
@@ -12,6 +13,7 @@ __all__ = [
     "LearnedField",
     "PathField",
     "Sampling",
+    "ScheduleChange",
     "Start",
     "gaussian_start",
     "guided",

@@ -37,6 +37,7 @@ class ExactField(PathField):
         self.distribution = distribution
 
     def evaluate(self, x: Tensor, t: Tensor) -> Posterior:
+        t = self.gaussian.clip(t, "velocity")
         times = expand_time(t.to(torch.float64), x.flatten(1)).expand(len(x), 1)
         alpha, beta = self.gaussian.alpha(times), self.gaussian.beta(times)
         data, noise, score = self.distribution.posterior(x.flatten(1), alpha.to(x.dtype), beta.to(x.dtype))

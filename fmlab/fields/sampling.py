@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from fmlab.fields.base import PathField
+from fmlab.fields.schedule_change import ScheduleChange
+from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, SeededNoise, Solver
 
 FieldFactory = Callable[[Tensor | None], PathField]
@@ -25,7 +27,7 @@ def gaussian_start(seeds: Sequence[int], shape: Sequence[int], device: torch.dev
 
 @dataclass
 class Sampling:
-    """How samples are made: the solver, its grid and the number of steps.
+    """How samples are made: the solver, its grid, the number of steps and the path.
 
     One seed makes one sample, whatever else is in the batch.
 
@@ -33,12 +35,14 @@ class Sampling:
         solver: The integrator.
         steps: Solver steps.
         grid: Where the steps lie.
+        path: The Gaussian path to sample along; the field's own if left out.
         nfe: Network forwards a sample, measured in the last solve.
     """
 
     solver: Solver
     steps: int
     grid: Grid
+    path: GaussianPath | None = None
     nfe: int = 0
 
     @torch.no_grad()
@@ -67,6 +71,8 @@ class Sampling:
         for first in range(0, len(seeds), batch_size):
             chosen = seeds[first : first + batch_size]
             field = make_field(None if labels is None else labels[first : first + batch_size].to(device))
+            if self.path is not None:
+                field = ScheduleChange(field, self.path)
             x = field.path.initial(start(chosen, shape, device))
             yield self.solver.solve(field, x, self.grid(self.steps, field.path), noise=SeededNoise(chosen))
             self.nfe = field.nfe

@@ -5,9 +5,13 @@ from fmlab.paths.gaussian import GaussianPath, gaussian_path
 from fmlab.paths.interpolant import Interpolant, SchrodingerBridge
 from fmlab.paths.preconditioning import EDMPreconditioning
 from fmlab.paths.prediction import FlowAndScore, PathPrediction, Posterior, Prediction
-from fmlab.paths.schedules import VP, CondOT, Cosine, Polynomial
+from fmlab.paths.schedules import CondOT, Cosine, Polynomial, Sqrt
+from fmlab.paths.variance_exploding import EDM, VE
+from fmlab.paths.variance_preserving import VP, LinearVP, SubVP
 
 __all__ = [
+    "EDM",
+    "VE",
     "VP",
     "CondOT",
     "Cosine",
@@ -16,6 +20,7 @@ __all__ = [
     "GaussianPath",
     "Interpolant",
     "Kind",
+    "LinearVP",
     "Output",
     "PathPrediction",
     "PathSample",
@@ -24,6 +29,8 @@ __all__ = [
     "Prediction",
     "ProbabilityPath",
     "SchrodingerBridge",
+    "Sqrt",
+    "SubVP",
     "expand_time",
     "gaussian_path",
 ]

@@ -15,8 +15,8 @@ class GaussianPath(ProbabilityPath):
     """A path p_t(x | z) = N(alpha_t z, beta_t^2 I) from noise at t = 0 to data at t = 1 (MIT 6.S184, section 3).
 
     A subclass supplies alpha, beta and their exact derivatives, each a function of a tensor of times in [0, 1], and
-    the inverse of the log signal-to-noise ratio. Coefficients are computed in the precision of `t`, float32
-    at least.
+    the inverse of the log signal-to-noise ratio; and it says where they vanish or are infinite, on the instance where
+    that depends on its arguments. Coefficients are computed in the precision of `t`, float32 at least.
 
     The ends of time, in one place:
 
@@ -55,7 +55,10 @@ class GaussianPath(ProbabilityPath):
 
     @abstractmethod
     def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
-        """The time at which log(alpha^2 / beta^2) has the given value."""
+        """The time at which log(alpha^2 / beta^2) has the given value.
+
+        A value that the path does not reach gives a time at or beyond the nearer end of [0, 1], never NaN.
+        """
 
     def wronskian(self, t: Tensor) -> Tensor:
         """D = alpha' beta - alpha beta', positive inside (0, 1); every conversion divides by a product of it."""

@@ -105,6 +105,3 @@ class SchrodingerBridge(Interpolant):
                 f"a Schrödinger bridge needs sigma > 0, got {sigma}", key="sigma", hint="or use Interpolant"
             )
         super().__init__(CondOT(), sigma)
-
-    def __repr__(self) -> str:
-        return f"SchrodingerBridge(sigma={self.sigma!r})"

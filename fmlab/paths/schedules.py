@@ -1,130 +1,167 @@
-"""The Gaussian paths of the literature, each a pair (alpha, beta) with its exact derivatives."""
+"""The paths of flow matching, which begin in noise exactly: CondOT, Cosine, Polynomial, Sqrt."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from fmlab.errors import UserError
 from fmlab.paths.gaussian import GaussianPath
 
 
-class CondOT(GaussianPath):
-    """The straight path alpha = t, beta = 1 - t (Lipman et al. 2023, equation 22 at sigma_min = 0)."""
+class _FlowPath(GaussianPath):
+    """alpha rises from 0 to 1 and beta = sigma_min + (1 - sigma_min) b, where b falls from 1 to 0.
+
+    Args:
+        sigma_min: The noise that is left at t = 1, in [0, 1).
+    """
+
+    def __init__(self, sigma_min: float = 0.0) -> None:
+        if not 0 <= sigma_min < 1:
+            raise UserError(f"{type(self).__name__} needs sigma_min in [0, 1), got {sigma_min}", key="sigma_min")
+        self.sigma_min = sigma_min
+        self.beta_vanishes_at_end = sigma_min == 0
+
+    @abstractmethod
+    def _fall(self, t: Tensor) -> Tensor:
+        """b, which is beta at sigma_min = 0."""
+
+    @abstractmethod
+    def _fall_dot(self, t: Tensor) -> Tensor:
+        """db / dt."""
+
+    def beta(self, t: Tensor) -> Tensor:
+        # Not 1 - (1 - sigma_min) alpha, the same on the straight path: in float32 that loses a small sigma_min.
+        return self.sigma_min + (1 - self.sigma_min) * self._fall(t)
+
+    def beta_dot(self, t: Tensor) -> Tensor:
+        return (1 - self.sigma_min) * self._fall_dot(t)
+
+    def _alpha_at(self, log_snr: Tensor) -> Tensor:
+        """alpha = 1 / (beta / alpha + 1 - sigma_min) where b = 1 - alpha; nothing overflows in this form."""
+        keep = 1 - self.sigma_min
+        return torch.sigmoid(log_snr / 2 + math.log(keep)) / keep
+
+
+class CondOT(_FlowPath):
+    """The straight path alpha = t, beta = 1 - (1 - sigma_min) t (Lipman et al. 2023, equation 22).
+
+    It begins in noise alone (alpha = 0, beta = 1) and ends at alpha = 1, beta = sigma_min.
+
+    Args:
+        sigma_min: The noise that is left at t = 1, in [0, 1); 0 ends in the data themselves.
+    """
+
+    def __init__(self, sigma_min: float = 0.0) -> None:
+        super().__init__(sigma_min)
 
     def alpha(self, t: Tensor) -> Tensor:
         return t
 
-    def beta(self, t: Tensor) -> Tensor:
-        return 1 - t
-
     def alpha_dot(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
 
-    def beta_dot(self, t: Tensor) -> Tensor:
+    def _fall(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def _fall_dot(self, t: Tensor) -> Tensor:
         return -torch.ones_like(t)
 
     def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
-        return torch.sigmoid(log_snr / 2)
+        return self._alpha_at(log_snr)
 
 
-class Cosine(GaussianPath):
-    """The trigonometric path alpha = sin(pi t / 2), beta = cos(pi t / 2), also called GVP (Albergo et al. 2023)."""
+class Cosine(_FlowPath):
+    """The trigonometric path alpha = sin(pi t / 2), beta = cos(pi t / 2), also called GVP (Albergo et al. 2023).
+
+    It begins in noise alone (alpha = 0, beta = 1) and ends at alpha = 1, beta = sigma_min, with
+    beta = sigma_min + (1 - sigma_min) cos(pi t / 2).
+
+    Args:
+        sigma_min: The noise that is left at t = 1, in [0, 1); 0 ends in the data themselves.
+    """
+
+    def __init__(self, sigma_min: float = 0.0) -> None:
+        super().__init__(sigma_min)
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * t)
 
-    def beta(self, t: Tensor) -> Tensor:
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        return math.pi / 2 * self._fall(t)
+
+    def _fall(self, t: Tensor) -> Tensor:
         # sin of the complement is exactly 0 at t = 1, which cos(pi / 2) in floating point is not.
         return torch.sin(math.pi / 2 * (1 - t))
 
-    def alpha_dot(self, t: Tensor) -> Tensor:
-        return math.pi / 2 * self.beta(t)
-
-    def beta_dot(self, t: Tensor) -> Tensor:
+    def _fall_dot(self, t: Tensor) -> Tensor:
         return -math.pi / 2 * self.alpha(t)
 
     def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
-        return torch.atan(torch.exp(log_snr / 2)) * (2 / math.pi)
+        # With r = alpha / beta and c = 1 - sigma_min, alpha = r beta is sin(angle) - r c cos(angle) = r sigma_min: one
+        # sine with its phase shifted by atan(r c).
+        keep = 1 - self.sigma_min
+        shift = torch.atan(keep * torch.exp(log_snr / 2))
+        rest = torch.asin((self.sigma_min / torch.sqrt(torch.exp(-log_snr) + keep**2)).clamp(max=1))
+        return (shift + rest) * (2 / math.pi)
 
 
-class VP(GaussianPath):
-    """The variance-preserving path of the linear-beta diffusion (Song et al. 2021, appendix B), with time reversed.
+class Polynomial(_FlowPath):
+    """alpha = t^n, beta = 1 - (1 - sigma_min) t^n. From n = 2 on, the velocity says nothing about the data at t = 0.
 
-    alpha = exp(-(1-t)^2 (beta_max - beta_min) / 4 - (1-t) beta_min / 2) and beta = sqrt(1 - alpha^2). It leaves a trace
-    of data at the start (alpha(0) = 0.0066 at the usual constants), and beta' is infinite at t = 1.
-
-    Args:
-        beta_min: The diffusion's rate at the data end, positive.
-        beta_max: The diffusion's rate at the noise end, larger than `beta_min`.
-    """
-
-    alpha_vanishes_at_start = False
-    beta_dot_infinite_at_end = True
-
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        if not 0 < beta_min < beta_max:
-            raise UserError(f"VP needs 0 < beta_min < beta_max, got {beta_min} and {beta_max}", key="beta_min")
-        self.beta_min, self.beta_max = beta_min, beta_max
-
-    def _log_alpha(self, t: Tensor) -> Tensor:
-        s = 1 - t
-        return -(s**2) * (self.beta_max - self.beta_min) / 4 - s * self.beta_min / 2
-
-    def _rate(self, t: Tensor) -> Tensor:
-        """d log alpha / dt, half the diffusion's rate at the reversed time."""
-        return ((1 - t) * (self.beta_max - self.beta_min) + self.beta_min) / 2
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.exp(self._log_alpha(t))
-
-    def beta(self, t: Tensor) -> Tensor:
-        return torch.sqrt(-torch.expm1(2 * self._log_alpha(t)))
-
-    def alpha_dot(self, t: Tensor) -> Tensor:
-        return self.alpha(t) * self._rate(t)
-
-    def beta_dot(self, t: Tensor) -> Tensor:
-        return -(self.alpha(t) ** 2) * self._rate(t) / self.beta(t)
-
-    def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
-        # -log alpha = softplus(-log_snr) / 2 is a quadratic in 1 - t; this form of its root does not cancel.
-        minus_log_alpha = softplus(-log_snr) / 2
-        slope, curvature = self.beta_min / 2, (self.beta_max - self.beta_min) / 4
-        root = torch.sqrt(slope**2 + 4 * curvature * minus_log_alpha)
-        return 1 - 2 * minus_log_alpha / (slope + root)
-
-
-class Polynomial(GaussianPath):
-    """alpha = t^n, beta = 1 - t^n. From n = 2 on, the velocity says nothing about the data at t = 0.
+    It begins in noise alone (alpha = 0, beta = 1) and ends at alpha = 1, beta = sigma_min.
 
     Args:
         degree: The exponent n, at least 1; 1 is `CondOT`.
+        sigma_min: The noise that is left at t = 1, in [0, 1); 0 ends in the data themselves.
     """
 
-    def __init__(self, degree: float = 2.0) -> None:
-        if degree < 1:
+    def __init__(self, degree: float = 2.0, sigma_min: float = 0.0) -> None:
+        if not degree >= 1:
             raise UserError(f"a Polynomial path needs degree >= 1, got {degree}", key="degree")
+        super().__init__(sigma_min)
         self.degree = degree
         self.wronskian_vanishes_at_start = degree > 1
 
     def alpha(self, t: Tensor) -> Tensor:
         return t**self.degree
 
-    def beta(self, t: Tensor) -> Tensor:
-        return 1 - t**self.degree
-
     def alpha_dot(self, t: Tensor) -> Tensor:
         return self.degree * t ** (self.degree - 1)
 
-    def beta_dot(self, t: Tensor) -> Tensor:
-        return -self.degree * t ** (self.degree - 1)
+    def _fall(self, t: Tensor) -> Tensor:
+        return 1 - t**self.degree
+
+    def _fall_dot(self, t: Tensor) -> Tensor:
+        return -self.alpha_dot(t)
 
     def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
-        return torch.sigmoid(log_snr / 2) ** (1 / self.degree)
+        return self._alpha_at(log_snr) ** (1 / self.degree)
 
-    def __repr__(self) -> str:
-        return f"Polynomial(degree={self.degree!r})"
+
+class Sqrt(GaussianPath):
+    """alpha = t, beta = sqrt(1 - t): the variance of the noise falls evenly (the labs of MIT 6.S184).
+
+    It begins in noise alone (alpha = 0, beta = 1) and ends in the data (alpha = 1, beta = 0), where beta' is infinite.
+    """
+
+    beta_dot_infinite_at_end = True
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return t
+
+    def beta(self, t: Tensor) -> Tensor:
+        return torch.sqrt(1 - t)
+
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def beta_dot(self, t: Tensor) -> Tensor:
+        return -0.5 * torch.rsqrt(1 - t)
+
+    def log_snr_inverse(self, log_snr: Tensor) -> Tensor:
+        # With r = alpha / beta the root 2 / (1 + sqrt(1 + 4 / r^2)) of t^2 = r^2 (1 - t) is 1 - exp(-2 asinh(r / 2)).
+        return -torch.expm1(-2 * torch.asinh(torch.exp(log_snr / 2) / 2))
