@@ -79,6 +79,7 @@ class Dopri5(RungeKutta):
             times = torch.cat([times[:1], times[1:][-1:]])
         return super().solve(field, x, times, noise=noise, trajectory=trajectory)
 
+    @torch.no_grad()  # the lengths of steps are no part of the solution's derivative
     def relative_size(self, change: Tensor, *states: Tensor) -> Tensor:
         """Each sample's root mean square of change / (atol + rtol max |state|), of shape (B,)."""
         largest = torch.stack([state.abs() for state in states]).amax(0)
