@@ -1,24 +1,40 @@
 """ODE and SDE integrators and their time grids; they know fields, not networks."""
 
+from fmlab.solvers.adams_bashforth import AB2, AB3, AB4
 from fmlab.solvers.base import Field, NoiseSource, Solver, step_times
 from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, NoiseLevelDiffusion
-from fmlab.solvers.grids import Grid, RhoGrid, UniformGrid
+from fmlab.solvers.dopri5 import Dopri5
+from fmlab.solvers.grids import CosineGrid, Grid, ListGrid, LogitGrid, LogSNRGrid, RhoGrid, ShiftedGrid, UniformGrid
 from fmlab.solvers.ode import Euler, Heun
+from fmlab.solvers.runge_kutta import RK3, RK4, Midpoint, Ralston
 from fmlab.solvers.sde import EulerMaruyama
 from fmlab.solvers.seeds import SeededNoise
 
 __all__ = [
+    "AB2",
+    "AB3",
+    "AB4",
+    "RK3",
+    "RK4",
     "ConstantDiffusion",
+    "CosineGrid",
     "DiffusionCoefficient",
+    "Dopri5",
     "Euler",
     "EulerMaruyama",
     "Field",
     "Grid",
     "Heun",
+    "ListGrid",
+    "LogSNRGrid",
+    "LogitGrid",
+    "Midpoint",
     "NoiseLevelDiffusion",
     "NoiseSource",
+    "Ralston",
     "RhoGrid",
     "SeededNoise",
+    "ShiftedGrid",
     "Solver",
     "UniformGrid",
     "step_times",

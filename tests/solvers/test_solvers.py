@@ -1,16 +1,13 @@
-"""Solvers on a field whose solution is known (facts F8, F11, F12, F15, F17, F18)."""
+"""Solvers on a field whose solution is known (facts F8, F15, F17, F18)."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import pytest
 import torch
 
-from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError
-from fmlab.fields import ExactField
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial, Prediction
 from fmlab.solvers import (
     ConstantDiffusion,
@@ -18,7 +15,6 @@ from fmlab.solvers import (
     EulerMaruyama,
     Heun,
     NoiseLevelDiffusion,
-    RhoGrid,
     SeededNoise,
     Solver,
     UniformGrid,
@@ -56,39 +52,12 @@ def test_euler_follows_its_exact_recursion() -> None:
         assert mean == pytest.approx(2, abs=1e-9)
 
 
-@pytest.mark.parametrize("path", [CondOT(), Cosine()], ids=repr)
-@pytest.mark.parametrize("solver", [Euler(), Heun()], ids=repr)
-def test_order_of_convergence(solver: Solver, path: GaussianPath) -> None:
-    """F11: the slope of log2(error) against the number of steps, on a mixture of three Gaussians."""
-    mixture = GaussianMixture(
-        torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64),
-        torch.tensor([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]], dtype=torch.float64),
-        torch.eye(2, dtype=torch.float64).expand(3, 2, 2) * torch.tensor([0.3, 0.2, 0.4])[:, None, None].double(),
-    )
-    field = ExactField(mixture, path)
-    # The exact field keeps clear of t = 0, so the order is measured from t = 0.05 on; order is a local property.
-    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    grids = {n: torch.linspace(0.05, 1, n + 1, dtype=torch.float64) for n in (32, 64, 128, 256, 2048)}
-    exact = Heun().solve(field, x, grids.pop(2048))
-    errors = [(solver.solve(field, x, grid) - exact).norm().item() for grid in grids.values()]
-    rates = [math.log2(coarse / fine) for coarse, fine in itertools.pairwise(errors)]
-    assert rates == pytest.approx([solver.order] * len(rates), abs=0.15)
-
-
 @pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
 def test_flow_map_of_a_gaussian(path: GaussianPath) -> None:
     """F8: x_1 = m + s x_0 for isotropic data (up to the trace of data that VP leaves at t = 0)."""
     slope, mean = flow_map(Heun(), 400, path)
     assert slope == pytest.approx(0.5, abs=4e-3)
     assert mean == pytest.approx(2.0, abs=2e-2)
-
-
-def test_network_evaluations_are_counted() -> None:
-    """F12: Euler 1 a step, Heun 2 a step but 1 in the last."""
-    for solver, expected in ((Euler(), 10), (Heun(), 19), (EulerMaruyama(), 10)):
-        field = GaussianFlow(CondOT())
-        solver.solve(field, torch.zeros(3, 1), UniformGrid()(10, field.path))
-        assert field.nfe == expected
 
 
 @pytest.mark.parametrize(
@@ -138,41 +107,12 @@ def test_zero_diffusion_is_euler() -> None:
     assert torch.equal(EulerMaruyama(0.0).solve(field, x, times), Euler().solve(field, x, times))
 
 
-def test_backward_solve_returns_to_the_noise() -> None:
-    """F14."""
-    field, x = GaussianFlow(CondOT()), torch.randn(5, 1, dtype=torch.float64)
-    times = torch.linspace(0, 1, 201, dtype=torch.float64)
-    there = Heun().solve(field, x, times)
-    torch.testing.assert_close(Heun().solve(field, there, times.flip(0)), x, rtol=0, atol=2e-2)
-
-
 def test_trajectory_holds_every_state() -> None:
     field, x = GaussianFlow(CondOT()), torch.randn(5, 1)
     states = Euler().solve(field, x, UniformGrid()(4, field.path), trajectory=True)
     assert states.shape == (5, 5, 1)
     assert torch.equal(states[0], x)
     assert torch.equal(states[-1], Euler().solve(field, x, UniformGrid()(4, field.path)))
-
-
-@pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
-@pytest.mark.parametrize("grid", [UniformGrid(), RhoGrid()], ids=repr)
-def test_grids_run_from_end_to_end(path: GaussianPath, grid) -> None:
-    for steps in (1, 2, 3, 18):
-        times = grid(steps, path)
-        assert times.shape == (steps + 1,)
-        assert times[0] == path.t_start
-        assert times[-1] == path.t_end
-        assert (times.diff() > 0).all()
-    with pytest.raises(UserError, match="at least 1 step"):
-        grid(0, path)
-
-
-def test_rho_grid_is_the_published_one() -> None:
-    """EDM's 18 points on the straight path, t = 1 / (1 + sigma), then t = 1; only the first is the path's start."""
-    times = RhoGrid()(18, CondOT())
-    assert times[1:3].tolist() == pytest.approx([0.01707, 0.02393], abs=6e-6)
-    assert times[-3:].tolist() == pytest.approx([0.99253, 0.998, 1.0], abs=6e-6)
-    assert times[-2].item() == pytest.approx(1 / 1.002, abs=1e-9)
 
 
 def test_seeded_noise_depends_on_the_seed_and_the_step_alone() -> None:

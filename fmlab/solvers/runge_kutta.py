@@ -1,0 +1,101 @@
+"""Explicit Runge-Kutta methods: the step is written once, a method is its tableau."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fmlab.paths import expand_time
+from fmlab.solvers.base import Field, Solver
+
+
+def weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor:
+    """sum_i w_i x_i over the weights that are not 0."""
+    return reduce(torch.add, [weight * tensor for weight, tensor in zip(weights, tensors) if weight])
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """The coefficients of an explicit Runge-Kutta method (Butcher 1963).
+
+    Stage i is the velocity at time t + c_i h and state x + h sum_{j < i} a_ij k_j; the step ends at
+    x + h sum_i b_i k_i. Times t and t_next may be one a sample, of shape (B,).
+
+    Attributes:
+        nodes: c, of which the first is 0.
+        matrix: a, the strict lower triangle row by row; the first row is empty.
+        weights: b.
+    """
+
+    nodes: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+
+    def stages(self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, velocity: Tensor) -> list[Tensor]:
+        """k_1, ..., k_s, where k_1 is the given `velocity` at (x, t): one evaluation less than stages."""
+        h, stages = expand_time(t_next - t, x), [velocity]
+        for node, row in zip(self.nodes[1:], self.matrix[1:]):
+            # In this form a node of 1 is t_next to the last bit: t + h may lie beyond the end of time.
+            time = (1 - node) * t + node * t_next
+            stages.append(field(x + h * weighted_sum(row, stages), time).velocity)
+        return stages
+
+    def end(self, x: Tensor, t: Tensor, t_next: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """The state at `t_next`, given the stages."""
+        return x + expand_time(t_next - t, x) * weighted_sum(self.weights, stages)
+
+
+class RungeKutta(Solver):
+    """A Runge-Kutta method with a fixed step: as many evaluations a step as its tableau has stages.
+
+    Attributes:
+        tableau: Its coefficients.
+    """
+
+    tableau: ClassVar[Tableau]
+
+    def step(
+        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        return self.step_from(field(x, t).velocity, field, x, t, t_next)
+
+    def step_from(self, velocity: Tensor, field: Field, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+        """The state at `t_next` where the velocity at (x, t) is already known."""
+        return self.tableau.end(x, t, t_next, self.tableau.stages(field, x, t, t_next, velocity))
+
+
+class Midpoint(RungeKutta):
+    """The explicit midpoint method, order 2: two evaluations a step, none at the end of time."""
+
+    order = 2.0
+    tableau = Tableau(nodes=(0, 1 / 2), matrix=((), (1 / 2,)), weights=(0, 1))
+
+
+class Ralston(RungeKutta):
+    """Ralston's second-order method, order 2 with the least error bound: two evaluations a step (Ralston 1962)."""
+
+    order = 2.0
+    tableau = Tableau(nodes=(0, 2 / 3), matrix=((), (2 / 3,)), weights=(1 / 4, 3 / 4))
+
+
+class RK3(RungeKutta):
+    """Ralston's third-order method: three evaluations a step, none at the end of time (Ralston 1962)."""
+
+    order = 3.0
+    tableau = Tableau(nodes=(0, 1 / 2, 3 / 4), matrix=((), (1 / 2,), (0, 3 / 4)), weights=(2 / 9, 1 / 3, 4 / 9))
+
+
+class RK4(RungeKutta):
+    """The classical Runge-Kutta method, order 4: four evaluations a step, the last of them at its end (Kutta 1901)."""
+
+    order = 4.0
+    tableau = Tableau(
+        nodes=(0, 1 / 2, 1 / 2, 1),
+        matrix=((), (1 / 2,), (0, 1 / 2), (0, 0, 1)),
+        weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    )
