@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from fmlab.errors import UserError
 from fmlab.fields import LearnedField, PathField, guided, output_of, run_network
 from fmlab.keyed import Purpose, fold, keyed_generator
 from fmlab.modules.batches import Batch, unpack
+from fmlab.modules.pairing import Generators, further_data, paired_source, warn_of_bias
 from fmlab.modules.sources import BatchSource, NoiseSource, SourceChoice, make_source
 from fmlab.objectives import (
     Coupling,
@@ -40,8 +42,6 @@ from fmlab.paths import (
     ProbabilityPath,
     gaussian_path,
 )
-
-Generators = Callable[[Purpose], torch.Generator]
 
 
 def seed_default_generators(seed: int, device: torch.device) -> None:
@@ -164,6 +164,13 @@ class GenerativeModule(LightningModule):
         dropped = torch.rand(len(condition), generator=generator, device=generator.device) < self.label_dropout
         return condition.masked_fill(dropped, self.num_classes)
 
+    def prepared(self, batch: Batch, draw: Generators) -> Batch:
+        """A training batch as the network is to see it: augmented, with labels dropped."""
+        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
+        if augment is not None and batch.source is None:
+            batch = batch.replace(data=augment(batch.data, draw(Purpose.AUGMENT)))
+        return batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
+
     def losses(
         self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -173,14 +180,25 @@ class GenerativeModule(LightningModule):
             network: The network to measure.
             batch: The data, with labels already dropped.
             draw: The generator for each purpose.
-            moment: Where in training this is.
+            moment: Where in training this is; None outside of training, where no process waits for another.
         """
         source = self.source.draw(batch.data, batch.source, draw(Purpose.NOISE))
-        source = self.coupling.pair(batch.data, source, batch.condition, draw(Purpose.COUPLING))
+        training = moment is not None
+        more = partial(self.further_pairs, training=training)
+        source = paired_source(self.coupling, batch.replace(source=source), draw, more, together=training)
         t = self.admissible(self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment()))
         point = self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
         prediction = run_network(network, self.path, self.prediction, point.x, t, batch.condition)
         return self.measure(prediction, point), t
+
+    def further_pairs(self, count: int, generator: torch.Generator, training: bool) -> Batch:
+        """Data of the training split, prepared like a batch of training or of validation, with draws of the source."""
+        batch = further_data(getattr(self.trainer, "datamodule", None), count, generator)
+        if training:
+            batch = self.prepared(batch, lambda purpose: generator)
+        elif self.num_classes is None:
+            batch = batch.replace(condition=None)
+        return batch.replace(source=self.source.draw(batch.data, batch.source, generator))
 
     def measure(self, prediction: PathPrediction, point: PathSample) -> Tensor:
         """The weighted loss of a prediction, of shape (B,)."""
@@ -213,6 +231,8 @@ class GenerativeModule(LightningModule):
     def setup(self, stage: str) -> None:
         if isinstance(self.source, BatchSource):
             self.source.data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit":
+            warn_of_bias(self.coupling, self.num_classes)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = unpack(batch)
@@ -222,10 +242,7 @@ class GenerativeModule(LightningModule):
         def draw(purpose: Purpose) -> torch.Generator:
             return keyed_generator(self.seed, step, shard, purpose, device=batch.data.device)
 
-        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
-        if augment is not None and batch.source is None:
-            batch = batch.replace(data=augment(batch.data, draw(Purpose.AUGMENT)))
-        batch = batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
+        batch = self.prepared(batch, draw)
         shards = self.trainer.accumulate_grad_batches * self.trainer.world_size
         losses, t = self.losses(self._running[0], batch, draw, self.moment(self.progress, shard, shards))
         self.loss_by_time.add(losses, t)

@@ -1,18 +1,21 @@
 """What training draws and measures: times, couplings, weights, losses, the loss by time."""
 
-from fmlab.objectives.couplings import Coupling, Independent
+from fmlab.objectives.couplings import ConditionalOT, Coupling, Independent, MinibatchOT, SinkhornOT
 from fmlab.objectives.losses import Loss, SquaredError
 from fmlab.objectives.time_bins import LossByTime
 from fmlab.objectives.time_samplers import LogitNormal, Moment, TimeSampler, Uniform
 from fmlab.objectives.weights import Space, UniformWeight, Weight
 
 __all__ = [
+    "ConditionalOT",
     "Coupling",
     "Independent",
     "LogitNormal",
     "Loss",
     "LossByTime",
+    "MinibatchOT",
     "Moment",
+    "SinkhornOT",
     "Space",
     "SquaredError",
     "TimeSampler",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
+from fmlab.errors import UserError
+from fmlab.objectives.transport import entropic_plan, exact_matching, spread, squared_distances
+
 
 class Coupling(ABC):
     """Pairs the data of a batch with draws of the source; every data point exactly once.
+
+    Where pairs depend on each other, the flow's velocity is learned all the same, and so are E[z | x_t] and
+    E[eps | x_t]; but -E[eps | x_t] / beta_t, which a Gaussian path takes for the score, is the score no longer. Follow
+    the ODE, or train a score head on an `Interpolant` with sigma > 0.
 
     Attributes:
         batch_size: How many pairs are matched together, over all processes; None is the training batch's own.
@@ -39,3 +48,146 @@ class Independent(Coupling):
 
     def pair(self, data: Tensor, source: Tensor, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         return source
+
+
+class MinibatchOT(Coupling):
+    """Optimal transport within a batch: the permutation of the source with the least sum of squared distances.
+
+    OT-CFM (Tong et al. 2024; Pooladian et al. 2023). Paths get straighter, and the loss's floor falls, as `batch_size`
+    grows. It takes no notice of conditions, which biases a model that has them: use `ConditionalOT` there.
+
+    A matching waits for the processor. Measured on one core: 256 pairs 6 ms in 2 dimensions and 20 ms in 3072;
+    1024 pairs 150 ms and 200 ms.
+
+    Args:
+        batch_size: How many pairs are matched together, over all processes if `across_ranks`; at least the training
+            batch's own, which it is if left out. What is missing is drawn from the training data.
+        across_ranks: Whether the batches of all processes are matched together.
+    """
+
+    def __init__(self, batch_size: int | None = None, across_ranks: bool = False) -> None:
+        self.batch_size, self.across_ranks = _checked(batch_size), across_ranks
+
+    def pair(self, data: Tensor, source: Tensor, condition: Tensor | None, generator: torch.Generator) -> Tensor:
+        return _take(source, exact_matching(_costs(data, source)))
+
+
+class SinkhornOT(Coupling):
+    """Entropic optimal transport within a batch: each data point's partner is drawn from its row of the plan.
+
+    The plan minimises the mean squared distance plus `regularisation` times the relative entropy to independence. With
+    2 sigma^2 it is the Schrödinger bridge's of diffusion sigma, for `SchrodingerBridge(sigma)` ([SF]2M, Tong et al.
+    2024, proposition 3.2). Every data point is used once; a draw of the source may be used twice or not at all, each
+    as often on average. It takes no notice of conditions: see `MinibatchOT`.
+
+    Args:
+        regularisation: In units of squared distance, positive: towards 0 the exact matching, towards infinity
+            independence. Left out, it is 5 % of the standard deviation of -2 <x, z> in the batch, both centred, which
+            is all of the squared distance that depends on the pairing.
+        iterations: How many steps of Sinkhorn's algorithm there are at most, at least 1.
+        tolerance: Which share of the plan's mass may be in a wrong row when it stops, positive.
+        batch_size: How many pairs are matched together, over all processes if `across_ranks`; at least the training
+            batch's own, which it is if left out. What is missing is drawn from the training data.
+        across_ranks: Whether the batches of all processes are matched together.
+    """
+
+    RELATIVE_REGULARISATION = 0.05
+
+    def __init__(
+        self,
+        regularisation: float | None = None,
+        iterations: int = 1000,
+        tolerance: float = 1e-3,
+        batch_size: int | None = None,
+        across_ranks: bool = False,
+    ) -> None:
+        if regularisation is not None and not 0 < regularisation < math.inf:
+            raise UserError(
+                f"has to be positive and finite, got {regularisation}",
+                key="regularisation",
+                hint="MinibatchOT is the limit at 0, Independent that at infinity",
+            )
+        if iterations < 1:
+            raise UserError(f"has to be at least 1, got {iterations}", key="iterations")
+        if not tolerance > 0:
+            raise UserError(f"has to be positive, got {tolerance}", key="tolerance")
+        self.regularisation, self.iterations, self.tolerance = regularisation, iterations, tolerance
+        self.batch_size, self.across_ranks = _checked(batch_size), across_ranks
+
+    def pair(self, data: Tensor, source: Tensor, condition: Tensor | None, generator: torch.Generator) -> Tensor:
+        cost = _costs(data, source)
+        regularisation = self.regularisation or self.RELATIVE_REGULARISATION * spread(cost)
+        plan, error = entropic_plan(cost, regularisation, self.iterations, self.tolerance)
+        if not error <= self.tolerance:
+            warnings.warn(
+                f"after {self.iterations} iterations {error:.1g} of the plan's mass is in a wrong row, not "
+                f"{self.tolerance:g}: raise coupling.regularisation or coupling.iterations",
+                stacklevel=2,
+            )
+        return _take(source, torch.multinomial(plan.to(generator.device), 1, generator=generator).squeeze(1))
+
+
+class ConditionalOT(Coupling):
+    """Optimal transport that keeps conditions and noise independent: C2OT (Cheng and Schwing 2025).
+
+    Draw i of the source carries the condition of data point i, and a pair costs its squared distance plus
+    `condition_weight` times the squared distance of the two conditions (of labels: 1 where they differ; "no label" is
+    a label). With an infinite weight only equal conditions exchange their draws, so that under every condition the
+    model sees the whole source; without conditions, and with weight 0, this is `MinibatchOT`.
+
+    Args:
+        condition_weight: Not negative. Infinite suits labels; conditions that are all different need a finite one, or
+            nothing is exchanged.
+        batch_size: How many pairs are matched together, over all processes if `across_ranks`; at least the training
+            batch's own, which it is if left out. What is missing is drawn from the training data.
+        across_ranks: Whether the batches of all processes are matched together.
+    """
+
+    def __init__(
+        self, condition_weight: float = math.inf, batch_size: int | None = None, across_ranks: bool = False
+    ) -> None:
+        if not condition_weight >= 0:
+            raise UserError(f"a weight is not negative, got {condition_weight}", key="condition_weight")
+        self.condition_weight = condition_weight
+        self.batch_size, self.across_ranks = _checked(batch_size), across_ranks
+
+    def pair(self, data: Tensor, source: Tensor, condition: Tensor | None, generator: torch.Generator) -> Tensor:
+        cost = _costs(data, source)
+        if condition is None or self.condition_weight == 0:
+            return _take(source, exact_matching(cost))
+        if self.condition_weight < math.inf:
+            between = _condition_distances(condition).to(cost.device)
+            return _take(source, exact_matching(cost + self.condition_weight * between))
+        cost = cost.cpu()
+        _, groups, sizes = condition.cpu().unique(dim=0, return_inverse=True, return_counts=True)
+        order = torch.empty(len(cost), dtype=torch.int64)
+        for rows in groups.argsort(stable=True).split(sizes.tolist()):
+            order[rows] = rows[exact_matching(cost[rows][:, rows])]
+        return _take(source, order)
+
+
+def _costs(data: Tensor, source: Tensor) -> Tensor:
+    if data.shape != source.shape:  # to choose among more draws than data would change the law of those that are kept
+        raise UserError(f"data of shape {tuple(data.shape)} and a source of shape {tuple(source.shape)}", key="source")
+    cost = squared_distances(data, source)
+    if not bool(torch.isfinite(cost).all()):
+        raise UserError("data and source cannot be matched: a distance is not finite", key="coupling")
+    return cost
+
+
+def _condition_distances(condition: Tensor) -> Tensor:
+    """Squared distances of vectors; of labels, or vectors of them, 1 where they differ."""
+    if condition.is_floating_point():
+        return squared_distances(condition, condition)
+    labels = condition.reshape(len(condition), -1)
+    return (labels[:, None] != labels).any(-1).double()
+
+
+def _take(source: Tensor, rows: Tensor) -> Tensor:
+    return source[rows.to(source.device)]
+
+
+def _checked(batch_size: int | None) -> int | None:
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"has to be at least 1, got {batch_size}", key="batch_size")
+    return batch_size

@@ -1,0 +1,87 @@
+"""Optimal transport between as many points as points: exact, and with entropy."""
+
+from __future__ import annotations
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+_SMALL = 128  # below this many points, preparing a matching takes longer than finding it
+_BLOCK = 10  # a float64 cannot overflow within so many steps on scaling factors
+
+
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    """|x_i - y_j|^2 in float64, of shape (n, m), for points of any event shape (n, *event) and (m, *event)."""
+    flat = [points.detach().reshape(len(points), -1) for points in (first, second)]
+    if first.device.type == "mps":  # which has no float64
+        flat = [points.cpu() for points in flat]
+    return torch.cdist(flat[0].double(), flat[1].double()).square()
+
+
+def spread(cost: Tensor) -> float:
+    """How much a matching can matter: the standard deviation of the costs less the means of their row and column.
+
+    Those means every matching pays alike. Of squared distances it is the standard deviation of -2 <x_i, y_j>, x and y
+    centred.
+    """
+    rest = cost - cost.mean(0) - cost.mean(1, keepdim=True) + cost.mean()
+    resolution = 1e-9 * cost.abs().amax()
+    return float(torch.maximum(rest.square().mean().sqrt(), resolution).clamp_min(torch.finfo(cost.dtype).tiny))
+
+
+def exact_matching(cost: Tensor) -> Tensor:
+    """The permutation p that minimises the sum of cost[i, p(i)], of shape (n,), on the CPU."""
+    if len(cost) > _SMALL:
+        # Taking a number off a row or a column changes no optimum. With the potentials of a neighbouring problem taken
+        # off, most rows find their column at once: two to five times as fast at 1024 points.
+        first, second = _annealed(cost.float(), 0.1)
+        cost = cost - first[:, None] - second
+    _, columns = linear_sum_assignment(cost.cpu().numpy())
+    return torch.from_numpy(columns)
+
+
+def entropic_plan(cost: Tensor, regularisation: float, iterations: int, tolerance: float) -> tuple[Tensor, float]:
+    """The plan P that minimises <P, cost> + regularisation x KL(P | independent), by Sinkhorn's algorithm.
+
+    Potentials are kept in the log domain (Peyré and Cuturi 2019, section 4.4); between them, steps are taken on scaling
+    factors, which are a matrix times a vector each (Schmitzer 2019, algorithm 2).
+
+    Args:
+        cost: Of shape (n, n), float64.
+        regularisation: In units of the cost, positive.
+        iterations: How many steps there are at most, each on rows and columns.
+        tolerance: When to stop: how much of the mass may be in a wrong row.
+
+    Returns:
+        The plan times n, so that each column sums to 1 and each row nearly, and how much of the mass is in a wrong row.
+    """
+    columns = _annealed(cost, regularisation / spread(cost))[1]
+    done = 0
+    while True:
+        rows, columns = _step(cost, columns, regularisation)
+        plan = torch.exp((rows[:, None] + columns - cost) / regularisation)
+        error = float((plan.sum(1) - 1).abs().mean() / 2)
+        if error <= tolerance or done >= iterations:
+            return plan, error
+        scaling = torch.ones_like(columns)
+        for _ in range(_BLOCK):
+            scaling = 1 / ((1 / (plan @ scaling)) @ plan)
+        columns = columns + regularisation * scaling.log()
+        done += _BLOCK
+
+
+def _annealed(cost: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Potentials after a step at each regularisation from the cost's spread down to `share` of it."""
+    regularisation = spread(cost)
+    target = share * regularisation
+    rows, columns = _step(cost, torch.zeros_like(cost[0]), max(regularisation, target))
+    while regularisation > target:
+        regularisation = max(regularisation / 2, target)
+        rows, columns = _step(cost, columns, regularisation)
+    return rows, columns
+
+
+def _step(cost: Tensor, columns: Tensor, regularisation: float) -> tuple[Tensor, Tensor]:
+    """One step of Sinkhorn's algorithm on the potentials: first every row sums to 1, then every column."""
+    rows = -regularisation * torch.logsumexp((columns - cost) / regularisation, 1)
+    return rows, -regularisation * torch.logsumexp((rows[:, None] - cost) / regularisation, 0)
