@@ -103,6 +103,17 @@ class GaussianMixture(Distribution):
         x = self.means.to(where)[label] + torch.einsum("nij,nj->ni", roots[label], noise)
         return x.to(device or where), label.to(device or where)
 
+    def restricted(self, label: int) -> Self:
+        if self.num_classes is None or not 0 <= label < self.num_classes:
+            raise UserError(f"{type(self).__name__} has no class {label}", key="labels")
+        law = copy.copy(self)
+        law.weights = torch.ones_like(self.weights[:1])
+        law.means, law.variances, law.axes = (
+            part[label : label + 1] for part in (self.means, self.variances, self.axes)
+        )
+        law.num_classes = None
+        return law
+
     def log_density(self, x: Tensor) -> Tensor:
         return torch.logsumexp(self._joint_log_density(x), dim=-1)
 

@@ -2,7 +2,7 @@
 
 from fmlab.objectives.couplings import Coupling, Independent
 from fmlab.objectives.losses import Loss, SquaredError
-from fmlab.objectives.time_bins import LossByTime
+from fmlab.objectives.time_bins import LossByTime, Mean, MeansByTime, time_bin
 from fmlab.objectives.time_samplers import LogitNormal, Moment, TimeSampler, Uniform
 from fmlab.objectives.weights import Space, UniformWeight, Weight
 
@@ -12,6 +12,8 @@ __all__ = [
     "LogitNormal",
     "Loss",
     "LossByTime",
+    "Mean",
+    "MeansByTime",
     "Moment",
     "Space",
     "SquaredError",
@@ -19,4 +21,5 @@ __all__ = [
     "Uniform",
     "UniformWeight",
     "Weight",
+    "time_bin",
 ]
