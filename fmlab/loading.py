@@ -66,8 +66,8 @@ class Trained:
         """
         if self.law is None:
             raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
-        path = gaussian_path(self.path, "an exact field")
-        return guided(ExactField(self.law(), path, labels), guidance_scale)
+        law = self.law()
+        return guided(ExactField(law, gaussian_path(self.path, "an exact field"), labels), guidance_scale)
 
     def sample(
         self,
