@@ -22,9 +22,12 @@ class LossFloor(Callback):
     """Compares the network with the exact field of the whole training set, on the same draws at every validation.
 
     Logs `train/excess`, the network's squared distance from the exact field in the loss's own space and weight, in
-    total and in bins of t: 0 for a perfect network, where `train/loss` would be `train/floor`. The evaluation network
-    is measured, with the averaged weights where there are any. The latest result lies in the run's `excess.json`, with
-    standard errors. Draws and exact field are shared out over the processes; the exact side is computed once.
+    total and in bins of t, and `train/floor`, what a perfect network would lose. The evaluation network is measured,
+    with the averaged weights where there are any. The latest result lies in the run's `excess.json`, with standard
+    errors. Draws and exact field are shared out over the processes; the exact side is computed once.
+
+    The exact field of a finite set draws nothing but its points. Towards t = 1 an excess is therefore also what lets a
+    network draw new ones.
 
     Args:
         num_samples: How many draws of data, noise and t; at least 2.
@@ -32,7 +35,7 @@ class LossFloor(Callback):
         enabled: Whether to measure.
     """
 
-    def __init__(self, num_samples: int = 4096, batch_size: int = 256, enabled: bool = True) -> None:
+    def __init__(self, num_samples: int = 2048, batch_size: int = 256, enabled: bool = True) -> None:
         if num_samples < 2:
             raise UserError(f"a standard error needs at least 2 samples, got {num_samples}", key="floor.num_samples")
         if batch_size < 1:
