@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.fields import LearnedField, PathField, Sampling, Start, gaussian_start, guided
-from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath
+from fmlab.fields import ExactField, LearnedField, PathField, Sampling, Start, gaussian_start, guided
+from fmlab.fields.exact import PosteriorMean
+from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
@@ -30,6 +32,7 @@ class Trained:
         num_classes: The number of labels, or None.
         step: The optimizer step of the checkpoint.
         start: Gives the draw of the source for each seed.
+        law: Gives the law of the run's training data, where it is known.
     """
 
     def __init__(
@@ -43,14 +46,28 @@ class Trained:
         step: int,
         device: torch.device,
         start: Start = gaussian_start,
+        law: Callable[[], PosteriorMean] | None = None,
     ) -> None:
-        self.start = start
+        self.start, self.law = start, law
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
         self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
 
     def field(self, labels: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
         """The field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label)."""
         return guided(LearnedField(self.network, self.path, self.prediction, labels), guidance_scale)
+
+    def exact_field(self, labels: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
+        """The field that a perfect network would have learned from the run's training data, guided likewise.
+
+        Its samples are training images, but for the solver's error.
+
+        Raises:
+            UserError: If it is not known: the data are not in memory, the source is not noise, ...
+        """
+        if self.law is None:
+            raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
+        law = self.law()
+        return guided(ExactField(law, gaussian_path(self.path, "an exact field"), labels), guidance_scale)
 
     def sample(
         self,
@@ -130,8 +147,35 @@ def load(
         UserError: If there is no such run or checkpoint, or it cannot be read.
     """
     layout = find_run(os.fspath(run))
+    module, data, state = load_module(layout, checkpoint, weights)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
+    what = (module.network, module.path, module.prediction, shape, module.num_classes)
+
+    @cache
+    def law() -> PosteriorMean:
+        from fmlab.modules import exact_law
+
+        return exact_law(module, data, "exact").to(where)
+
+    return Trained(layout.root, *what, step=state["global_step"], device=where, start=module.source.start, law=law)
+
+
+def load_module(
+    layout: RunLayout, checkpoint: str = "best", weights: Literal["averaged", "raw"] = "averaged"
+) -> tuple[Any, Any, dict[str, Any]]:
+    """A run's LightningModule with the chosen weights, its data module, and the checkpoint's contents.
+
+    Args:
+        layout: The run.
+        checkpoint: `best`, `last` or a file.
+        weights: The averaged weights (the first decay) or the trained ones as they are.
+
+    Raises:
+        UserError: If there is no such checkpoint, or it cannot be read.
+    """
     file = layout.checkpoint(checkpoint)
-    module = _module(layout)
+    module, data = _parts(layout)
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
     averages = state["callbacks"].get("AveragedWeights", {}).get("averages", {})
@@ -139,10 +183,7 @@ def load(
         module.network.load_state_dict(next(iter(averages.values())))
     elif weights not in ("averaged", "raw"):
         raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
-    what = (module.network, module.path, module.prediction, shape, module.num_classes)
-    return Trained(layout.root, *what, step=state["global_step"], device=where, start=module.source.start)
+    return module, data, state
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -164,8 +205,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return state
 
 
-def _module(layout: RunLayout) -> Any:
-    """The run's LightningModule, made from its record alone."""
+def _parts(layout: RunLayout) -> tuple[Any, Any]:
+    """The run's LightningModule and its data module, made from its record alone."""
     import yaml
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningDataModule, LightningModule
@@ -181,4 +222,4 @@ def _module(layout: RunLayout) -> Any:
     made = parser.instantiate_classes(parser.parse_object({name: config[name] for name in ("model", "data")}))
     if isinstance(made.model.source, BatchSource):
         made.model.source.data = made.data
-    return made.model
+    return made.model, made.data

@@ -1,10 +1,11 @@
-"""One service each: averaged weights, sample grids, metrics in validation, checkpoints, throughput, progress."""
+"""One service each: averaged weights, sample grids, metrics and the loss floor in validation, checkpoints, progress."""
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.checkpoints import Checkpoints
+from fmlab.callbacks.loss_floor import LossFloor
 from fmlab.callbacks.progress import LineProgress
 from fmlab.callbacks.sample_grid import SampleGrid
 from fmlab.callbacks.sample_metrics import SampleMetrics
 from fmlab.callbacks.throughput import Throughput
 
-__all__ = ["AveragedWeights", "Checkpoints", "LineProgress", "SampleGrid", "SampleMetrics", "Throughput"]
+__all__ = ["AveragedWeights", "Checkpoints", "LineProgress", "LossFloor", "SampleGrid", "SampleMetrics", "Throughput"]

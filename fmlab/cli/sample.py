@@ -32,9 +32,10 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     labels, n = choose(trained, options)
     samples, seconds = draw(trained, sampling, labels, n, options)
     picture = write_grid(trained, samples, labels, options, sampling)
-    cost = f"{options.steps} steps, {sampling.nfe} forwards a sample"
+    cost = f"{options.steps} steps, {sampling.nfe} {'evaluations' if options.exact else 'forwards'} a sample"
     along = f" along {path!r}" if path else ""
-    print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}")
+    field = ", the exact field of the training data" if options.exact else ""
+    print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}{field}")
     print(f"grid       {picture}")
     if options.out:
         print(f"samples    {write_samples(samples, labels, Path(options.out))}")
@@ -84,8 +85,9 @@ def draw(
 ) -> tuple[torch.Tensor, float]:
     """The samples, with a progress bar, and the seconds they took."""
     began = time.perf_counter()
+    make_field = trained.exact_field if options.exact else trained.field
     batches = sampling.batches(
-        lambda condition: trained.field(condition, options.guidance_scale),
+        lambda condition: make_field(condition, options.guidance_scale),
         range(options.seed, options.seed + n),
         trained.shape,
         labels,
@@ -108,7 +110,7 @@ def write_grid(
     """One picture of the samples, under the run's folder: one row a class where rows come out even."""
     path = f"_{type(sampling.path).__name__}" if sampling.path else ""
     name = f"{type(sampling.solver).__name__}{options.steps}{path}_w{options.guidance_scale:g}_seed{options.seed}.png"
-    file = trained.run / "samples" / f"sample_{name}"
+    file = trained.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
     if len(trained.shape) == 1:
         save_png(point_cloud(samples, samples[:0]), file)
         return file

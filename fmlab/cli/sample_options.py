@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", help="a folder for one PNG a sample, or a .npz with images and labels")
     command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
     command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
+    command.add_argument(
+        "--exact", action="store_true", help="follow the exact field of the run's training data, not the network"
+    )
     command.add_argument("--batch_size", type=int, default=256, help="samples a solve (256)")
     command.add_argument("--device", help="cpu, cuda, ...; a GPU if there is one")
     return command

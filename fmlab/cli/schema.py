@@ -44,6 +44,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("ema", "fmlab.callbacks.AveragedWeights", "averaged weights", callback=True),
     Section("samples", "fmlab.callbacks.SampleGrid", "sample grids in validation", callback=True),
     Section("fid", "fmlab.callbacks.SampleMetrics", "distances between sets in validation", callback=True),
+    Section("floor", "fmlab.callbacks.LossFloor", "distance from the exact field in validation", callback=True),
     Section("checkpoint", "fmlab.callbacks.Checkpoints", "which checkpoints are kept", callback=True),
     Section("throughput", "fmlab.callbacks.Throughput", "images a second, time a step", callback=True),
 )

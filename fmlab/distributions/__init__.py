@@ -1,6 +1,7 @@
 """Laws with known samples, and where they exist known log-densities and scores. Knows nothing of training."""
 
 from fmlab.distributions.base import Distribution
+from fmlab.distributions.empirical import Empirical
 from fmlab.distributions.gaussian import Gaussian, GaussianMixture
 from fmlab.distributions.shapes import (
     SHAPES_2D,
@@ -21,6 +22,7 @@ __all__ = [
     "Circles",
     "Distribution",
     "EightGaussians",
+    "Empirical",
     "Gaussian",
     "GaussianMixture",
     "Moons",

@@ -46,6 +46,17 @@ class Distribution(ABC):
         """
         raise UserError(f"{type(self).__name__} has no classes")
 
+    def restricted(self, label: int) -> Distribution:
+        """The law of the points of one class.
+
+        Args:
+            label: The class, in [0, num_classes).
+
+        Raises:
+            UserError: When the points have no classes, or there are none of this class.
+        """
+        raise UserError(f"{type(self).__name__} has no law of its own for each class", key="labels")
+
     def log_density(self, x: Tensor) -> Tensor:
         """The log-density at x.
 

@@ -103,6 +103,17 @@ class GaussianMixture(Distribution):
         x = self.means.to(where)[label] + torch.einsum("nij,nj->ni", roots[label], noise)
         return x.to(device or where), label.to(device or where)
 
+    def restricted(self, label: int) -> Self:
+        if self.num_classes is None or not 0 <= label < self.num_classes:
+            raise UserError(f"{type(self).__name__} has no class {label}", key="labels")
+        law = copy.copy(self)
+        law.weights = torch.ones_like(self.weights[:1])
+        law.means, law.variances, law.axes = (
+            part[label : label + 1] for part in (self.means, self.variances, self.axes)
+        )
+        law.num_classes = None
+        return law
+
     def log_density(self, x: Tensor) -> Tensor:
         return torch.logsumexp(self._joint_log_density(x), dim=-1)
 
@@ -131,7 +142,8 @@ class GaussianMixture(Distribution):
 
         In the axes of component k, with variance V = alpha^2 S + beta^2 and offset y = x - alpha m, the expected data
         are m + alpha S y / V, the expected noise beta y / V and the score -y / V; the law's own are their averages
-        over the components' responsibilities.
+        over the components' responsibilities. A singular covariance without noise (beta = 0) leaves nothing to divide
+        by in some axes: there the data are the mean and the expected noise is 0, but the score does not exist.
 
         Args:
             x: Points of shape (B, d).
@@ -142,6 +154,7 @@ class GaussianMixture(Distribution):
         offset = x[:, None] - alpha[..., None] * means
         along = torch.einsum("kij,bki->bkj", axes, offset)
         total = alpha[..., None] ** 2 * variances + beta[..., None] ** 2
+        total = total.clamp_min(torch.finfo(x.dtype).tiny ** 0.75)  # its square's quotient is still finite
         fit = -0.5 * (along**2 / total + total.log()).sum(-1)
         share = (self.weights.to(x).log() + fit).softmax(-1)[..., None]
         whitened = along / total

@@ -29,3 +29,17 @@ class PathField(ABC):
         """One evaluation, counted."""
         self.nfe += 1
         return self.evaluate(x, t)
+
+
+class ConditionedField(PathField):
+    """A field bound to a condition, with an unconditional twin: all that guidance needs to know of it.
+
+    Attributes:
+        condition: One condition a point, or None where the field is unconditional.
+    """
+
+    condition: Tensor | None
+
+    @abstractmethod
+    def unconditional(self) -> PathField:
+        """The field without a condition, on the same path."""

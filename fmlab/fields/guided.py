@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields.base import PathField
-from fmlab.fields.learned import LearnedField
+from fmlab.fields.base import ConditionedField, PathField
 from fmlab.paths import PathPrediction
 
 
@@ -46,8 +45,8 @@ class ClassifierFreeGuidance(PathField):
         return self.unconditional(x, t).mix(self.conditional(x, t), self.scale)
 
 
-def guided(field: LearnedField, scale: float) -> PathField:
-    """A learned field guided by its own unconditional twin; the field itself at scale 1.
+def guided(field: ConditionedField, scale: float) -> PathField:
+    """A learned or exact field guided by its own unconditional twin; the field itself at scale 1.
 
     Raises:
         UserError: If guidance is asked of a field without a condition.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields.base import PathField
+from fmlab.fields.base import ConditionedField
 from fmlab.paths import (
     EDMPreconditioning,
     FlowAndScore,
@@ -71,7 +71,7 @@ def _as_precise(output: Tensor, x: Tensor) -> Tensor:
     return output.to(torch.promote_types(torch.float32, x.dtype))
 
 
-class LearnedField(PathField):
+class LearnedField(ConditionedField):
     """A network's output as a field, for one fixed condition.
 
     Args:

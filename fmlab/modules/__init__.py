@@ -2,8 +2,19 @@
 
 from fmlab.modules.base import GenerativeModule
 from fmlab.modules.batches import Batch, unpack
+from fmlab.modules.exact_law import RepeatableDraws, exact_law
 from fmlab.modules.flow_matching import FlowMatching
 from fmlab.modules.optimization import WarmupConstant, WarmupCosine
 from fmlab.modules.score_matching import ScoreMatching
 
-__all__ = ["Batch", "FlowMatching", "GenerativeModule", "ScoreMatching", "WarmupConstant", "WarmupCosine", "unpack"]
+__all__ = [
+    "Batch",
+    "FlowMatching",
+    "GenerativeModule",
+    "RepeatableDraws",
+    "ScoreMatching",
+    "WarmupConstant",
+    "WarmupCosine",
+    "exact_law",
+    "unpack",
+]

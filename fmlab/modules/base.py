@@ -182,14 +182,24 @@ class GenerativeModule(LightningModule):
             draw: The generator for each purpose.
             moment: Where in training this is; None outside of training, where no process waits for another.
         """
+        point = self.draw_point(batch, draw, moment)
+        prediction = run_network(network, self.path, self.prediction, point.x, point.t, batch.condition)
+        return self.measure(prediction, point), point.t
+
+    def draw_point(self, batch: Batch, draw: Generators, moment: Moment | None = None) -> PathSample:
+        """A point of the path for each data point of a batch, for freshly drawn source and times.
+
+        Args:
+            batch: The data, with labels already dropped.
+            draw: The generator for each purpose.
+            moment: Where in training this is.
+        """
         source = self.source.draw(batch.data, batch.source, draw(Purpose.NOISE))
         training = moment is not None
         more = partial(self.further_pairs, training=training)
         source = paired_source(self.coupling, batch.replace(source=source), draw, more, together=training)
         t = self.admissible(self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment()))
-        point = self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
-        prediction = run_network(network, self.path, self.prediction, point.x, t, batch.condition)
-        return self.measure(prediction, point), t
+        return self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
 
     def further_pairs(self, count: int, generator: torch.Generator, training: bool) -> Batch:
         """Data of the training split, prepared like a batch of training or of validation, with draws of the source."""

@@ -20,5 +20,5 @@ class FlowMatching(GenerativeModule):
         errors: dict[Space, Tensor] = {"velocity": prediction.velocity - point.velocity}
         if self.prediction == "velocity_and_score":
             assert point.noise is not None
-            errors["noise"] = -point.noise_scale * prediction.score - point.noise
+            errors["noise"] = prediction.noise - point.noise
         return errors

@@ -2,7 +2,7 @@
 
 from fmlab.objectives.couplings import ConditionalOT, Coupling, Independent, MinibatchOT, SinkhornOT
 from fmlab.objectives.losses import Loss, SquaredError
-from fmlab.objectives.time_bins import LossByTime
+from fmlab.objectives.time_bins import LossByTime, Mean, MeansByTime, time_bin
 from fmlab.objectives.time_samplers import LogitNormal, Moment, TimeSampler, Uniform
 from fmlab.objectives.weights import Space, UniformWeight, Weight
 
@@ -13,6 +13,8 @@ __all__ = [
     "LogitNormal",
     "Loss",
     "LossByTime",
+    "Mean",
+    "MeansByTime",
     "MinibatchOT",
     "Moment",
     "SinkhornOT",
@@ -22,4 +24,5 @@ __all__ = [
     "Uniform",
     "UniformWeight",
     "Weight",
+    "time_bin",
 ]

@@ -16,6 +16,8 @@ from fmlab.records import RunLayout, read_metrics, read_status
 COMMON = [
     "--data.global_batch_size=48",
     "--fid.num_samples=21",
+    "--floor.num_samples=60",
+    "--floor.batch_size=9",
     "--model.optimizer=SGD",
     "--model.optimizer.lr=0.1",
     "--model.network.dropout=0.1",
@@ -38,7 +40,13 @@ def test_two_processes_equal_two_accumulated_batches(
     for name, value in weights[0]["state_dict"].items():
         torch.testing.assert_close(weights[1]["state_dict"][name], value, rtol=1e-4, atol=1e-6, msg=name)
     rows = [read_metrics(run.metrics) for run in (one, two)]
-    for key, tolerance in (("train/loss", 1e-5), ("val/fid_domain", 1e-3), ("val/kid_domain", 1e-3)):
+    for key, tolerance in (
+        ("train/loss", 1e-5),
+        ("train/excess", 1e-5),
+        ("train/floor", 1e-9),
+        ("val/fid_domain", 1e-3),
+        ("val/kid_domain", 1e-3),
+    ):
         values = [[float(row[key]) for row in table if row.get(key) not in (None, "")] for table in rows]
         assert values[0], key
         assert values[1] == pytest.approx(values[0], rel=tolerance), key
