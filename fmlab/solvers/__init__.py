@@ -1,7 +1,7 @@
 """ODE and SDE integrators and their time grids; they know fields, not networks."""
 
 from fmlab.solvers.base import Field, NoiseSource, Solver, step_times
-from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, NoiseLevelDiffusion
+from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, MemorylessDiffusion, NoiseLevelDiffusion
 from fmlab.solvers.grids import Grid, RhoGrid, UniformGrid
 from fmlab.solvers.ode import Euler, Heun
 from fmlab.solvers.sde import EulerMaruyama
@@ -15,6 +15,7 @@ __all__ = [
     "Field",
     "Grid",
     "Heun",
+    "MemorylessDiffusion",
     "NoiseLevelDiffusion",
     "NoiseSource",
     "RhoGrid",
