@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from fmlab.cli.values import read_value
-from fmlab.errors import UserError
-
-Parts = dict[str, dict[str, Any]]
-"""Constructor arguments of the solver and the grid."""
+from fmlab.cli.parts import Parser, split_parts
 
 USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with this command's way of saying what is wrong."""
-
-    def error(self, message: str) -> Any:
-        raise UserError(message, key="sample", hint=USAGE)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,25 +30,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Reads the options, then samples."""
-    own, parts = _split(argv)
+    own, parts = split_parts(argv, ("solver", "grid"))
     options = parser().parse_args(own)
     from fmlab.cli.sample import draw_samples
 
     return draw_samples(options, parts)
-
-
-def _split(argv: list[str]) -> tuple[list[str], Parts]:
-    """Sets `--solver.x=y` and `--grid.x=y` apart from the command's own options."""
-    own: list[str] = []
-    parts: Parts = {"solver": {}, "grid": {}}
-    words = iter(argv)
-    for word in words:
-        name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")
-        if not (word.startswith("--") and name in parts and argument):
-            own.append(word)
-            continue
-        text = word.partition("=")[2] if "=" in word else next(words, None)
-        if text is None:
-            raise UserError("needs a value", key=word)
-        parts[name][argument] = read_value(text)
-    return own, parts

@@ -181,7 +181,11 @@ class Langevin(Process):
     def __init__(self, distribution: Distribution, sigma: float = 1.0) -> None:
         self.sigma, self.distribution = _positive(sigma, "sigma", "Langevin"), distribution
         self.shape = distribution.shape
-        distribution.score(torch.zeros(1, *distribution.shape))  # a law of samples alone says so
+        try:
+            distribution.score(torch.zeros(1, *distribution.shape))
+        except UserError as error:
+            hint = "Langevin follows a score, as Gaussian, GaussianMixture and EightGaussians have one"
+            raise UserError(error.message, key="distribution", hint=hint) from error
 
     def drift(self, x: Tensor, t: Tensor) -> Tensor:
         flat = _flat(x, math.prod(self.distribution.shape), "Langevin")

@@ -134,10 +134,10 @@ def test_langevin_follows_the_score() -> None:
         (lambda: LinearODE([[1]], [1, 2]), "offset", "1 numbers"),
         (lambda: LinearODE([[1]]).law(torch.zeros(2, 3), 1), "x", "1 entries"),
         (lambda: Langevin(EightGaussians()).law(torch.zeros(1, 2), 1), "distribution", "EightGaussians"),
-        (lambda: Langevin(Moons()), None, "no score"),
+        (lambda: Langevin(Moons()), "distribution", "no score"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make: Any, key: str | None, text: str) -> None:
+def test_what_makes_no_sense_is_refused(make: Any, key: str, text: str) -> None:
     with pytest.raises(UserError, match=text) as error:
         make()
     assert error.value.key == key
