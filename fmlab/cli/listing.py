@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 
-from fmlab.cli import catalog
+from fmlab.cli import catalog, schema
 from fmlab.cli.help import explain
 from fmlab.errors import UserError, nearest
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
         for name in names:
             print(explain(name, kind))
         return 0
-    print(f"{catalog.KINDS[kind].about}, named in a configuration at {catalog.KINDS[kind].key}\n")
+    print(f"{catalog.KINDS[kind].about}, named {_place(catalog.KINDS[kind].key)}\n")
     print(table([(entry.name, entry.about) for entry in catalog.of_kind(kind)]))
     print(f"\nfmlab list {kind} NAME shows the arguments of one.")
     return 0
@@ -52,6 +52,10 @@ def table(rows: list[tuple[str, str]], indent: str = "  ") -> str:
         lines.append(f"{indent}{name:{width}}  {text[0]}".rstrip())
         lines += [f"{indent}{'':{width}}  {line}" for line in text[1:]]
     return "\n".join(lines)
+
+
+def _place(key: str) -> str:
+    return f"in a configuration at {key}" if key.partition(".")[0] in schema.BY_NAME else f"by --{key}"
 
 
 def _list_experiments() -> int:

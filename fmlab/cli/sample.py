@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from fmlab.cli.check import check_component
-from fmlab.cli.merge import ARGS, CLASS
-from fmlab.cli.sample_options import Parts
+from fmlab.cli.parts import Parts, part
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -40,16 +38,6 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     if options.out:
         print(f"samples    {write_samples(samples, labels, Path(options.out))}")
     return 0
-
-
-def part(name: str, word: str, base: type, arguments: Parts) -> Any:
-    """A solver, grid or path from its class name and arguments, checked as in a configuration."""
-    from jsonargparse import ArgumentParser
-
-    node = check_component(name, [base], {CLASS: word, ARGS: arguments[name]}, {})
-    command = ArgumentParser(exit_on_error=False)
-    command.add_subclass_arguments(base, name, fail_untyped=False)
-    return getattr(command.instantiate_classes(command.parse_object({name: node})), name)
 
 
 def choose(trained: Trained, options: argparse.Namespace) -> tuple[torch.Tensor | None, int]:

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from fmlab.cli.values import read_value
+from fmlab.cli.parts import Parser, split_parts
 from fmlab.errors import UserError
 
-Parts = dict[str, dict[str, Any]]
-"""Constructor arguments of the solver, the grid and the path."""
-
 USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with this command's way of saying what is wrong."""
-
-    def error(self, message: str) -> Any:
-        raise UserError(message, key="sample", hint=USAGE)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,27 +37,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Reads the options, then samples."""
-    own, parts = _split(argv)
+    own, parts = split_parts(argv, ("solver", "grid", "path"))
     options = parser().parse_args(own)
     if parts["path"] and options.path is None:
         raise UserError("is an argument of no path", key=f"path.{next(iter(parts['path']))}", hint="add --path VP")
     from fmlab.cli.sample import draw_samples
 
     return draw_samples(options, parts)
-
-
-def _split(argv: list[str]) -> tuple[list[str], Parts]:
-    """Sets `--solver.x=y`, `--grid.x=y` and `--path.x=y` apart from the command's own options."""
-    own: list[str] = []
-    parts: Parts = {"solver": {}, "grid": {}, "path": {}}
-    words = iter(argv)
-    for word in words:
-        name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")
-        if not (word.startswith("--") and name in parts and argument):
-            own.append(word)
-            continue
-        text = word.partition("=")[2] if "=" in word else next(words, None)
-        if text is None:
-            raise UserError("needs a value", key=word)
-        parts[name][argument] = read_value(text)
-    return own, parts

@@ -5,21 +5,37 @@ from fmlab.fields.exact import ExactField
 from fmlab.fields.floor import TERMS, Measure, TrainingDraw, loss_floor, loss_terms
 from fmlab.fields.guided import ClassifierFreeGuidance, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
+from fmlab.fields.processes import (
+    BrownianMotion,
+    Drift,
+    Langevin,
+    LinearODE,
+    OrnsteinUhlenbeck,
+    Process,
+    TransitionLaw,
+)
 from fmlab.fields.sampling import Sampling, Start, gaussian_start
 from fmlab.fields.schedule_change import ScheduleChange
 
 __all__ = [
     "TERMS",
+    "BrownianMotion",
     "ClassifierFreeGuidance",
     "ConditionedField",
+    "Drift",
     "ExactField",
+    "Langevin",
     "LearnedField",
+    "LinearODE",
     "Measure",
+    "OrnsteinUhlenbeck",
     "PathField",
+    "Process",
     "Sampling",
     "ScheduleChange",
     "Start",
     "TrainingDraw",
+    "TransitionLaw",
     "gaussian_start",
     "guided",
     "loss_floor",

@@ -121,6 +121,11 @@ class GenerativeModule(LightningModule):
         self.loss_by_time = LossByTime()
         self._position = (-1, 0)
 
+    @property
+    @abstractmethod
+    def spaces(self) -> tuple[Space, ...]:
+        """In what the errors are measured: the keys of `errors`."""
+
     @abstractmethod
     def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
         """The error of a prediction in the module's own space, shaped like the data; of two heads, one each."""
@@ -129,11 +134,13 @@ class GenerativeModule(LightningModule):
         """Refuses parts that do not go together.
 
         Raises:
-            UserError: If the path knows no such prediction or weight.
+            UserError: If the path knows no such prediction, weight or time sampler.
         """
         t = torch.tensor([0.5])
         self.admissible(t)
-        self.weight(t, self.path, "velocity")
+        self.time_sampler.quantile(t, self.moment())
+        for space in self.spaces:
+            self.weight(t, self.path, space)
         if self.prediction == "velocity_and_score" and not (self.path.noise_scale(t) > 0).all():
             raise UserError(
                 "this path adds no noise, so it has no score to learn",
@@ -145,7 +152,10 @@ class GenerativeModule(LightningModule):
 
     def admissible(self, t: Tensor) -> Tensor:
         """Times moved to where the network's output determines the error and its weight."""
-        return self.path.clip(t, output_of(self.prediction))
+        t = self.path.clip(t, output_of(self.prediction))
+        for space in self.spaces:
+            t = self.weight.clip(t, self.path, space)
+        return t
 
     # What training draws ----------------------------------------------------------------------------------------------
 

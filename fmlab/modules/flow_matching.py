@@ -16,6 +16,10 @@ class FlowMatching(GenerativeModule):
     sum of both is the loss of [SF]2M (Tong et al. 2024, equation 10) with the score's weight that makes it finite.
     """
 
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return ("velocity", "noise") if self.prediction == "velocity_and_score" else ("velocity",)
+
     def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
         errors: dict[Space, Tensor] = {"velocity": prediction.velocity - point.velocity}
         if self.prediction == "velocity_and_score":

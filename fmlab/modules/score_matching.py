@@ -29,6 +29,10 @@ class ScoreMatching(GenerativeModule):
         from_velocity = output_of(self.prediction) == "velocity"
         return gaussian_path(self.path, "ScoreMatching").clip_for(t, wronskian=True) if from_velocity else t
 
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return ("noise",)
+
     def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
         assert point.noise is not None
         return {"noise": prediction.noise - point.noise}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
+
+from fmlab.errors import UserError
 
 
 class Loss(ABC):
@@ -23,3 +26,24 @@ class SquaredError(Loss):
 
     def __call__(self, error: Tensor) -> Tensor:
         return error.square().flatten(1).mean(1)
+
+
+class PseudoHuber(Loss):
+    """sqrt(m + c^2) - c for the mean square m over an event's entries, less swayed by outliers (Song, Dhariwal 2024).
+
+    For |e|^2 = d m over d entries it is their sqrt(|e|^2 + c^2 d) - c sqrt(d) divided by sqrt(d), so that, like
+    `SquaredError`, it does not grow with the size of the event. Small errors give SquaredError / (2 c), large ones its
+    root, and the gradient's norm stays below 1 / sqrt(d). A weight multiplies the loss, not the square.
+
+    Args:
+        c: The root mean square below which an error counts by its square, positive; 0.00054 is theirs.
+    """
+
+    def __init__(self, c: float = 0.00054) -> None:
+        if not c > 0:
+            raise UserError(f"PseudoHuber needs c > 0, got {c}", key="c")
+        self.c = c
+
+    def __call__(self, error: Tensor) -> Tensor:
+        mean_square = error.square().flatten(1).mean(1)
+        return mean_square / (torch.sqrt(mean_square + self.c**2) + self.c)  # without the difference, which cancels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths import CondOT, ProbabilityPath
+from fmlab.paths import CondOT, ProbabilityPath, gaussian_path
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class TimeSampler(ABC):
 
 def uniform(n: int, generator: torch.Generator) -> Tensor:
     """`n` numbers strictly between 0 and 1, so that every quantile is finite."""
-    u = torch.rand(n, generator=generator, device=generator.device)
+    return inside(torch.rand(n, generator=generator, device=generator.device))
+
+
+def inside(u: Tensor) -> Tensor:
+    """`u` moved off 0 and 1 by less than float32 tells apart."""
     return u.clamp(2.0**-25, 1 - 2.0**-24)
 
 
@@ -72,3 +77,90 @@ class LogitNormal(TimeSampler):
 
     def quantile(self, u: Tensor, moment: Moment) -> Tensor:
         return torch.sigmoid(self.mean + self.std * torch.special.ndtri(u))
+
+
+class MovingLogitNormal(TimeSampler):
+    """logit(t) normal with a mean that moves linearly over training, by default from the data end to the noise end.
+
+    So training begins with what is easy to see, t near 1, and ends where samples are decided. Validation draws from
+    the last law throughout, so that its losses can be compared.
+
+    Args:
+        start: The mean of logit(t) at the first step; positive favours the data end.
+        end: The mean at the last step.
+        std: The standard deviation of logit(t), positive.
+    """
+
+    def __init__(self, start: float = 1.0, end: float = -1.0, std: float = 1.0) -> None:
+        if std <= 0:
+            raise UserError(f"MovingLogitNormal needs std > 0, got {std}", key="std")
+        self.start, self.end, self.std = start, end, std
+
+    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+        mean = self.start + moment.progress * (self.end - self.start)
+        return LogitNormal(mean, self.std).quantile(u, moment)
+
+
+class LogNormalSigma(TimeSampler):
+    """The logarithm of sigma = beta / alpha normal (Karras et al. 2022, table 1), on any Gaussian path.
+
+    The same noise levels are drawn on every path, so that EDM's law and weight mean the same on each; levels beyond
+    the path's ends are moved to its ends.
+
+    Args:
+        mean: The mean of ln sigma.
+        std: Its standard deviation, positive.
+    """
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
+        if std <= 0:
+            raise UserError(f"LogNormalSigma needs std > 0, got {std}", key="std")
+        self.mean, self.std = mean, std
+
+    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+        path = gaussian_path(moment.path, "LogNormalSigma")
+        log_sigma = self.mean - self.std * torch.special.ndtri(u)  # t grows as sigma falls
+        return path.log_snr_inverse(-2 * log_sigma).clamp(path.t_start, path.t_end)
+
+
+class UShaped(TimeSampler):
+    """Density proportional to e^(a t) + e^(a (1 - t)): both ends of time more than the middle (Lee et al. 2024).
+
+    Made for straightening a flow, where the ends are the hardest (Improving the Training of Rectified Flows).
+
+    Args:
+        steepness: The rate a, positive and at most 80; the density at the ends is cosh(a / 2) times that in the middle.
+    """
+
+    def __init__(self, steepness: float = 4.0) -> None:
+        if not 0 < steepness <= 80:  # from 88 on, sinh(a / 2)^2 leaves float32
+            raise UserError(f"UShaped needs 0 < steepness <= 80, got {steepness}", key="steepness")
+        self.steepness = steepness
+
+    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+        # The distribution function is 1/2 + sinh(a (t - 1/2)) / (2 sinh(a/2)).
+        a = self.steepness
+        return (0.5 + torch.asinh((2 * u - 1) * math.sinh(a / 2)) / a).clamp(0, 1)
+
+
+class Stratified(TimeSampler):
+    """One time in each of as many equal strata of a law as the optimizer step has samples, which lowers the variance.
+
+    The strata are shared out over accumulated batches and processes, whose times together follow the law: shard k of K
+    takes the strata k, k + K, k + 2K, ... in random order.
+
+    Args:
+        base: The law.
+    """
+
+    def __init__(self, base: TimeSampler) -> None:
+        self.base = base
+
+    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+        return self.base.quantile(u, moment)
+
+    def sample(self, n: int, generator: torch.Generator, moment: Moment | None = None) -> Tensor:
+        moment, device = moment or Moment(), generator.device
+        strata = moment.shard + moment.shards * torch.randperm(n, generator=generator, device=device)
+        within = torch.rand(n, generator=generator, device=device)
+        return self.quantile(inside((strata + within) / (n * moment.shards)), moment)

@@ -2,7 +2,7 @@
 
 from fmlab.solvers.adams_bashforth import AB2, AB3, AB4
 from fmlab.solvers.base import Field, NoiseSource, Solver, step_times
-from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, NoiseLevelDiffusion
+from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, MemorylessDiffusion, NoiseLevelDiffusion
 from fmlab.solvers.dopri5 import Dopri5
 from fmlab.solvers.grids import CosineGrid, Grid, ListGrid, LogitGrid, LogSNRGrid, RhoGrid, ShiftedGrid, UniformGrid
 from fmlab.solvers.ode import Euler, Heun
@@ -28,6 +28,7 @@ __all__ = [
     "ListGrid",
     "LogSNRGrid",
     "LogitGrid",
+    "MemorylessDiffusion",
     "Midpoint",
     "NoiseLevelDiffusion",
     "NoiseSource",

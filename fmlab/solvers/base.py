@@ -50,9 +50,11 @@ class Solver(ABC):
 
     Attributes:
         order: The order of convergence in the step size (for an SDE, the strong order).
+        stochastic: Whether it follows fields that have noise of their own, such as `OrnsteinUhlenbeck`.
     """
 
     order: float
+    stochastic: bool = False
 
     @abstractmethod
     def step(
@@ -81,9 +83,15 @@ class Solver(ABC):
             times: Strictly monotone times of shape (steps + 1,); decreasing times solve an ODE backwards.
             noise: Where an SDE's increments come from; an ODE draws none.
             trajectory: Return all states, of shape (steps + 1, B, *event).
+
+        Raises:
+            UserError: If there are fewer than two times, or the field is an SDE and the solver is for ODEs.
         """
         if times.ndim != 1 or len(times) < 2:
             raise UserError(f"a time grid needs at least two times, got shape {tuple(times.shape)}", key="times")
+        if getattr(field, "stochastic", False) and not self.stochastic:
+            cause = f"{type(self).__name__} solves ODEs, and {type(field).__name__} has noise"
+            raise UserError(cause, key="solver", hint="use EulerMaruyama")
         states, steps = [x] if trajectory else [], self.begin()
         for index, t, t_next in step_times(times, x):
             x = steps.step(field, x, t, t_next, last=index == len(times) - 2, noise=partial(noise, index))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths import ProbabilityPath, gaussian_path
+from fmlab.paths import GaussianPath, ProbabilityPath
 
 
 class DiffusionCoefficient(ABC):
@@ -53,7 +53,31 @@ class NoiseLevelDiffusion(DiffusionCoefficient):
         self.scale = scale
 
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
-        return self.scale * torch.sqrt(2 * gaussian_path(path, "NoiseLevelDiffusion").beta(t))
+        return self.scale * torch.sqrt(2 * _gaussian(path, self).beta(t))
 
     def __repr__(self) -> str:
         return f"NoiseLevelDiffusion(scale={self.scale})"
+
+
+class MemorylessDiffusion(DiffusionCoefficient):
+    """sigma_t^2 = 2 beta_t D_t / alpha_t with D = alpha' beta - alpha beta': the end forgets the start.
+
+    X_0 and X_1 become independent (Domingo-Enrich et al. 2025, Adjoint Matching); on VP it is Song et al.'s reversed
+    diffusion. Where alpha vanishes at t = 0 the coefficient is infinite: there t is clipped, and the first steps
+    should be shorter than 0.02.
+    """
+
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
+        gaussian = _gaussian(path, self)
+        t = gaussian.clip_for(t, alpha=True)
+        return torch.sqrt(2 * gaussian.beta(t) * gaussian.wronskian(t) / gaussian.alpha(t))
+
+    def __repr__(self) -> str:
+        return "MemorylessDiffusion()"
+
+
+def _gaussian(path: ProbabilityPath, coefficient: DiffusionCoefficient) -> GaussianPath:
+    if not isinstance(path, GaussianPath):
+        cause = f"{type(coefficient).__name__} needs a Gaussian path, here is {type(path).__name__}"
+        raise UserError(cause, key="solver.diffusion", hint="give a number, such as --solver.diffusion=0.5")
+    return path
