@@ -33,8 +33,8 @@ MUTANTS = [
     Mutant(
         "the sign of the score",
         "paths/prediction.py",
-        "return -self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Prediction:",
-        "return self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Prediction:",
+        "return -self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Pr",
+        "return self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Pr",
         "tests/paths",
     ),
     Mutant(
