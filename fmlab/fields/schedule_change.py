@@ -11,8 +11,8 @@ from torch import Tensor
 from fmlab.fields.base import PathField
 from fmlab.paths import FlowAndScore, GaussianPath, Posterior, Prediction, expand_time, gaussian_path
 
-# Ends of two paths that agree to rounding are the same.
-ROUNDING = 1e-6
+# A mismatch that nobody would see: an eightieth of a grey level of images in [-1, 1].
+NEGLIGIBLE = 1e-4
 
 
 class ScheduleChange(PathField):
@@ -24,7 +24,7 @@ class ScheduleChange(PathField):
 
     Where the new path leaves the trained range of log-SNR, the range's nearer end answers: before its start with the
     expected data, after its end with the expected noise, and the other one follows from x = A z + B eps. `mismatch`
-    says how much that is, and a warning where, once the field is made.
+    measures how far that is, and a warning says where, when the field is made.
 
     Args:
         field: What was trained, guided or not.
@@ -46,10 +46,10 @@ class ScheduleChange(PathField):
         self._low, self._high = log_snr_range(self.trained)
         low, high = log_snr_range(path)
         self.mismatch = (
-            math.exp(self._low / 2) - math.exp(low / 2) if low < self._low - ROUNDING else 0.0,
-            math.exp(-self._high / 2) - math.exp(-high / 2) if high > self._high + ROUNDING else 0.0,
+            max(0.0, math.exp(self._low / 2) - math.exp(low / 2)),
+            max(0.0, math.exp(-self._high / 2) - math.exp(-high / 2)),
         )
-        if any(self.mismatch):
+        if max(self.mismatch) > NEGLIGIBLE:
             warnings.warn(self._describe_mismatch(low, high), stacklevel=2)
 
     @property
@@ -68,17 +68,17 @@ class ScheduleChange(PathField):
         t = self.gaussian.clip(t, "velocity")
         r = expand_time(t, x)
         log_snr = self.gaussian.log_snr(r)
-        time = self.trained.log_snr_inverse(log_snr.clamp(self._low, self._high))
-        time = self.trained.clip(time, "velocity")
+        time = self.trained.clip(self.trained.log_snr_inverse(log_snr), "velocity")
         # B / b and A / a are alike, but each is 0 / 0 at one end; this is both and 0 / 0 at neither.
         scale = torch.hypot(self.gaussian.alpha(r), self.gaussian.beta(r))
-        scale = (scale / torch.hypot(self.trained.alpha(time), self.trained.beta(time))).to(x.dtype)
+        scale = scale / torch.hypot(self.trained.alpha(time), self.trained.beta(time))
+        scale, time = (value.to(torch.promote_types(x.dtype, torch.float32)) for value in (scale, time))
         data, noise, score = self._known(x / scale, time.flatten() if time.ndim else time)
         return Posterior(self.gaussian, x, t, *self._consistent(x, r, log_snr, data, noise), score / scale)
 
     def _known(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Expected data, expected noise and score at a point of the trained path, from one evaluation."""
-        found = self.field(x, t.to(torch.promote_types(x.dtype, torch.float32)))
+        found = self.field(x, t)
         if isinstance(found, FlowAndScore):  # data and noise both from the flow, so that they belong together
             flow = Prediction(self.trained, found.x, found.t, "velocity", found.velocity)
             return flow.data, flow.noise, flow.score if found.own_score is None else found.own_score
@@ -100,8 +100,8 @@ class ScheduleChange(PathField):
     def _describe_mismatch(self, low: float, high: float) -> str:
         ends = torch.tensor([self._low, self._high], dtype=torch.float64)
         first, last = self.gaussian.log_snr_inverse(ends).tolist()
-        beyond = [f"before t = {first:.4g}"] if self.mismatch[0] else []
-        beyond += [f"after t = {last:.4g}"] if self.mismatch[1] else []
+        beyond = [f"before t = {first:.4g}"] if self.mismatch[0] > NEGLIGIBLE else []
+        beyond += [f"after t = {last:.4g}"] if self.mismatch[1] > NEGLIGIBLE else []
         return (
             f"{self.gaussian!r} has log-SNR from {low:.4g} to {high:.4g}, the model was trained on {self.trained!r} "
             f"from {self._low:.4g} to {self._high:.4g}: {' and '.join(beyond)} the nearest trained time answers"

@@ -193,13 +193,14 @@ def test_a_mismatch_is_warned_of_once_and_measured() -> None:
 
 @pytest.mark.parametrize(
     ("trained", "path"),
-    [(CondOT(), VP()), (CondOT(), EDM()), (Cosine(), Cosine()), (VP(), VP()), (VE(0.002, 80), EDM()), (EDM(), VE())],
+    [(CondOT(), VP()), (CondOT(), EDM()), (Cosine(), Cosine()), (VP(), VP()), (VE(0.002, 80), EDM()), (SubVP(), VP())],
     ids=repr,
 )
 def test_within_the_trained_range_nothing_is_said(trained: GaussianPath, path: GaussianPath) -> None:
+    """Nor where they differ by no more than rounding, or by what nobody sees (sub-VP starts at 1e-7 less noise)."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert ScheduleChange(ExactField(mixture(), trained), path).mismatch == (0, 0)
+        assert ScheduleChange(ExactField(mixture(), trained), path).mismatch == pytest.approx((0, 0), abs=1e-6)
 
 
 @pytest.mark.parametrize("trained", [VP(), EDM(), VE(), CondOT(0.01), Polynomial(2, 0.01)], ids=repr)

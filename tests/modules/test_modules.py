@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from every_path import PATHS
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.keyed import Purpose, fold, keyed_generator
 from fmlab.modules import Batch, FlowMatching, GenerativeModule, ScoreMatching, WarmupConstant, WarmupCosine
 from fmlab.networks import MLP, UNet
-from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial
+from fmlab.paths import CondOT, GaussianPath
 
 KINDS = ("velocity", "score", "noise", "data")
 
@@ -53,7 +54,7 @@ def test_a_perfect_network_has_the_known_loss(kind: str) -> None:
 
 @pytest.mark.parametrize("module_class", [FlowMatching, ScoreMatching])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
+@pytest.mark.parametrize("path", PATHS, ids=repr)
 def test_every_prediction_trains_with_both(module_class: type[GenerativeModule], kind: str, path: Any) -> None:
     """The loss is finite at every drawn time, its gradient reaches the network, and perfect beats zero output."""
     network = MLP((1,), width=8, depth=1)
