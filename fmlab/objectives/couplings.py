@@ -56,8 +56,8 @@ class MinibatchOT(Coupling):
     OT-CFM (Tong et al. 2024; Pooladian et al. 2023). Paths get straighter, and the loss's floor falls, as `batch_size`
     grows. It takes no notice of conditions, which biases a model that has them: use `ConditionalOT` there.
 
-    A matching waits for the processor. Measured on one core: 256 pairs 6 ms in 2 dimensions and 20 ms in 3072;
-    1024 pairs 150 ms and 200 ms.
+    A step waits for its matching. Measured on one core: 256 pairs take 5 ms in 2 dimensions and 18 ms in 3072, 1024
+    pairs 160 ms and 220 ms.
 
     Args:
         batch_size: How many pairs are matched together, over all processes if `across_ranks`; at least the training
@@ -78,7 +78,8 @@ class SinkhornOT(Coupling):
     The plan minimises the mean squared distance plus `regularisation` times the relative entropy to independence. With
     2 sigma^2 it is the Schrödinger bridge's of diffusion sigma, for `SchrodingerBridge(sigma)` ([SF]2M, Tong et al.
     2024, proposition 3.2). Every data point is used once; a draw of the source may be used twice or not at all, each
-    as often on average. It takes no notice of conditions: see `MinibatchOT`.
+    as often on average. It takes no notice of conditions: see `MinibatchOT`. Measured as there: 256 pairs take 13 ms
+    and 36 ms, 1024 pairs 220 ms and 340 ms.
 
     Args:
         regularisation: In units of squared distance, positive: towards 0 the exact matching, towards infinity
@@ -133,7 +134,8 @@ class ConditionalOT(Coupling):
     Draw i of the source carries the condition of data point i, and a pair costs its squared distance plus
     `condition_weight` times the squared distance of the two conditions (of labels: 1 where they differ; "no label" is
     a label). With an infinite weight only equal conditions exchange their draws, so that under every condition the
-    model sees the whole source; without conditions, and with weight 0, this is `MinibatchOT`.
+    model sees the whole source; without conditions, and with weight 0, this is `MinibatchOT`. With ten labels and an
+    infinite weight 256 pairs take 2 ms and 15 ms, 1024 pairs 13 ms and 150 ms.
 
     Args:
         condition_weight: Not negative. Infinite suits labels; conditions that are all different need a finite one, or
