@@ -68,6 +68,7 @@ class LossFloor(Callback):
         pl_module.log_dict({**totals, **bins})
         if trainer.is_global_zero:
             file = Path(trainer.default_root_dir) / "excess.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
             atomic_write_json(file, {"step": trainer.global_step, **means.record()})
 
     def measure(self, trainer: Trainer, module: GenerativeModule) -> MeansByTime:
