@@ -48,6 +48,7 @@ class LossFloor(Callback):
         """The law of the training set, before any training: what cannot be known is refused now, not hours later."""
         hint = "set floor.enabled to false"
         self._law = exact_law(cast(GenerativeModule, pl_module), datamodule(trainer), "floor", hint)
+        self._exact = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)
