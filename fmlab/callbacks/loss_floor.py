@@ -48,6 +48,7 @@ class LossFloor(Callback):
         """The law of the training set, before any training: what cannot be known is refused now, not hours later."""
         hint = "set floor.enabled to false"
         self._law = exact_law(cast(GenerativeModule, pl_module), datamodule(trainer), "floor", hint)
+        self._exact = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)
@@ -68,6 +69,7 @@ class LossFloor(Callback):
         pl_module.log_dict({**totals, **bins})
         if trainer.is_global_zero:
             file = Path(trainer.default_root_dir) / "excess.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
             atomic_write_json(file, {"step": trainer.global_step, **means.record()})
 
     def measure(self, trainer: Trainer, module: GenerativeModule) -> MeansByTime:
