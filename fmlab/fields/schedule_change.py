@@ -40,8 +40,9 @@ class ScheduleChange(PathField):
     """
 
     def __init__(self, field: PathField, path: GaussianPath) -> None:
-        self.field, self.gaussian = field, path
         self.trained = gaussian_path(field.path, "a change of schedule")
+        path = path if self.trained.knows_score else path.with_dependent_pairs()
+        self.field, self.gaussian = field, path
         super().__init__(path)
         self._low, self._high = log_snr_range(self.trained)
         low, high = log_snr_range(path)
@@ -74,15 +75,16 @@ class ScheduleChange(PathField):
         scale = scale / torch.hypot(self.trained.alpha(time), self.trained.beta(time))
         scale, time = (value.to(torch.promote_types(x.dtype, torch.float32)) for value in (scale, time))
         data, noise, score = self._known(x / scale, time.flatten() if time.ndim else time)
-        return Posterior(self.gaussian, x, t, *self._consistent(x, r, log_snr, data, noise), score / scale)
+        score = None if score is None else score / scale
+        return Posterior(self.gaussian, x, t, *self._consistent(x, r, log_snr, data, noise), score)
 
-    def _known(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Expected data, expected noise and score at a point of the trained path, from one evaluation."""
+    def _known(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Expected data and noise, and the score where it is known, at a point of the trained path; one evaluation."""
         found = self.field(x, t)
         if isinstance(found, FlowAndScore):  # data and noise both from the flow, so that they belong together
             flow = Prediction(self.trained, found.x, found.t, "velocity", found.velocity)
             return flow.data, flow.noise, flow.score if found.own_score is None else found.own_score
-        return found.data, found.noise, found.score
+        return found.data, found.noise, found.score if self.trained.knows_score else None
 
     def _consistent(self, x: Tensor, r: Tensor, log_snr: Tensor, data: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The lesser part of x as the model gives it, and the greater one from x = A z + B eps.

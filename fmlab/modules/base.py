@@ -109,6 +109,8 @@ class GenerativeModule(LightningModule):
         self.prediction = prediction
         self.time_sampler = time_sampler or Uniform()
         self.coupling = coupling or Independent()
+        if isinstance(self.path, GaussianPath) and not isinstance(self.coupling, Independent):
+            self.path = self.path.with_dependent_pairs()
         self.weight, self.loss = weight or UniformWeight(), loss or SquaredError()
         self.check_parts()
         self.num_classes = num_classes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from fmlab.errors import UserError
 from fmlab.paths.base import Output, PathSample, ProbabilityPath, expand_time
@@ -36,6 +38,9 @@ class GaussianPath(ProbabilityPath):
     wronskian_vanishes_at_start: bool = False
     beta_vanishes_at_end: bool = True
     beta_dot_infinite_at_end: bool = False
+
+    # Whether a coupling makes data and noise depend on one another; `with_dependent_pairs` says so.
+    _dependent: bool = False
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
@@ -76,6 +81,34 @@ class GaussianPath(ProbabilityPath):
         """`sample` and `pair_velocity` of data and noise (here called the source) at once."""
         x, velocity = self.sample(data, source, t), self.pair_velocity(data, source, t)
         return PathSample(x, t, velocity, source, self.beta(expand_time(t, data)))
+
+    def with_dependent_pairs(self) -> Self:
+        """This path for pairs from a coupling such as optimal transport.
+
+        Velocity, expected noise and expected data convert into one another as ever, but -E[eps | x] / beta is the score
+        only where noise and data are independent: here asking for the score is refused.
+        """
+        path = copy.copy(self)
+        path._dependent = True
+        return path
+
+    @property
+    def knows_score(self) -> bool:
+        """Whether the score is -E[eps | x] / beta: data and noise are independent."""
+        return not self._dependent
+
+    def require_score(self) -> None:
+        """Refuses to call -E[eps | x] / beta the score where it is not.
+
+        Raises:
+            UserError: If data and noise depend on one another.
+        """
+        if self._dependent:
+            raise UserError(
+                "the score is not known: the coupling of data and noise is not independent",
+                key="model.coupling",
+                hint="follow the ODE (Euler, Heun, ...), or train with coupling: Independent",
+            )
 
     def noise_scale(self, t: Tensor) -> Tensor:
         return self.beta(t)

@@ -112,6 +112,7 @@ class Prediction(PathPrediction):
     @cached_property
     def score(self) -> Tensor:
         """The score grad log p_t(x)."""
+        self.path.require_score()
         if self.kind == "score":
             return self.value
         t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
@@ -163,6 +164,7 @@ class Posterior(PathPrediction):
 
     @cached_property
     def score(self) -> Tensor:
+        self.path.require_score()
         if self.exact_score is not None:
             return self.exact_score
         t = expand_time(self.path.clip_for(self.t, beta=True), self.x)

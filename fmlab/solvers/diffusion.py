@@ -41,7 +41,8 @@ class ConstantDiffusion(DiffusionCoefficient):
 class NoiseLevelDiffusion(DiffusionCoefficient):
     """sigma_t^2 = 2 scale^2 beta_t, which vanishes with the noise and keeps the drift's stiffness at 1 / beta_t.
 
-    At scale 1 it is the form that SiT calls "sigma" (Ma et al. 2024, section 2.4).
+    At scale 1 it is the form that SiT calls "sigma" (Ma et al. 2024, section 2.4). On a bridge between two laws the
+    noise is gamma_t in place of beta_t.
 
     Args:
         scale: How much noise, not negative; 0 gives the ODE.
@@ -53,7 +54,7 @@ class NoiseLevelDiffusion(DiffusionCoefficient):
         self.scale = scale
 
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
-        return self.scale * torch.sqrt(2 * _gaussian(path, self).beta(t))
+        return self.scale * torch.sqrt(2 * path.noise_scale(t))
 
     def __repr__(self) -> str:
         return f"NoiseLevelDiffusion(scale={self.scale})"

@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from fmlab.data import DataModule, Digits, TensorSet, Toy2D
 from fmlab.errors import UserError
+from fmlab.fields import ScheduleChange
 from fmlab.keyed import Purpose, keyed_generator
 from fmlab.modules import Batch, FlowMatching
 from fmlab.modules.pairing import further_data, paired_source
 from fmlab.networks import MLP
 from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT, Moment, SinkhornOT, TimeSampler
 from fmlab.objectives.time_samplers import Uniform
+from fmlab.paths import Cosine
+from fmlab.solvers import EulerMaruyama, Heun, UniformGrid
 
 
 def draws(*keys: int) -> Callable[[Purpose], torch.Generator]:
@@ -314,3 +317,20 @@ def test_two_processes_matched_together_are_one_with_the_joined_batch(tmp_path: 
     for rank, half in zip(ranks, halves):
         assert torch.equal(rank["local"]["source"], half)
         assert not torch.equal(rank["gathered into a pool"]["source"], rank["gathered"]["source"])
+
+
+def test_a_dependent_coupling_leaves_no_score() -> None:
+    """-E[eps | x] / beta is the score only where noise and data are independent; an SDE would be off without a word."""
+    module = FlowMatching(MLP((2,)), coupling=MinibatchOT())
+    x = torch.randn(4, 2)
+    known = module.field()(x, torch.tensor(0.5))
+    assert known.velocity.shape == known.noise.shape == known.data.shape == (4, 2)
+    with pytest.raises(UserError, match="not independent"):
+        _ = known.score
+    with pytest.raises(UserError, match="not independent"):
+        EulerMaruyama().solve(module.field(), x, UniformGrid()(3, module.path))
+    moved = ScheduleChange(module.field(), Cosine())
+    assert Heun().solve(moved, x, UniformGrid()(3, moved.path)).shape == (4, 2)
+    with pytest.raises(UserError, match="not independent"):
+        _ = moved(x, torch.tensor(0.5)).score
+    assert FlowMatching(MLP((2,))).field()(x, torch.tensor(0.5)).score.shape == (4, 2)
