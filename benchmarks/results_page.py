@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -25,3 +26,9 @@ def write_section(name: str, text: str, file: Path = RESULTS) -> None:
         page = f"{page.rstrip()}\n\n{section}\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; numbers stand on the right, the first column on the left."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

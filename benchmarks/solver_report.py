@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
-from result_page import markdown_table
+from results_page import markdown_table
 from solver_measure import TOLERANCES, Case, LawPoint, Point, Results
 
 MARKERS = "osD^v<>PX*hpd8"

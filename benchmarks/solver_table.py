@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from result_page import write_section
+from results_page import write_section
 from solver_measure import (
     TOLERANCES,
     Case,
@@ -172,7 +172,8 @@ def main() -> None:
         plots["solvers_fashion"] = [measure(case, parts, chosen.budgets) for case in cases]
     for name, results in plots.items():
         plot(results, chosen.budgets, chosen.out / f"{name}.png")
-    write_section(chosen.out / "results.md", "solver_table", section(plots, laws, parts.left_out, chosen.budgets))
+    text = section(plots, laws, parts.left_out, chosen.budgets)
+    write_section("solver_table", text, chosen.out / "results.md")
     print(f"{time.perf_counter() - began:.0f} s; {chosen.out / 'results.md'}")
 
 

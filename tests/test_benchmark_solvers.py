@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("solver_table", "solver_measure", "solver_report", "result_page"):
+    for name in ("solver_table", "solver_measure", "solver_report", "results_page"):
         sys.modules.pop(name, None)
 
 
@@ -60,16 +60,3 @@ def test_errors_are_distances_to_the_solution() -> None:
     assert points[1] is not None
     assert points[1].error == pytest.approx((0.5 - 0.4885552947) / 2**0.5, rel=1e-6)
     assert case.observed_order(points) == pytest.approx(0.95, abs=0.1)
-
-
-def test_a_page_keeps_the_sections_of_others(tmp_path: Path) -> None:
-    from result_page import write_section
-
-    page = tmp_path / "results.md"
-    for name, text in (("a", "one"), ("b", "two"), ("a", "three")):
-        write_section(page, name, text)
-    once = page.read_text()
-    assert "one" not in once
-    assert once.index("three") < once.index("two")
-    write_section(page, "a", "three")
-    assert page.read_text() == once

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from fmlab.callbacks.generation import datamodule
@@ -26,6 +27,9 @@ class LossFloor(Callback):
     with the averaged weights where there are any. The latest result lies in the run's `excess.json`, with standard
     errors. Draws and exact field are shared out over the processes; the exact side is computed once.
 
+    Where the exact field is not known (another source or coupling, data that do not fit in memory, ...) a warning says
+    why, and nothing is measured.
+
     The exact field of a finite set draws nothing but its points. Towards t = 1 an excess is therefore also what lets a
     network draw new ones.
 
@@ -45,20 +49,23 @@ class LossFloor(Callback):
         self._exact: list[tuple[Tensor, Tensor]] | None = None
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The law of the training set, before any training: what cannot be known is refused now, not hours later."""
-        hint = "set floor.enabled to false"
-        self._law = exact_law(cast(GenerativeModule, pl_module), datamodule(trainer), "floor", hint)
+        """The law of the training set, before any training: what cannot be known is told now, not hours later."""
         self._exact = None
+        try:
+            self._law = exact_law(cast(GenerativeModule, pl_module), datamodule(trainer), "floor", hint=None)
+        except UserError as error:
+            self.enabled = False
+            rank_zero_warn(f"floor: not measured, {error.message}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._law is None and self._exact is None:
+        if self.enabled and self._law is None and self._exact is None:
             self.prepare(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
+        if not self.enabled or trainer.sanity_checking:
             return
         means = self.measure(trainer, cast(GenerativeModule, pl_module))
         if trainer.world_size > 1:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.fields import LearnedField, PathField, guided, output_of, run_network
-from fmlab.keyed import Purpose, fold, keyed_generator
+from fmlab.keyed import Purpose, fold, keyed_generator, seed_default_generators
 from fmlab.modules.batches import Batch, unpack
+from fmlab.modules.optimization import clip_fused_too
 from fmlab.modules.pairing import Generators, further_data, paired_source, warn_of_bias
 from fmlab.modules.sources import BatchSource, NoiseSource, SourceChoice, make_source
 from fmlab.objectives import (
@@ -42,17 +43,6 @@ from fmlab.paths import (
     ProbabilityPath,
     gaussian_path,
 )
-
-
-def seed_default_generators(seed: int, device: torch.device) -> None:
-    """Seeds what layers such as nn.Dropout draw from on `device`, and the processor's.
-
-    `torch.manual_seed` gives the same numbers, but for each kind of accelerator that is not in use it also writes out
-    the call stack: a millisecond and more from within a training step.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
 
 
 class GenerativeModule(LightningModule):
@@ -306,14 +296,7 @@ class GenerativeModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clips as Lightning does, and for fused optimizers too, which Lightning refuses even without a loss scaler."""
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        by_value = gradient_clip_algorithm is not None and gradient_clip_algorithm != "norm"
-        if not optimizer.defaults.get("fused") or scaled or by_value or not gradient_clip_val:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        else:
-            # The optimizer's own list, because walking through the network takes as long as clipping.
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        clip_fused_too(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
         """The loss since the last report, in total and in bins of t, over all processes."""

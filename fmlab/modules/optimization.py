@@ -1,11 +1,13 @@
-"""The learning-rate schedules of the published recipes."""
+"""The learning-rate schedules of the published recipes, and clipping."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -65,3 +67,14 @@ class WarmupCosine(WarmupConstant):
             return super().factor(step)
         progress = min(1.0, (step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def clip_fused_too(module: LightningModule, optimizer: Optimizer, value: float | None, algorithm: str | None) -> None:
+    """Clips gradients as Lightning does, and for fused optimizers too, which it refuses even without a loss scaler."""
+    scaled = getattr(module.trainer.precision_plugin, "scaler", None) is not None
+    by_value = algorithm is not None and algorithm != "norm"
+    if not optimizer.defaults.get("fused") or scaled or by_value or not value:
+        module.clip_gradients(optimizer, value, algorithm)
+    else:
+        # The optimizer's own list, because walking through the network takes as long as clipping.
+        clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], value)

@@ -16,7 +16,7 @@ OU = ["--process", "OrnsteinUhlenbeck", "--process.theta=2", "--process.sigma=1"
 TURN = ["--process=LinearODE", "--process.matrix=[[0,-1],[1,0]]", "--solver=Heun"]
 CASES = {
     "ornstein-uhlenbeck": ([*OU, "--start=1"], "0.0025", "0.5"),
-    "several starts": ([*OU, "--start=[-1,1]", "--n=3"], "0", "0.5"),
+    "several starts": ([*OU, "--start=[-1,1]", "--n=3", "--until=0.2"], "0", "0.7662"),
     "brownian motion in the plane": (
         ["--process=BrownianMotion", "--process.sigma=0.5", "--start=[[1,-1]]", "--until=4", "--steps=10"],
         "(1, -1)",

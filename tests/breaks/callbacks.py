@@ -1,0 +1,41 @@
+"""Breaks of the room `callbacks`."""
+
+from breaks.mutant import Mutant
+
+MUTANTS = [
+    Mutant(
+        "the averaging weight",
+        "callbacks/averaged_weights.py",
+        "1 - self.decay_at(decay, self.step)",
+        "self.decay_at(decay, self.step)",
+        "tests/callbacks",
+    ),
+    Mutant(
+        "the recorded path",
+        "callbacks/sample_metrics.py",
+        "repr(sampling.path or trainer.lightning_module.path)",
+        "repr(trainer.lightning_module.path)",
+        "tests/runs/test_sampling_paths.py",
+    ),
+    Mutant(
+        "a bridge's run sampled along VP",
+        "callbacks/generation.py",
+        "if sampling.path is not None and not isinstance(path, GaussianPath):",
+        "if sampling.path is None and not isinstance(path, GaussianPath):",
+        "tests/runs/test_sampling_paths.py",
+    ),
+    Mutant(
+        "every process measures the same draws",
+        "callbacks/loss_floor.py",
+        "range(trainer.global_rank, len(draws), trainer.world_size)",
+        "range(0, len(draws), trainer.world_size)",
+        "tests/callbacks/test_loss_floor.py",
+    ),
+    Mutant(
+        "the excess of the weights in training",
+        "callbacks/loss_floor.py",
+        "module.evaluation_network",
+        "module.network",
+        "tests/callbacks/test_loss_floor.py",
+    ),
+]
