@@ -39,6 +39,7 @@ class Dopri5(RungeKutta):
     and Prince 1980; Hairer, Nørsett and Wanner 1993, section II.4). Every sample has its own time and step, so it does
     not depend on who else is in the batch; the field sees times of shape (B,) and is evaluated until the slowest
     sample is done, six times a step. Of the grid only the ends count, and with `trajectory` each time is landed on.
+    The end of time is evaluated; where the field has no limit there, the steps before it get short.
 
     In float32 tolerances below about 1e-7 gain nothing.
 
