@@ -37,7 +37,7 @@ class ClipFeatures(FeatureNetwork):
         path = weights_file("CLIP", weights, WEIGHTS_VARIABLE, cached, MODEL_URLS[kind])
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, the format of the weights
+                warnings.filterwarnings("ignore", message=".*torch.jit.load")  # the format of the weights
                 self.network = FeatureExtractorCLIP(kind, ["clip"], str(path))
         except (RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
             raise UserError(

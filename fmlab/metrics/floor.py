@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fmlab.errors import UserError
 from fmlab.keyed import fold
 from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.choice import keyed_rows
@@ -99,6 +100,10 @@ def halves(
         total, other = (reference_statistics(each, network, cache_dir) for each in (data, second))
         in_half = int(total.n or 0) - int(other.n or 0)
         taken = keyed_rows(in_half, num_images)
+        for name in names:
+            if len(taken) < METRICS[name].images:
+                said = f"a half of the reference has {len(taken)} images, and {name} needs {METRICS[name].images}"
+                raise UserError(said, key="metrics")
         metrics = ImageMetrics(names, network, other, len(taken), classifier, alone=True)
         for images, indices, labels in _chosen(first, in_half, taken, "accuracy" in names):
             metrics.update(images, indices, labels)

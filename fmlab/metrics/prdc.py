@@ -67,7 +67,7 @@ class PrecisionRecallDensityCoverage(KeptRows):
             precise.append((d <= of_reference).any(dim=1))
             recalled = recalled | (d <= radii[:, None]).any(dim=0)
             within = d < wider
-            dense.append(within.sum(dim=1) / DENSITY_NEIGHBOURS)
+            dense.append(within.sum(dim=1).double() / DENSITY_NEIGHBOURS)
             covered = covered | within.any(dim=0)
         judged = (torch.cat(precise), recalled, torch.cat(dense), covered)
         return _means(dict(zip(_NAMES, judged)))
