@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
-from fmlab.metrics.network import FeatureNetwork, shrink
+from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
 from fmlab.metrics.source import Source
 
 SHIPPED = {"Digits": "digits", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """The data modules whose network ships, and its file's name."""
-_CIFAR10_CLASSES = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+_CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 class _Block(nn.Module):
@@ -54,6 +54,7 @@ class DomainClassifier(FeatureNetwork):
     """
 
     name = "domain"
+    resize = SHRINK
 
     def __init__(self, shape: Sequence[int], num_classes: int, width: int = 24) -> None:
         super().__init__()
@@ -73,9 +74,13 @@ class DomainClassifier(FeatureNetwork):
         x = _halve(self.low(self.stem(x)))
         return self.high(_halve(self.middle(x))).mean(dim=(2, 3))
 
+    def class_logits(self, features: Tensor) -> Tensor:
+        """Class logits (B, num_classes) of features (B, 3 width)."""
+        return self.head(features)
+
     def logits(self, images: Tensor) -> Tensor:
         """Class logits (B, num_classes) of uint8 images (B, C, H, W)."""
-        return self.head(self.extract(images))
+        return self.class_logits(self.extract(images))
 
     @torch.no_grad()
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
@@ -138,6 +143,6 @@ def domain_network(data: Source, cache_dir: str | Path) -> DomainClassifier:
 def _shipped_names(data: Source) -> list[str]:
     """Names of the shipped networks that were made for this set, whatever the size of its images."""
     names = [SHIPPED[base.__name__] for base in type(data).__mro__ if base.__name__ in SHIPPED]
-    if not names and set(data.class_names or ()) == _CIFAR10_CLASSES:
+    if not names and list(data.class_names or ()) == _CIFAR10_CLASSES:  # in this order: the logits have it too
         names.append("cifar10")
     return names

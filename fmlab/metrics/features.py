@@ -11,35 +11,56 @@ from fmlab.errors import UserError, nearest
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.source import Source
 
-FeatureKind = Literal["auto", "inception", "domain", "random"]
+FeatureKind = Literal[
+    "auto",
+    "inception",
+    "domain",
+    "random",
+    "dinov2",
+    "dinov2-vit-s-14",
+    "dinov2-vit-b-14",
+    "dinov2-vit-l-14",
+    "dinov2-vit-g-14",
+    "clip",
+    "clip-vit-b-32",
+    "clip-vit-b-16",
+    "clip-vit-l-14",
+    "clip-vit-l-14-336px",
+]
 
 
 def feature_network(
-    kind: FeatureKind, data: Source, cache_dir: str | Path, inception_weights: str | Path | None = None
+    kind: FeatureKind | str, data: Source, cache_dir: str | Path, weights: str | Path | None = None
 ) -> FeatureNetwork:
     """The frozen network that turns a data set's uint8 images into features, on the CPU.
 
     Args:
         kind: `inception`, the network of published numbers; `domain`, a small classifier of this kind of images, which
             ships for digits, Fashion-MNIST and CIFAR-10 and is trained once for other labelled sets; `random`, which
-            needs nothing; `auto`, which is `domain` for labelled images in memory and `random` for others.
+            needs nothing; `auto`, which is `domain` for labelled images in memory and `random` for others; `dinov2`
+            (ViT-L/14) and `clip` (ViT-B/32), or one of their other sizes; or the import path of a network of your own,
+            `my_features.MyFeatures`.
         data: The data set.
         cache_dir: Where a classifier trained for this set is kept.
-        inception_weights: File of the Inception weights, where they are not in the usual place.
+        weights: File of the weights of Inception, DINOv2 or CLIP, where they are not in the usual place.
 
     Raises:
-        UserError: The data are no images, the kind is unknown or wants labels, or the Inception weights are missing.
+        UserError: The data are no images, the kind is unknown or wants labels, or the weights are missing.
     """
     if data.kind != "images":
         raise UserError("feature networks see images; points are compared as they are")
     # Layers draw initial weights when they are made; nobody else's random numbers should depend on that.
     with torch.random.fork_rng(devices=[]):
-        return _network(kind, data, cache_dir, inception_weights)
+        return _network(kind, data, cache_dir, weights)
 
 
-def _network(
-    kind: FeatureKind, data: Source, cache_dir: str | Path, inception_weights: str | Path | None
-) -> FeatureNetwork:
+def _network(kind: str, data: Source, cache_dir: str | Path, weights: str | Path | None) -> FeatureNetwork:
+    if "." in kind:
+        from fmlab.metrics.own_features import OwnFeatures
+
+        return OwnFeatures(kind, data.shape)
+    if kind not in get_args(FeatureKind):
+        raise UserError(f"there are no features called {kind!r}", hint=nearest(str(kind), get_args(FeatureKind)))
     if kind == "auto":
         # An image folder too large for memory could train no classifier in the time one has for a metric.
         labelled = data.num_classes is not None and data.num_classes > 1 and getattr(data, "in_memory", True)
@@ -47,13 +68,19 @@ def _network(
     if kind == "inception":
         from fmlab.metrics.inception import InceptionFeatures
 
-        return InceptionFeatures(inception_weights)
+        return InceptionFeatures(weights)
+    if kind.startswith("dinov2"):
+        from fmlab.metrics import dinov2
+
+        return dinov2.DinoV2Features(dinov2.DEFAULT if kind == "dinov2" else kind, weights)
+    if kind.startswith("clip"):
+        from fmlab.metrics import clip
+
+        return clip.ClipFeatures(clip.DEFAULT if kind == "clip" else kind, weights)
     if kind == "domain":
         from fmlab.metrics.domain import domain_network
 
         return domain_network(data, cache_dir)
-    if kind == "random":
-        from fmlab.metrics.random_features import RandomFeatures
+    from fmlab.metrics.random_features import RandomFeatures
 
-        return RandomFeatures(data.shape)
-    raise UserError(f"there are no features called {kind!r}", hint=nearest(str(kind), get_args(FeatureKind)))
+    return RandomFeatures(data.shape)

@@ -12,33 +12,51 @@ from fmlab.errors import UserError
 
 
 class Statistics(Protocol):
-    """What is known of a reference set: its mean (D,), unbiased covariance (D, D) and number of images."""
+    """What is known of a reference set: mean (D,), unbiased covariance (D, D), and its `factor` where there is one."""
 
     @property
     def mu(self) -> Tensor: ...
     @property
     def sigma(self) -> Tensor: ...
-    @property
-    def n(self) -> int: ...
 
 
-def symmetric_root(sigma: Tensor) -> Tensor:
-    """The symmetric square root (D, D) of a covariance, singular ones included; rounding below zero counts as zero."""
-    values, vectors = torch.linalg.eigh(sigma.double())
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+def covariance_factor(sigma: Tensor) -> Tensor:
+    """A factor L (D, R), float64, with L L^T = sigma, where R is the rank.
+
+    It is Cholesky's where the rank is full; of fewer images than dimensions it has a column for each eigenvalue that is
+    not zero up to rounding.
+    """
+    sigma = sigma.double()
+    smallest = len(sigma) * torch.finfo(torch.float64).eps
+    factor, failed = torch.linalg.cholesky_ex(sigma)
+    if not bool(failed) and bool(factor.diagonal().square().min() > smallest * sigma.diagonal().max()):
+        return factor
+    values, vectors = torch.linalg.eigh(sigma)
+    kept = values > smallest * values[-1]
+    return vectors[:, kept] * values[kept].sqrt()
 
 
-def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor, root2: Tensor | None = None) -> Tensor:
-    """|mu1 - mu2|^2 + tr(S1 + S2 - 2 (S2^(1/2) S1 S2^(1/2))^(1/2)), the squared 2-Wasserstein distance of Gaussians.
+def frechet_distance(
+    mu1: Tensor,
+    sigma1: Tensor,
+    mu2: Tensor,
+    sigma2: Tensor,
+    factor2: Tensor | None = None,
+    rank1: int | None = None,
+) -> Tensor:
+    """|mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared 2-Wasserstein distance of Gaussians.
 
-    The matrix under the root is symmetric, so its eigenvalues are real and no complex part needs to be dropped.
+    With S2 = L L^T the eigenvalues of S1 S2 are those of the symmetric L^T S1 L, and zeros. So they are real, and cost
+    a small part of the time that the general eigenvalue problem takes.
 
     Args:
         mu1: Mean (D,).
         sigma1: Covariance (D, D), which may be singular.
         mu2: Mean (D,).
         sigma2: Covariance (D, D), which may be singular.
-        root2: The symmetric square root of `sigma2`, where it is known already.
+        factor2: The `covariance_factor` of `sigma2`, where it is known already.
+        rank1: The most that the rank of `sigma1` can be, one less than its number of images: further eigenvalues are
+            zeros, and what rounding leaves of them is not counted.
 
     Returns:
         The distance, a float64 scalar; nan where a statistic is not finite.
@@ -46,10 +64,10 @@ def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor, r
     mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
     if not all(bool(part.isfinite().all()) for part in (mu1, sigma1, mu2, sigma2)):
         return mu1.new_full((), float("nan"))
-    root = symmetric_root(sigma2) if root2 is None else root2
-    product = root @ sigma1 @ root
-    values = torch.linalg.eigvalsh((product + product.T) / 2)
-    overlap = values.clamp(min=0).sqrt().sum()
+    factor = covariance_factor(sigma2) if factor2 is None else factor2
+    values = torch.linalg.eigvalsh(factor.T @ sigma1 @ factor)
+    rank = len(values) if rank1 is None else min(rank1, len(values))
+    overlap = values[len(values) - rank :].clamp(min=0).sqrt().sum()
     return (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * overlap
 
 
@@ -60,7 +78,7 @@ class FrechetDistance(Metric):
     On a device without float64 (Apple's) leave the metric on the CPU: `update` brings the features to it.
 
     Args:
-        reference: Mean, covariance and size of the reference set.
+        reference: Mean and covariance of the reference set.
     """
 
     is_differentiable = False
@@ -70,15 +88,11 @@ class FrechetDistance(Metric):
     n: Tensor
     sum: Tensor
     outer: Tensor
-    mu: Tensor
-    sigma: Tensor
 
     def __init__(self, reference: Statistics) -> None:
         super().__init__()
-        self.register_buffer("mu", torch.as_tensor(reference.mu, dtype=torch.float64), persistent=False)
-        self.register_buffer("sigma", torch.as_tensor(reference.sigma, dtype=torch.float64), persistent=False)
-        self._root: Tensor | None = None
-        dimension = len(self.mu)
+        self.reference = FrechetReference(reference)
+        dimension = len(self.reference.mu)
         self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("sum", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("outer", torch.zeros(dimension, dimension, dtype=torch.float64), dist_reduce_fx="sum")
@@ -97,10 +111,28 @@ class FrechetDistance(Metric):
         Raises:
             UserError: Fewer than two images were given, which have no covariance.
         """
-        mu, sigma = moments(self.n, self.sum, self.outer)
-        if self._root is None and bool(self.sigma.isfinite().all()):
-            self._root = symmetric_root(self.sigma.cpu())
-        return frechet_distance(mu.cpu(), sigma.cpu(), self.mu.cpu(), self.sigma.cpu(), self._root)
+        return self.reference.distance(self.n, self.sum, self.outer)
+
+
+class FrechetReference:
+    """The reference of a Fréchet distance, on the CPU in float64; its covariance is factored when first needed.
+
+    Args:
+        known: Mean, covariance and perhaps its factor.
+    """
+
+    def __init__(self, known: Statistics) -> None:
+        self.mu = torch.as_tensor(known.mu, dtype=torch.float64, device="cpu")
+        self.sigma = torch.as_tensor(known.sigma, dtype=torch.float64, device="cpu")
+        factor: Tensor | None = getattr(known, "factor", None)
+        self._factor = None if factor is None else factor.to("cpu", torch.float64)
+
+    def distance(self, n: Tensor, total: Tensor, outer: Tensor) -> Tensor:
+        """The distance of a set known by its number, its sum (D,) and its sum of outer products (D, D)."""
+        mu, sigma = moments(n, total, outer)
+        if self._factor is None and bool(self.sigma.isfinite().all()):
+            self._factor = covariance_factor(self.sigma)
+        return frechet_distance(mu.cpu(), sigma.cpu(), self.mu, self.sigma, self._factor, int(n) - 1)
 
 
 def moments(n: Tensor | int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:

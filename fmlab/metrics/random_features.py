@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmlab.keyed import keyed_generator
-from fmlab.metrics.network import FeatureNetwork, shrink
+from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
 
 _KEY = 20_150_712  # any fixed number
 
@@ -23,6 +23,7 @@ class RandomFeatures(FeatureNetwork):
     """
 
     name = "random"
+    resize = SHRINK
     dimension = 128
 
     def __init__(self, shape: Sequence[int]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,39 +17,53 @@ from torch import Tensor
 from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.choice import KeyedChoice
-from fmlab.metrics.frechet import moments
+from fmlab.metrics.frechet import covariance_factor, moments
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.source import Source
 
-MEASUREMENT = "uint8, resized by the network, v1"
-"""How images reach the features; another wording makes every cached statistic new."""
+VERSION = "v2"
+"""How statistics are computed and stored; another word makes every cached one new."""
 KERNEL_ROWS = 10_000
-"""Reference features kept for the kernel distance."""
+"""Reference features kept for the metrics that compare features themselves."""
 
 
 @dataclass(frozen=True)
 class ReferenceStatistics:
-    """What the distances need to know of a reference set.
+    """What the metrics need to know of a reference set.
 
     Args:
         mu: Mean feature (D,), float64.
         sigma: Unbiased covariance (D, D), float64.
-        n: Number of images.
-        features: Features (at most 10,000, D) of a fixed choice of the images, float32.
-        key: SHA-256 (hex) of the images' hash, the network's name and weights, and the way they were measured.
+        factor: A factor L (D, R) of the covariance, L L^T = sigma, float64.
+        n: Number of images; None where a file does not say.
+        features: Features (at most 10,000, D) of a fixed choice of the images, float32; none where a file has none.
+        key: SHA-256 (hex) of all that decides the statistics, or of the file they were read from.
+        file: Name of the file they were read from, empty for those of the data module's own reference split.
     """
 
     mu: Tensor
     sigma: Tensor
-    n: int
+    factor: Tensor
+    n: int | None
     features: Tensor
     key: str
+    file: str = ""
+
+    def description(self) -> dict[str, Any]:
+        """What the measurement says of the reference beside the data's own hash."""
+        known = {"images": self.n, "key": self.key}
+        return {**known, "file": self.file} if self.file else known
+
+
+def statistics_key(content: str, network: FeatureNetwork) -> str:
+    """SHA-256 (hex) of all that decides the statistics: the images' hash, and the features with weights and resize."""
+    made_with = json.dumps(network.description(), sort_keys=True)
+    return hashlib.sha256(f"{content}|{made_with}|{VERSION}".encode()).hexdigest()
 
 
 def reference_key(data: Source, network: FeatureNetwork) -> str:
-    """SHA-256 (hex) of all that decides the statistics: images, network, weights and measurement."""
-    parts = (data.reference_hash(), network.name, network.weights_hash, MEASUREMENT)
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+    """The `statistics_key` of a data set's reference split."""
+    return statistics_key(data.reference_hash(), network)
 
 
 def reference_statistics(
@@ -65,12 +82,17 @@ def reference_statistics(
     Returns:
         The statistics, on the CPU.
     """
-    key = reference_key(data, network)
-    path = Path(cache_dir) / f"reference-{network.name}-{key[:16]}.npz"
+    return cached_statistics(data.reference_batches(batch_size), reference_key(data, network), network, cache_dir)
+
+
+def cached_statistics(
+    batches: Iterable[Tensor], key: str, network: FeatureNetwork, cache_dir: str | Path
+) -> ReferenceStatistics:
+    """Statistics of uint8 images (B, C, H, W) known by a key; `batches` is read only if they are not cached."""
     return load_or_make(
-        path,
+        Path(cache_dir) / f"reference-{network.name}-{key[:16]}.npz",
         load=lambda path: _load(path, key, network.dimension),
-        make=lambda: _to_bytes(_compute(data, network, key, batch_size)),
+        make=lambda: to_bytes(_compute(batches, network, key), network),
     )
 
 
@@ -82,14 +104,18 @@ def reference_points(data: Source, limit: int = KERNEL_ROWS) -> Tensor:
     return choice.rows()
 
 
-def _compute(data: Source, network: FeatureNetwork, key: str, batch_size: int) -> ReferenceStatistics:
-    device = next(network.parameters()).device
-    # Apple's devices have no float64.
-    sums_on = torch.device("cpu") if device.type == "mps" else device
+def sums_device(device: torch.device) -> torch.device:
+    """Where float64 sums are kept for a network on `device`: Apple's devices have no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> ReferenceStatistics:
+    device = network.device
+    sums_on = sums_device(device)
     total = torch.zeros(network.dimension, dtype=torch.float64, device=sums_on)
     outer = torch.zeros(network.dimension, network.dimension, dtype=torch.float64, device=sums_on)
     choice = KeyedChoice(KERNEL_ROWS)
-    for images in data.reference_batches(batch_size):
+    for images in batches:
         features = network(images.to(device))
         choice.add(features.cpu())
         rows = features.to(sums_on, torch.float64)
@@ -97,27 +123,25 @@ def _compute(data: Source, network: FeatureNetwork, key: str, batch_size: int) -
         outer += rows.T @ rows
     if choice.seen < 2:
         raise UserError(f"the reference split has {choice.seen} images; a distance needs at least 2", key="data")
-    mu, sigma = moments(choice.seen, total, outer)
-    return ReferenceStatistics(mu.cpu(), sigma.cpu(), choice.seen, choice.rows(), key)
+    mu, sigma = (part.cpu() for part in moments(choice.seen, total, outer))
+    if not bool(sigma.isfinite().all()):
+        raise UserError(f"the {network.name} features of the reference are not all finite", key="features")
+    return ReferenceStatistics(mu, sigma, covariance_factor(sigma), choice.seen, choice.rows(), key)
 
 
-def _to_bytes(statistics: ReferenceStatistics) -> bytes:
+def to_bytes(statistics: ReferenceStatistics, network: FeatureNetwork) -> bytes:
+    """An `.npz` file: `mu` and `sigma`, which others read too, and ours: factor, n, features, key and `made_with`."""
     file = io.BytesIO()
-    np.savez(
-        file,
-        mu=statistics.mu.numpy(),
-        sigma=statistics.sigma.numpy(),
-        n=np.int64(statistics.n),
-        features=statistics.features.numpy(),
-        key=np.str_(statistics.key),
-    )
+    tensors = {name: getattr(statistics, name).numpy() for name in ("mu", "sigma", "factor", "features")}
+    made_with = np.str_(json.dumps(network.description(), sort_keys=True))
+    np.savez(file, **tensors, n=np.int64(statistics.n or 0), key=np.str_(statistics.key), made_with=made_with)
     return file.getvalue()
 
 
 def _load(path: Path, key: str, dimension: int) -> ReferenceStatistics:
     with np.load(path, allow_pickle=False) as file:
-        mu, sigma, features = (torch.from_numpy(file[name]) for name in ("mu", "sigma", "features"))
+        mu, sigma, factor, features = (torch.from_numpy(file[name]) for name in ("mu", "sigma", "factor", "features"))
         found, n = str(file["key"]), int(file["n"])
     if found != key or mu.shape != (dimension,) or sigma.shape != (dimension, dimension):
         raise ValueError("its content is not what its name says")
-    return ReferenceStatistics(mu, sigma, n, features, key)
+    return ReferenceStatistics(mu, sigma, factor, n, features, key)

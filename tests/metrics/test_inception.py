@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from fmlab.errors import UserError
 from fmlab.metrics import FrechetDistance, InceptionFeatures, feature_network, reference_statistics
 from fmlab.metrics.inception import WEIGHTS_FILE, find_weights
+from fmlab.metrics.network import weights_hash
 
 extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
@@ -26,6 +27,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
     torch.save(network.state_dict(), path)
     yield path
     path.unlink()
@@ -39,17 +44,19 @@ def images(n: int, seed: int, channels: int = 3) -> Tensor:
 
 def test_features_are_torch_fidelitys_and_grey_is_repeated(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = InceptionFeatures(weights)
-    theirs = extractor.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights))
+    theirs = extractor.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(weights))
     x = images(2, 0)
     with torch.no_grad():
-        expected = theirs(x)[0]
-    assert torch.equal(network(x), expected)
+        expected, logits = theirs(x)
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    torch.testing.assert_close(network.class_logits(expected), logits)
     assert expected.std() > 0
     grey = images(1, 1, channels=1)
     assert torch.equal(network(grey), network(grey.repeat(1, 3, 1, 1)))
     with pytest.raises(UserError, match="1 or 3 channels, not 4"):
         network(torch.zeros(1, 4, 8, 8, dtype=torch.uint8))
-    assert (network.name, network.dimension, len(network.weights_hash)) == ("inception", 2048, 64)
+    published = weights_hash(nn.ModuleDict({"network": theirs}))  # not of the weights with the norms folded in
+    assert (network.name, network.dimension, network.weights_hash) == ("inception", 2048, published)
 
 
 class Images(Dataset):
@@ -68,7 +75,7 @@ def test_the_distance_is_torch_fidelitys_own_number(weights: Path, make_set: typ
     torch_fidelity = pytest.importorskip("torch_fidelity")
     real, generated = images(16, 1), images(12, 2)
     data = make_set(real)
-    network = feature_network("inception", data, tmp_path, inception_weights=weights)
+    network = feature_network("inception", data, tmp_path, weights=weights)
     metric = FrechetDistance(reference_statistics(data, network, tmp_path, batch_size=5))
     for batch in generated.split(7):
         metric.update(network(batch))

@@ -24,6 +24,7 @@ def test_statistics_are_those_of_the_features_at_any_batch_size(stripes, network
         torch.testing.assert_close(found.mu, features.mean(0), rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(found.sigma, features.T.cov(), rtol=1e-5, atol=1e-7)
         torch.testing.assert_close(found.features, features.float())
+        torch.testing.assert_close(found.factor @ found.factor.T, found.sigma, rtol=1e-9, atol=1e-12)
         assert found.n == len(stripes.x)
         assert found.mu.dtype == found.sigma.dtype == torch.float64
 
@@ -33,10 +34,10 @@ def test_the_second_caller_reads_the_file(stripes, network, tmp_path: Path) -> N
     second = reference_statistics(stripes, network, tmp_path)
     assert stripes.reads == 1
     assert first.key == second.key
-    for name in ("mu", "sigma", "features"):
+    for name in ("mu", "sigma", "factor", "features"):
         assert torch.equal(getattr(first, name), getattr(second, name))
     (file,) = tmp_path.glob("*.npz")
-    assert set(np.load(file)) == {"mu", "sigma", "n", "features", "key"}
+    assert set(np.load(file)) == {"mu", "sigma", "factor", "n", "features", "key", "made_with"}
 
 
 def test_one_pixel_another_network_or_other_weights_change_the_key(make_set: type, stripes, network) -> None:
@@ -51,6 +52,12 @@ def test_one_pixel_another_network_or_other_weights_change_the_key(make_set: typ
     renamed = RandomFeatures((1, 8, 8))
     renamed.name = "domain"
     assert reference_key(stripes, renamed) != key
+    resized = RandomFeatures((1, 8, 8))
+    resized.resize = "to 299 x 299"
+    assert reference_key(stripes, resized) != key
+    edited = RandomFeatures((1, 8, 8))
+    edited.code = "another source"
+    assert reference_key(stripes, edited) != key
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])

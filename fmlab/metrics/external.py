@@ -1,0 +1,159 @@
+"""Reference statistics from a file: fmlab's own, ADM's reference batches, EDM's, EDM2's and pytorch-fid's.
+
+| file | content |
+| --- | --- |
+| fmlab | `.npz`: `mu`, `sigma`, `factor`, `n`, `features`, `key`, `made_with` |
+| ADM | `.npz`: `mu`, `sigma` of a whole data set, `mu_s`, `sigma_s` (not used), and `arr_0`, 10,000 of its images |
+| ADM, samples | `.npz`: `arr_0`, uint8 images (N, H, W, 3) |
+| EDM, pytorch-fid | `.npz`: `mu`, `sigma` |
+| EDM2 | `.pkl`: `{"fid": {"mu", "sigma"}, ...}`; its DINOv2 statistics rest on another resize and are not used |
+
+All `mu` and `sigma` but fmlab's are of the 2048 Inception features, and stand for those alone. A file is known by the
+hash of its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.metrics.frechet import covariance_factor
+from fmlab.metrics.network import FeatureNetwork
+from fmlab.metrics.reference import ReferenceStatistics, cached_statistics, statistics_key
+
+_BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, pickle.PickleError)
+
+
+def statistics_file(path: str | Path, network: FeatureNetwork, cache_dir: str | Path) -> ReferenceStatistics:
+    """The reference statistics in a file, for these features.
+
+    Images in the file go through the network, once: their features are what the metrics beside the Fréchet distance
+    compare with, and where the network is not Inception also what the Fréchet distance does.
+
+    Args:
+        path: The file.
+        network: The feature network, on the device on which it is to run.
+        cache_dir: Where the features of images in the file are kept.
+
+    Returns:
+        The statistics, on the CPU.
+
+    Raises:
+        UserError: The file cannot be read, holds no statistics, or those of other features.
+    """
+    path = Path(path).expanduser()
+    try:
+        content = path.read_bytes()
+        parts = _unpickled(content) if path.suffix in (".pkl", ".pickle") else _arrays(content)
+    except _BROKEN as error:
+        cause = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise UserError(f"{path} cannot be read as reference statistics ({cause})", key="reference") from error
+    digest = hashlib.sha256(content).hexdigest()
+    images = parts.get("arr_0")
+    if "made_with" in parts:
+        _check_own(path, parts, network)
+    elif "mu" in parts and "sigma" in parts and network.name != "inception" and images is None:
+        raise UserError(
+            f"{path.name} holds statistics of Inception features, not of {network.name}",
+            key="reference",
+            hint="choose features: inception",
+        )
+    if images is not None:
+        key = statistics_key(digest, network)
+        of_images = cached_statistics(_as_batches(path, images), key, network, cache_dir)
+        if network.name != "inception" or "mu" not in parts:
+            return ReferenceStatistics(
+                of_images.mu, of_images.sigma, of_images.factor, of_images.n, of_images.features, digest, path.name
+            )
+        parts["features"] = of_images.features.numpy()
+    return _statistics(path, parts, network, digest)
+
+
+def _statistics(path: Path, parts: dict[str, Any], network: FeatureNetwork, digest: str) -> ReferenceStatistics:
+    """The statistics that stand in a file as `mu` and `sigma`."""
+    try:
+        mu, sigma = (torch.from_numpy(np.asarray(parts[name], dtype=np.float64)) for name in ("mu", "sigma"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path.name} holds no reference statistics",
+            key="reference",
+            hint="an .npz has `mu` and `sigma`, or images as `arr_0`",
+        ) from error
+    size = network.dimension
+    if mu.shape != (size,) or sigma.shape != (size, size):
+        found = " and ".join(str(tuple(part.shape)) for part in (mu, sigma))
+        raise UserError(f"{path.name} holds {found}, and {network.name} has {size} features", key="reference")
+    scale = float(sigma.abs().max())
+    if not (bool(mu.isfinite().all()) and bool(sigma.isfinite().all()) and _symmetric(sigma, scale)):
+        raise UserError(f"{path.name} holds no covariance: it is not finite or not symmetric", key="reference")
+    features = torch.from_numpy(np.asarray(parts.get("features", np.zeros((0, size))), dtype=np.float32))
+    n = int(parts["n"]) if parts.get("n") is not None else None
+    return ReferenceStatistics(mu, sigma, covariance_factor(sigma), n, features, digest, path.name)
+
+
+def _symmetric(sigma: Tensor, scale: float) -> bool:
+    return bool(torch.allclose(sigma, sigma.T, rtol=0, atol=1e-4 * scale))
+
+
+def _check_own(path: Path, parts: dict[str, Any], network: FeatureNetwork) -> None:
+    """Refuses a file of ours that was made with other features than these."""
+    found, wanted = json.loads(str(parts["made_with"])), network.description()
+    if found == wanted:
+        return
+    differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+    shown = ", ".join(f"{key} {_short(found.get(key))}, not {_short(wanted.get(key))}" for key in differing)
+    raise UserError(f"{path.name} was made with other features: {shown}", key="reference")
+
+
+def _short(value: str | None) -> str:
+    return "none" if value is None else value if len(value) < 40 else value[:12]
+
+
+def _arrays(content: bytes) -> dict[str, Any]:
+    """The arrays of an `.npz` file."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if not name.endswith("_s")}
+
+
+def _unpickled(content: bytes) -> dict[str, Any]:
+    """`mu` and `sigma` of an EDM2 file, or of a plain dictionary."""
+    found = _ArraysOnly(io.BytesIO(content)).load()
+    inner = found.get("fid", found)
+    return {"mu": inner["mu"], "sigma": inner["sigma"], "n": found.get("num_images")}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads dictionaries, numbers and numpy arrays; a pickle that names anything else could run code and is refused."""
+
+    _ALLOWED = frozenset({"_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype", "encode"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        package = module.split(".")[0]
+        if name not in self._ALLOWED or package not in ("numpy", "_codecs"):
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        # numpy 2 moved these from numpy.core to numpy._core; files of both are about.
+        for home in (module, module.replace("numpy.core", "numpy._core"), module.replace("numpy._core", "numpy.core")):
+            try:
+                return getattr(importlib.import_module(home), name)
+            except (ImportError, AttributeError):
+                continue
+        raise pickle.UnpicklingError(f"there is no {module}.{name}")
+
+
+def _as_batches(path: Path, images: np.ndarray) -> list[Tensor]:
+    """Images (N, H, W, C) as uint8 batches (B, C, H, W)."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        shape = f"{images.dtype} {tuple(images.shape)}"
+        raise UserError(f"`arr_0` of {path.name} is no batch of uint8 images (N, H, W, 3): {shape}", key="reference")
+    return list(torch.from_numpy(images).permute(0, 3, 1, 2).split(500))

@@ -1,0 +1,197 @@
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fmlab.data import Digits
+from fmlab.errors import UserError
+from fmlab.metrics import METRICS, ImageMetrics, check_metrics, image_metrics, spread_key
+
+N = 90
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return Digits(limit=150)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[Tensor, Tensor]:
+    """Real digits, noisy, and the labels they are taken for."""
+    x, labels = Digits().labelled_images("validation")
+    noise = 40 * torch.randn(N, *x.shape[1:], generator=torch.Generator().manual_seed(0))
+    return (x[:N].float() + noise).clamp(0, 255).to(torch.uint8), labels[:N]
+
+
+Make = Callable[..., ImageMetrics]
+
+
+@pytest.fixture
+def make(digits: Digits, cache: Path) -> Make:
+    return lambda names=tuple(METRICS), n=N, **more: image_metrics(list(names), digits, n, cache, **more)
+
+
+def feed(metrics: ImageMetrics, images: tuple[Tensor, Tensor], order: Tensor, batch_size: int = 32) -> None:
+    for indices in order.split(batch_size):
+        metrics.update(images[0][indices], indices, images[1][indices])
+
+
+def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, images, monkeypatch) -> None:
+    metrics, forwards = make(), []
+    forward = type(metrics.network).extract
+    monkeypatch.setattr(type(metrics.network), "extract", lambda self, x: forwards.append(len(x)) or forward(self, x))
+    feed(metrics, images, torch.arange(N))
+    assert forwards == [32, 32, 26]  # the accuracy and the Inception Score read the same features
+    found = metrics.compute()
+    scores = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "accuracy"]
+    keys = {f"val/{score}_domain" for score in scores}
+    assert set(found) == keys | {spread_key(key) for key in keys} | {"val/kid_subsets_domain"}
+    assert 0.5 < found["val/accuracy_domain"] < 1
+    assert 2 < found["val/is_domain"] < 10
+    assert all(found[spread_key(key)] > 0 for key in keys - {"val/coverage_domain"})
+    assert next(iter(metrics.compute("test"))) == "test/fid_domain"
+
+
+def test_neither_order_nor_batch_size_matters(make: Make, images) -> None:
+    expected, other = make(), make()
+    feed(expected, images, torch.arange(N), N)
+    feed(other, images, torch.randperm(N, generator=torch.Generator().manual_seed(1)), 7)
+    assert other.compute() == pytest.approx(expected.compute(), rel=1e-5)  # float32 features of another batch
+
+
+def test_an_interrupted_evaluation_continues(make: Make, images, tmp_path: Path) -> None:
+    whole, first, second = make(), make(), make()
+    feed(whole, images, torch.arange(N), 30)
+    feed(first, images, torch.arange(30), 30)
+    torch.save(first.state(), tmp_path / "state.pt")
+    second.add_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert torch.equal(second.missing(), torch.arange(30, N))
+    with pytest.raises(UserError, match="30 of 90 images"):
+        second.compute()
+    feed(second, images, second.missing(), 30)
+    assert second.compute() == pytest.approx(whole.compute(), rel=1e-12)
+    assert whole.missing().tolist() == []
+    whole.reset()
+    assert len(whole.missing()) == N
+
+
+def test_states_of_two_processes_add_up_and_none_counts_twice(make: Make, images) -> None:
+    whole, ranks, merged = make(), [make(), make()], make()
+    feed(whole, images, torch.arange(N), 30)
+    for rank, metrics in enumerate(ranks):
+        feed(metrics, images, torch.arange(rank, N, 2), 15)
+        merged.add_state(metrics.state())
+    assert merged.compute() == pytest.approx(whole.compute(), rel=1e-5)
+    with pytest.raises(UserError, match="counted already"):
+        merged.add_state(ranks[0].state())
+    with pytest.raises(ValueError, match="each of them once"):
+        merged.update(images[0][:2], torch.tensor([0, 1]), images[1][:2])
+    with pytest.raises(ValueError, match="from 0 to 89"):
+        make().update(images[0][:1], torch.tensor([N]), images[1][:1])
+
+
+@pytest.mark.parametrize("change", [{"n": N - 1}, {"names": ("fid",)}, {"features": "random", "names": ("fid", "kid")}])
+def test_a_state_of_another_measurement_is_refused(make: Make, images, change: dict) -> None:
+    metrics = make(("fid", "kid"))
+    feed(metrics, images, torch.arange(20))
+    with pytest.raises(UserError, match="belongs to other metrics"):
+        make(**{"names": ("fid", "kid"), **change}).add_state(metrics.state())
+
+
+def test_what_a_state_holds_does_not_grow_with_the_images(make: Make) -> None:
+    sizes = [
+        sum(value.nbytes for name, value in make(("fid", "is"), n).state().items() if name != "seen.counts")
+        for n in (20, 10_000)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_a_validation_in_inference_mode_and_autocast_changes_nothing(make: Make, images) -> None:
+    expected, other = make(), make()
+    feed(expected, images, torch.arange(N), 45)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        feed(other, images, torch.arange(45), 45)
+    feed(other, images, torch.arange(45, N), 45)
+    assert other.compute() == pytest.approx(expected.compute(), rel=1e-12)
+
+
+def test_accuracy_is_judged_by_the_domain_network_whatever_the_features(make: Make, images) -> None:
+    metrics, judged = make(("fid", "accuracy"), features="random"), make(("accuracy",))
+    for each in (metrics, judged):
+        feed(each, images, torch.arange(N))
+    found = metrics.compute()
+    assert set(found) == {"val/fid_random", "val/fid_random_std", "val/accuracy_domain", "val/accuracy_domain_std"}
+    assert found["val/accuracy_domain"] == judged.compute()["val/accuracy_domain"]
+
+
+def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digits, cache: Path) -> None:
+    for names, n, said in [
+        (("fid", "prcd"), N, "no metric called 'prcd'\n  did you mean prdc?"),
+        ((), N, "no metric is named\n  choose from: fid, kid, is, prdc, accuracy"),
+        (("is",), 19, "is, the Inception Score, needs at least 20 images, not 19"),
+        (("fid",), 19, "fid, the Fréchet distance, needs at least 20 images, not 19"),
+        (("kid",), 3, "kid, the kernel distance, needs at least 4 images, not 3"),
+        (("prdc",), 5, "needs at least 6 images, not 5"),
+        (("accuracy",), 1, "needs at least 2 images, not 1"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            make(names, n)
+        assert said in str(caught.value)
+        assert len(str(caught.value).splitlines()) <= 2
+    with pytest.raises(UserError, match="random features come without class logits"):
+        make(("is",), features="random")
+    with pytest.raises(UserError, match="needs the labels"):
+        make(("accuracy",)).update(images[0], torch.arange(N))
+
+
+def test_accuracy_of_data_without_classes_is_refused(make_set: type, cache: Path) -> None:
+    with pytest.raises(UserError, match="two or more classes"):
+        image_metrics(["accuracy"], make_set(torch.zeros(30, 1, 8, 8, dtype=torch.uint8)), 20, cache)
+
+
+def test_each_metric_works_with_the_fewest_images_it_asks_for(make: Make, images) -> None:
+    for name, wanted in METRICS.items():
+        metrics = make((name,), wanted.images)
+        feed(metrics, images, torch.arange(wanted.images))
+        assert all(value == value for value in metrics.compute().values())  # none is nan
+
+
+def test_names_come_once_and_in_the_tables_order() -> None:
+    assert check_metrics(["is", "fid", "is"]) == ["fid", "is"]
+
+
+def test_a_singular_covariance_is_not_hidden(make: Make) -> None:
+    few = make(("fid",), 72).warnings()
+    assert len(few) == 1
+    assert "72 generated images have a singular covariance in 72 dimensions" in few[0]
+    assert make(("fid",), 73).warnings() == []
+    assert make(("kid",), 20).warnings() == []
+
+
+def test_how_it_was_computed_travels_with_the_numbers(make: Make) -> None:
+    metrics = make()
+    found = metrics.estimators()
+    assert set(found) == set(METRICS)
+    assert found["kid"]["spread"].endswith("45 images each")
+    assert metrics.network.weights_hash in found["accuracy"]["value"]
+    assert metrics.network.description()["resize"].startswith("none below 128 pixels")
+    assert metrics.reference.description() == {"images": 150, "key": metrics.reference.key}
+    assert len(metrics.reference.key) == len(hashlib.sha256().hexdigest())
+
+
+def test_checking_names_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from fmlab.metrics import check_metrics; check_metrics(['fid']);"
+        "print([name for name in ('torch', 'numpy', 'torchmetrics') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
