@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fmlab.metrics.inception import InceptionFeatures
     from fmlab.metrics.keys import metric_key
     from fmlab.metrics.kid import KernelDistance
+    from fmlab.metrics.neighbours import NearestNeighbours, nearest_rows
     from fmlab.metrics.network import FeatureNetwork
     from fmlab.metrics.points import MaximumMeanDiscrepancy, Wasserstein2, wasserstein2
     from fmlab.metrics.random_features import RandomFeatures
@@ -29,6 +30,7 @@ _HOMES = {
     "inception": ("InceptionFeatures",),
     "keys": ("metric_key",),
     "kid": ("KernelDistance",),
+    "neighbours": ("NearestNeighbours", "nearest_rows"),
     "network": ("FeatureNetwork",),
     "points": ("MaximumMeanDiscrepancy", "Wasserstein2", "wasserstein2"),
     "random_features": ("RandomFeatures",),
@@ -44,6 +46,7 @@ __all__ = [
     "InceptionFeatures",
     "KernelDistance",
     "MaximumMeanDiscrepancy",
+    "NearestNeighbours",
     "RandomFeatures",
     "ReferenceStatistics",
     "Wasserstein2",
@@ -52,6 +55,7 @@ __all__ = [
     "feature_network",
     "frechet_distance",
     "metric_key",
+    "nearest_rows",
     "reference_points",
     "reference_statistics",
     "shipped_network",
