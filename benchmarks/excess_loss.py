@@ -20,27 +20,20 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_page import RESULTS, write_section
-from rich.progress import track
 
-from fmlab.fields import TERMS, ExactField, loss_terms, run_network
 from fmlab.loading import load_module
-from fmlab.modules import RepeatableDraws, exact_law
+from fmlab.modules import ExcessLoss, exact_law
 from fmlab.objectives import Mean, MeansByTime
 from fmlab.records import find_run
 
+COLUMNS = ("loss", "floor", "excess", "difference")
 
-@torch.no_grad()
+
 def measure(module: Any, data: Any, num_samples: int, batch_size: int, device: torch.device) -> MeansByTime:
     """The terms of the loss of a module's network on freshly computed draws."""
-    module, means = module.to(device).eval(), MeansByTime(TERMS)
-    law = exact_law(module, data, "run").to(device)
-    draws = RepeatableDraws(module, data, num_samples, batch_size)
-    for index in track(range(len(draws)), "measuring", transient=True):
-        point, condition = draws.batch(index, device)
-        prediction = run_network(module.network, module.path, module.prediction, point.x, point.t, condition)
-        exact = ExactField(law, module.path, condition).evaluate(point.x, point.t)
-        means.add(point.t, loss_terms(prediction, exact, point, module.measure))
-    return means
+    module = module.to(device).eval()
+    terms = ExcessLoss(module, data, exact_law(module, data, "run"), num_samples, batch_size, repeated=False)
+    return terms.measure(module.network, device)
 
 
 def shown(mean: Mean) -> str:
@@ -54,11 +47,11 @@ def shown(mean: Mean) -> str:
 def table(means: MeansByTime) -> str:
     """One row a bin of t, and one of all draws."""
     lines = ["| t | draws | loss | floor | excess | loss - floor |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    columns = [means.by_bin(name) for name in TERMS]
+    columns = [means.by_bin(name) for name in COLUMNS]
     for index, row in enumerate(zip(*columns)):
         bounds = f"{index / means.bins:.1f} to {(index + 1) / means.bins:.1f}"
         lines.append(f"| {bounds} | {row[0].draws:,} | " + " | ".join(map(shown, row)) + " |")
-    overall = [means.overall(name) for name in TERMS]
+    overall = [means.overall(name) for name in COLUMNS]
     lines.append(f"| all | {overall[0].draws:,} | " + " | ".join(map(shown, overall)) + " |")
     return "\n".join(lines)
 

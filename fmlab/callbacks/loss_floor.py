@@ -10,12 +10,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from fmlab.callbacks.generation import datamodule
-from fmlab.distributions import Empirical
 from fmlab.errors import UserError
-from fmlab.fields import TERMS, ExactField, loss_terms, run_network
-from fmlab.modules import GenerativeModule, RepeatableDraws, exact_law
+from fmlab.modules import ExcessLoss, GenerativeModule, exact_law
 from fmlab.objectives import MeansByTime
-from fmlab.paths import GaussianPath, PathSample, Posterior
 from fmlab.records.atomic import atomic_write_json
 
 
@@ -45,23 +42,25 @@ class LossFloor(Callback):
         if batch_size < 1:
             raise UserError(f"at least 1, got {batch_size}", key="floor.batch_size")
         self.num_samples, self.batch_size, self.enabled = num_samples, batch_size, enabled
-        self._law: Empirical | None = None
-        self._exact: list[tuple[Tensor, Tensor]] | None = None
+        self._terms: ExcessLoss | None = None
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The law of the training set, before any training: what cannot be known is told now, not hours later."""
-        self._exact = None
+        module, data = cast(GenerativeModule, pl_module), datamodule(trainer)
         try:
-            self._law = exact_law(cast(GenerativeModule, pl_module), datamodule(trainer), "floor", hint=None)
+            law = exact_law(module, data, "floor")
         except UserError as error:
             self.enabled = False
             rank_zero_warn(f"floor: not measured, {error.message}")
+            return
+        place = (trainer.global_rank, trainer.world_size)
+        self._terms = ExcessLoss(module, data, law, self.num_samples, self.batch_size, *place)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.enabled and self._law is None and self._exact is None:
+        if self.enabled and self._terms is None:
             self.prepare(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -81,23 +80,5 @@ class LossFloor(Callback):
 
     def measure(self, trainer: Trainer, module: GenerativeModule) -> MeansByTime:
         """The terms of the loss on this process's share of the draws."""
-        draws = RepeatableDraws(module, datamodule(trainer), self.num_samples, self.batch_size)
-        mine = range(trainer.global_rank, len(draws), trainer.world_size)
-        path, means = cast(GaussianPath, module.path), MeansByTime(TERMS)
-        if self._exact is None:
-            self._exact = [self._exact_side(path, *draws.batch(index, module.device)) for index in mine]
-            self._law = None  # its points may be large
-        for index, exact in zip(mine, self._exact):
-            point, condition = draws.batch(index, module.device)
-            with trainer.precision_plugin.forward_context():
-                output = run_network(module.evaluation_network, path, module.prediction, point.x, point.t, condition)
-            known = Posterior(path, point.x, point.t, *(part.to(module.device) for part in exact))
-            means.add(point.t, loss_terms(output, known, point, module.measure))
-        return means
-
-    def _exact_side(self, path: GaussianPath, point: PathSample, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Expected data and noise at the points of a batch, kept on the CPU."""
-        assert self._law is not None
-        self._law = self._law.to(point.x.device)
-        exact = ExactField(self._law, path, condition).evaluate(point.x, point.t)
-        return exact.data.cpu(), exact.noise.cpu()
+        assert self._terms is not None
+        return self._terms.measure(module.evaluation_network, module.device, trainer.precision_plugin.forward_context)

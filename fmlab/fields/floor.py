@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fmlab.fields.exact import ExactField, PosteriorMean
 from fmlab.objectives import MeansByTime
-from fmlab.paths import GaussianPath, PathPrediction, PathSample
+from fmlab.paths import GaussianPath, PathPrediction, PathSample, Posterior
 
 Measure = Callable[[PathPrediction, PathSample], Tensor]
 """`measure(prediction, point)`: the loss a sample, (B,), a weighted square of an error that is linear in both."""
@@ -23,17 +23,18 @@ Measure = Callable[[PathPrediction, PathSample], Tensor]
 TrainingDraw = tuple[PathSample, Tensor | None]
 """What one batch of training draws: points on the path, and the condition the network is told of each, or None."""
 
-TERMS = ("loss", "floor", "excess", "difference")
+TERMS = ("loss", "floor", "excess", "difference", "size")
 
 
-def loss_terms(prediction: PathPrediction, exact: PathPrediction, point: PathSample, measure: Measure) -> Tensor:
-    """The terms of the loss on the same draws, of shape (4, B), in the order of `TERMS`.
+def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, measure: Measure) -> Tensor:
+    """The terms of the loss on the same draws, of shape (5, B), in the order of `TERMS`.
 
     * loss: the network's, against the conditional target;
     * floor: the exact field's, against the same target;
     * excess: the network's, against the exact field. It estimates E |u_theta - u|^2 and is never negative;
     * difference: loss - floor. It has the same mean as the excess, but is noisy with the draws of the target. That
-      both agree is a check that the exact field is the one that training regresses on.
+      both agree is a check that the exact field is the one that training regresses on;
+    * size: E |u|^2, the excess of a network that answers 0 everywhere. The excess relative to it needs no unit.
 
     Args:
         prediction: The network's.
@@ -42,8 +43,10 @@ def loss_terms(prediction: PathPrediction, exact: PathPrediction, point: PathSam
         measure: The loss a sample.
     """
     loss, floor = measure(prediction, point), measure(exact, point)
-    excess = measure(prediction, replace(point, velocity=exact.velocity, noise=exact.noise))
-    return torch.stack([loss, floor, excess, loss - floor])
+    known = replace(point, velocity=exact.velocity, noise=exact.noise)
+    zero = torch.zeros_like(point.x)
+    nothing = replace(exact, expected_data=zero, expected_noise=zero, exact_score=None)
+    return torch.stack([loss, floor, measure(prediction, known), loss - floor, measure(nothing, known)])
 
 
 @torch.no_grad()

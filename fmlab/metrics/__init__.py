@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fmlab.metrics.inception_score import InceptionScore
     from fmlab.metrics.keys import metric_key, spread_key
     from fmlab.metrics.kid import KernelDistance, KernelDistanceWithSpread
+    from fmlab.metrics.neighbours import NearestNeighbours, nearest_rows
     from fmlab.metrics.network import FeatureNetwork
     from fmlab.metrics.one_pass import ImageMetrics, image_metrics
     from fmlab.metrics.points import MaximumMeanDiscrepancy, Wasserstein2, wasserstein2
@@ -42,6 +43,9 @@ _HOMES = {
     "inception_score": ("InceptionScore",),
     "keys": ("metric_key", "spread_key"),
     "kid": ("KernelDistance", "KernelDistanceWithSpread"),
+    "keys": ("metric_key",),
+    "kid": ("KernelDistance",),
+    "neighbours": ("NearestNeighbours", "nearest_rows"),
     "network": ("FeatureNetwork",),
     "points": ("MaximumMeanDiscrepancy", "Wasserstein2", "wasserstein2"),
     "prdc": ("PrecisionRecallDensityCoverage",),
@@ -66,6 +70,7 @@ __all__ = [
     "KernelDistance",
     "KernelDistanceWithSpread",
     "MaximumMeanDiscrepancy",
+    "NearestNeighbours",
     "PrecisionRecallDensityCoverage",
     "RandomFeatures",
     "ReferenceStatistics",
@@ -78,6 +83,7 @@ __all__ = [
     "halves",
     "image_metrics",
     "metric_key",
+    "nearest_rows",
     "reference_points",
     "reference_statistics",
     "shipped_network",

@@ -12,6 +12,7 @@ from fmlab.data import DataModule, ImageData, TensorSet
 from fmlab.distributions import Empirical
 from fmlab.errors import UserError
 from fmlab.fields import TrainingDraw
+from fmlab.fields.exact import PosteriorMean
 from fmlab.keyed import Purpose, keyed_generator
 from fmlab.modules.base import GenerativeModule
 from fmlab.modules.batches import unpack
@@ -40,6 +41,26 @@ def exact_law(module: GenerativeModule, data: Any, key: str, hint: str | None = 
     points = data.on_after_batch_transfer(split.x, 0)
     law = Empirical(points, split.labels if labelled else None, module.num_classes if labelled else None)
     return law.with_mirrored() if type(data).augment is ImageData.augment and data.flip else law
+
+
+def closest_law(module: GenerativeModule, data: Any, key: str, hint: str | None = None) -> PosteriorMean:
+    """The law of the data themselves where it has a closed form, such as Toy2D's mixtures; else `exact_law`.
+
+    The law that training examples were drawn from is what a network should learn; the examples' own field, which
+    draws nothing but them, is the next best thing known.
+
+    Args:
+        module: What is trained.
+        data: The data module it is trained on.
+        key: The configuration key or option that asks for it, for errors.
+        hint: What to do where it is not known, for errors.
+
+    Raises:
+        UserError: If neither is known, naming what stands in the way.
+    """
+    examples = exact_law(module, data, key, hint)
+    own: Any = getattr(data, "distribution", None)
+    return own if hasattr(own, "posterior") else examples
 
 
 def _obstacle(module: GenerativeModule, data: Any) -> str | None:

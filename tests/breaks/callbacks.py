@@ -26,9 +26,9 @@ MUTANTS = [
     ),
     Mutant(
         "every process measures the same draws",
-        "callbacks/loss_floor.py",
-        "range(trainer.global_rank, len(draws), trainer.world_size)",
-        "range(0, len(draws), trainer.world_size)",
+        "modules/excess.py",
+        "range(rank, len(self.draws), world_size)",
+        "range(0, len(self.draws), world_size)",
         "tests/callbacks/test_loss_floor.py",
     ),
     Mutant(

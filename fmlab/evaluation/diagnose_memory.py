@@ -1,0 +1,66 @@
+"""Memorisation: whether samples are nearer to the training examples than new real ones are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fmlab.data import ImageData, TensorSet
+from fmlab.data.pixels import to_uint8
+from fmlab.errors import UserError
+from fmlab.evaluation.diagnose_subject import Subject
+from fmlab.metrics.choice import keyed_rows
+from fmlab.metrics.neighbours import Memorisation, NearestNeighbours
+
+FEWEST = 20  # held-out examples; the median of fewer says little
+MOST = 2000
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Samples and the training examples nearest to them.
+
+    Attributes:
+        summary: Their distances against those of held-out examples.
+        samples: As they are compared, (n, *event): uint8 images or points.
+        nearest: The nearest training example of each.
+        distances: Root mean square differences an entry (n,): of images in grey levels.
+        held_out: The same of the held-out examples.
+    """
+
+    summary: Memorisation
+    samples: Tensor
+    nearest: Tensor
+    distances: Tensor
+    held_out: Tensor
+
+    def record(self) -> dict[str, Any]:
+        """Everything in plain values."""
+        return {**asdict(self.summary), "samples": len(self.samples), "held_out_examples": len(self.held_out)}
+
+
+def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
+    """The nearest training examples of samples, mirror images included where training saw them.
+
+    Raises:
+        UserError: If the training examples are not in memory, or too few are held out.
+    """
+    data = getattr(subject.data, "images", subject.data)  # pairs are judged by what they are pairs of
+    train, validation = data.split("train"), data.split("validation")
+    if not isinstance(train, TensorSet):
+        raise UserError(f"the {len(train):,} training examples of {type(data).__name__} are not in memory")
+    if len(validation) < FEWEST:
+        raise UserError(f"{len(validation)} held-out examples are too few, at least {FEWEST} are needed")
+    known = train.x
+    if type(data).augment is ImageData.augment and data.flip:
+        known = torch.cat([known, known.flip(-1)])
+    held_out = validation.take(keyed_rows(len(validation), MOST))
+    compared = to_uint8(samples) if subject.images else samples
+    metric = NearestNeighbours(known.to(subject.device), held_out.to(subject.device))
+    metric.update(compared)
+    distances, rows = metric.neighbours()
+    summary = Memorisation(**metric.compute())
+    return Neighbours(summary, compared, known[rows.to(known.device)], distances.cpu(), metric.held_out.cpu())
