@@ -18,7 +18,8 @@ USAGE = (
 
 EPILOG = """
 A comma list is an axis of a grid over the one trained network, --solver.NAME=VALUE,VALUE too; every combination is
-measured. Repeating the command goes on where it stopped. Several processes share the work under torchrun or srun.
+measured. Repeating the command goes on where it stopped. Several processes share the work under srun, or under
+  torchrun --nproc_per_node 8 -m fmlab evaluate RUN --num_samples 50000      (torchrun takes --n for one of its own)
 """
 
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("run", help="a run's folder, its id, or an experiment's name (its newest run)")
     add("--metrics", help="of images fid, kid; of points w2, mmd (all of them)")
-    add("--n", type=int, help="samples to generate (10000 images, 2000 points)")
+    add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
     add("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments (Heun)")
     add("--steps", default="20", help="solver steps (20)")
     add("--grid", default="UniformGrid", help="where the steps lie, see fmlab list grids (UniformGrid)")

@@ -66,11 +66,14 @@ class Evaluation:
         name: The evaluation's name, a folder in the run's `evaluations`; named after the measurement if left out.
         batch_size: Samples a solve.
         processes: Who shares the work; this process alone if left out.
-        save_seconds: Statistics half way are saved after a batch if this long has passed since.
+        save_seconds: Statistics half way are saved after a batch if this long has passed since; SAVE_SECONDS if left
+            out.
 
     Raises:
         UserError: If there is no such metric, or it wants another kind of data or another number of samples.
     """
+
+    SAVE_SECONDS = 30.0
 
     def __init__(
         self,
@@ -81,13 +84,14 @@ class Evaluation:
         name: str | None = None,
         batch_size: int = 250,
         processes: Processes | None = None,
-        save_seconds: float = 30.0,
+        save_seconds: float | None = None,
     ) -> None:
         self.trained, self.names, self.draws = trained, list(dict.fromkeys(metrics)), draws
         if trained.data is None:
             raise UserError("the data it was trained on are not known", key=str(trained.run))
         self.data = trained.data()
-        self.processes, self.save_seconds = processes or Processes(), save_seconds
+        self.processes = processes or Processes()
+        self.save_seconds = self.SAVE_SECONDS if save_seconds is None else save_seconds
         if batch_size < 1:
             raise UserError(f"{batch_size} samples a solve", key="batch_size", hint="at least 1")
         self.batch_size = batch_size
