@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("fmlab.cli.fit:main", "train what a configuration describes, or go on with a run"),
     "validate": Verb("fmlab.cli.fit:validate", "measure a finished run again"),
     "sample": Verb("fmlab.cli.sample_options:main", "draw images from a finished run"),
+    "evaluate": Verb("fmlab.cli.evaluate_options:main", "measure a finished run: metrics, over a grid of settings"),
     "diagnose": Verb(
         "fmlab.cli.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
     ),

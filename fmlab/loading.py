@@ -33,6 +33,9 @@ class Trained:
         step: The optimizer step of the checkpoint.
         start: Gives the draw of the source for each seed.
         law: Gives the law of the run's training data, where it is known.
+        data: Gives the run's data module, where it is known.
+        checkpoint: The file that the weights come from.
+        weights: Which weights they are: `averaged, decay 0.999` or `raw`.
     """
 
     def __init__(
@@ -47,8 +50,12 @@ class Trained:
         device: torch.device,
         start: Start = gaussian_start,
         law: Callable[[], PosteriorMean] | None = None,
+        data: Callable[[], Any] | None = None,
+        checkpoint: Path | None = None,
+        weights: str = "raw",
     ) -> None:
         self.start, self.law = start, law
+        self.data, self.checkpoint, self.weights = data, checkpoint, weights
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
         self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
 
@@ -158,7 +165,18 @@ def load(
 
         return exact_law(module, data, "exact").to(where)
 
-    return Trained(layout.root, *what, step=state["global_step"], device=where, start=module.source.start, law=law)
+    decay = next(iter(averages_in(state)), None) if weights == "averaged" else None
+    return Trained(
+        layout.root,
+        *what,
+        step=state["global_step"],
+        device=where,
+        start=module.source.start,
+        law=law,
+        data=lambda: data,
+        checkpoint=layout.checkpoint(checkpoint),
+        weights=f"averaged, decay {decay}" if decay else "raw",
+    )
 
 
 def load_module(
@@ -178,12 +196,17 @@ def load_module(
     module, data = _parts(layout)
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
-    averages = state["callbacks"].get("AveragedWeights", {}).get("averages", {})
+    averages = averages_in(state)
     if weights == "averaged" and averages:
         module.network.load_state_dict(next(iter(averages.values())))
     elif weights not in ("averaged", "raw"):
         raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
     return module, data, state
+
+
+def averages_in(state: dict[str, Any]) -> dict[str, Any]:
+    """The averaged weights of a checkpoint's contents, by their decay; the first is the one that is used."""
+    return state["callbacks"].get("AveragedWeights", {}).get("averages", {})
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

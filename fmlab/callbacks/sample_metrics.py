@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
+from fmlab.evaluation import METRICS, measurement, setting
+from fmlab.evaluation.cells import FREQUENCIES, frequent_labels
 from fmlab.fields import Sampling
-from fmlab.keyed import Purpose, keyed_generator
 from fmlab.metrics import (
     FrechetDistance,
     KernelDistance,
@@ -24,8 +26,10 @@ from fmlab.metrics import (
     cache_folder,
     feature_network,
     metric_key,
+    reference_points,
     reference_statistics,
 )
+from fmlab.modules import GenerativeModule
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 
@@ -71,6 +75,7 @@ class SampleMetrics(Callback):
         self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
         self.network: nn.Module | None = None
         self.metrics: dict[str, Metric] = {}
+        self.reference_size: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
@@ -81,18 +86,20 @@ class SampleMetrics(Callback):
         data = datamodule(trainer)
         device = torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device  # float64 states
         if data.kind == "points":
-            points = torch.cat(list(data.reference_batches(self.num_samples)))[: self.num_samples]
+            points = reference_points(data, self.num_samples)
             if len(points) < self.num_samples:
                 raise UserError(
                     f"{self.num_samples} samples against {len(points)} reference points",
                     key="fid.num_samples",
                     hint=f"the exact 2-Wasserstein distance needs equal numbers: at most {len(points)}",
                 )
+            self.reference_size = len(points)
             metrics: dict[str, Metric] = {"val/w2": Wasserstein2(points), "val/mmd": MaximumMeanDiscrepancy(points)}
         else:
             images = getattr(data, "images", data)  # pairs are judged by what they are pairs of
             self.network = feature_network(self.features, images, cache_folder()).to(device)
             reference = reference_statistics(data, self.network, cache_folder())
+            self.reference_size = reference.n
             metrics = {
                 metric_key("fid", self.network.name): FrechetDistance(reference),
                 metric_key("kid", self.network.name): KernelDistance(reference.features),
@@ -110,8 +117,7 @@ class SampleMetrics(Callback):
 
     def labels(self, data: Any) -> Tensor:
         """One label a sample, drawn from the training set's frequencies."""
-        generator = keyed_generator(self.seed, Purpose.LABELS)
-        return torch.multinomial(data.label_frequencies(), self.num_samples, replacement=True, generator=generator)
+        return frequent_labels(data, self.num_samples, self.seed)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
@@ -131,29 +137,25 @@ class SampleMetrics(Callback):
 
     def measurement(self, trainer: Trainer) -> dict[str, Any]:
         """How the numbers are measured: numbers of different measurement are not to be ranked together."""
-        data = datamodule(trainer)
-        features = {"name": self.network.name, "weights": self.network.weights_hash} if self.network else None
-        return {
-            "metrics": list(self.metrics),
-            "samples": self.num_samples,
-            "reference": {"data": type(data).__name__, "hash": data.reference_hash()},
-            "features": features,
-            "uint8": "floor(clip(127.5 x + 128, 0, 255))",
-            "resize": None,
-        }
+        keys = {name.removeprefix("val/"): METRICS[name.removeprefix("val/").split("_")[0]] for name in self.metrics}
+        estimators = {key: metric.estimator for key, metric in keys.items()}
+        return measurement(estimators, self.num_samples, datamodule(trainer), self.reference_size, self.network)
 
     def setting(self, trainer: Trainer) -> dict[str, Any]:
         """How the samples are made: settings may differ within a comparison, as columns of it."""
-        sampling = self.sampling
-        return {
-            "solver": repr(sampling.solver),
-            "grid": repr(sampling.grid),
-            "path": repr(sampling.path or trainer.lightning_module.path),
-            "steps": sampling.steps,
-            "guidance_scale": self.guidance_scale,
-            "seeds": [self.seed, self.seed + self.num_samples - 1],
-            "precision": trainer.precision,
-        }
+        module = cast(GenerativeModule, trainer.lightning_module)
+        decays = [found.decays[0] for found in trainer.callbacks if isinstance(found, AveragedWeights)]  # type: ignore[attr-defined]
+        return setting(
+            self.sampling,
+            module.path,
+            self.guidance_scale,
+            seeds=(self.seed, self.seed + self.num_samples - 1),
+            labels=None if module.num_classes is None else FREQUENCIES,
+            weights=f"averaged, decay {decays[0]}" if decays else "raw",
+            precision=str(trainer.precision),
+            batch_size=self.batch_size,
+            data=datamodule(trainer),
+        )
 
     def _write_measurement(self, trainer: Trainer) -> None:
         record = {"measurement": self.measurement(trainer), "setting": self.setting(trainer)}

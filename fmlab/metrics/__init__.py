@@ -43,8 +43,6 @@ _HOMES = {
     "inception_score": ("InceptionScore",),
     "keys": ("metric_key", "spread_key"),
     "kid": ("KernelDistance", "KernelDistanceWithSpread"),
-    "keys": ("metric_key",),
-    "kid": ("KernelDistance",),
     "neighbours": ("NearestNeighbours", "nearest_rows"),
     "network": ("FeatureNetwork",),
     "points": ("MaximumMeanDiscrepancy", "Wasserstein2", "wasserstein2"),

@@ -1,0 +1,71 @@
+"""The results of an evaluation at Weights & Biases: a run of its own, in the group of the run that was evaluated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmlab.cli.loggers import wandb_mode
+from fmlab.cli.options import WandbOptions
+from fmlab.evaluation import Evaluation, Row
+from fmlab.evaluation.provenance import flat
+from fmlab.records import RunLayout
+
+log = logging.getLogger(__name__)
+
+
+def send(evaluation: Evaluation, rows: Sequence[Row], table: str, pictures: Sequence[Path]) -> None:
+    """Sends rows, table and plots; offline where nobody is logged in. A failure is a warning, and stops nothing."""
+    try:
+        _send(evaluation, rows, pictures)
+    except Exception as error:  # whatever a service does, the numbers are here
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning("W&B has not got these results: %s", cause)
+
+
+def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:
+    import wandb
+
+    layout = RunLayout(evaluation.trained.run)
+    config = yaml.safe_load(layout.config.read_text())
+    options = WandbOptions(**(config.get("wandb") or {}))
+    mode: Any = wandb_mode(WandbOptions() if options.mode == "disabled" else options)
+    if mode == "disabled":
+        return
+    run = wandb.init(
+        project=options.project,
+        entity=options.entity,
+        group=options.group or layout.id,
+        job_type="evaluate",
+        id=f"{layout.id}-{evaluation.folder.name}"[:128],
+        name=f"{layout.experiment}/{layout.id}/{evaluation.folder.name}",
+        dir=str(evaluation.folder),
+        config={"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement},
+        mode=mode,
+        resume="allow" if mode == "online" else None,
+        settings=wandb.Settings(silent=True, console="off"),
+    )
+    try:
+        for index, row in enumerate(rows):
+            run.log({f"evaluate/{name}": value for name, value in _numbers(row).items()}, step=index)
+        run.log({"evaluate/rows": _table(wandb, rows)})
+        run.log({f"evaluate/{file.stem}": wandb.Image(str(file)) for file in pictures})
+    finally:
+        run.finish()
+
+
+def _numbers(row: Row) -> dict[str, float]:
+    """The values of a row, with those of its settings that are axes."""
+    made = {name: row.setting.get(name) for name in ("nfe", "steps", "guidance_scale")}
+    return {**row.values, **{name: float(value) for name, value in made.items() if value is not None}}
+
+
+def _table(wandb: Any, rows: Sequence[Row]) -> Any:
+    """Every row with its setting and measurement, as text."""
+    lines = [{**row.values, **dict(flat(row.setting)), **dict(flat(row.measurement))} for row in rows]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    return wandb.Table(columns=columns, data=[[str(line.get(name, "")) for name in columns] for line in lines])

@@ -1,0 +1,150 @@
+"""The grid over one trained network: every combination of solver, grid, path, steps and guidance is a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.fields import PathField, Sampling
+from fmlab.keyed import Purpose, keyed_generator
+from fmlab.loading import Trained
+from fmlab.paths import GaussianPath
+from fmlab.solvers import Grid, Solver
+
+FREQUENCIES = "by the frequencies of the training set"
+"""The rule by which labels are drawn where nobody names them."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to sample a trained network, or the exact field of its training data.
+
+    Attributes:
+        solver: The integrator.
+        steps: Solver steps.
+        grid: Where the steps lie.
+        path: The path to sample along; the trained one if None.
+        guidance_scale: The guidance scale w.
+        exact: Follow the exact field, not the network.
+    """
+
+    solver: Solver
+    steps: int
+    grid: Grid
+    path: GaussianPath | None = None
+    guidance_scale: float = 1.0
+    exact: bool = False
+
+    def sampling(self) -> Sampling:
+        """How the samples are made, with a count of forwards of its own."""
+        return Sampling(self.solver, self.steps, self.grid, self.path)
+
+    def field(self, trained: Trained, labels: Tensor | None) -> PathField:
+        """The field for a batch of labels. Whatever guidance there is reaches the field here, and here only."""
+        make_field = trained.exact_field if self.exact else trained.field
+        return make_field(labels, self.guidance_scale)
+
+    def check(self, trained: Trained) -> None:
+        """Finds out before any sampling what does not go together.
+
+        Raises:
+            UserError: If the grid, the path or the guidance do not fit the network or each other.
+        """
+        label = None if trained.num_classes is None else torch.zeros(1, dtype=torch.int64, device=trained.device)
+        field = self.field(trained, label)
+        if self.path is not None and not isinstance(field.path, GaussianPath):
+            name = type(field.path).__name__
+            raise UserError(f"a change of schedule needs a model on a Gaussian path, here is {name}", key="path")
+        self.grid(self.steps, self.path or field.path)
+
+    def __str__(self) -> str:
+        along = f" along {self.path!r}" if self.path else ""
+        field = ", exact field" if self.exact else ""
+        return f"{self.solver!r} on {self.grid!r}{along}, {self.steps} steps, w {self.guidance_scale:g}{field}"
+
+
+def cells(
+    solvers: Sequence[Solver],
+    grids: Sequence[Grid],
+    paths: Sequence[GaussianPath | None],
+    steps: Sequence[int],
+    guidance_scales: Sequence[float],
+    exact: bool = False,
+) -> list[Cell]:
+    """Every combination; with `exact` the same again for the exact field, behind the network's."""
+    fields = (False, True) if exact else (False,)
+    axes = product(fields, guidance_scales, paths, grids, solvers, steps)
+    return [Cell(solver, count, grid, path, scale, field) for field, scale, path, grid, solver, count in axes]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which samples are made: one seed and one label each, the same for every cell.
+
+    Attributes:
+        count: How many.
+        seed: The seed of the first; the others follow.
+        labels: One label a sample, or None.
+        rule: What gave the labels, in words; None without labels.
+    """
+
+    count: int
+    seed: int
+    labels: Tensor | None
+    rule: str | None
+
+    def seeds(self, start: int, stop: int) -> range:
+        """The seeds of the samples from `start` to `stop`."""
+        return range(self.seed + start, self.seed + stop)
+
+    def labels_of(self, start: int, stop: int) -> Tensor | None:
+        """Their labels."""
+        return None if self.labels is None else self.labels[start:stop]
+
+
+def draws(trained: Trained, count: int, seed: int, labels: Sequence[int] | None) -> Draws:
+    """The samples to make.
+
+    Args:
+        trained: The network, and its data where labels are drawn from their frequencies.
+        count: How many.
+        seed: The seed of the first.
+        labels: These in turn; None draws them from the frequencies of the training set, by a key of its own.
+
+    Raises:
+        UserError: If a label does not exist, or labels are asked of a model without.
+    """
+    if trained.num_classes is None or labels is not None:
+        chosen = trained.choose_labels(count, labels)
+        return Draws(count, seed, chosen, None if labels is None else f"{_spans(labels)} in turn")
+    data = None if trained.data is None else trained.data()
+    return Draws(count, seed, frequent_labels(data, count, seed), FREQUENCIES)
+
+
+def frequent_labels(data: object, count: int, seed: int) -> Tensor:
+    """One label a sample, drawn from the training set's frequencies with the seed's own key.
+
+    Raises:
+        UserError: If the data do not know the frequencies of their labels.
+    """
+    frequencies = getattr(data, "label_frequencies", lambda: None)()
+    if frequencies is None:
+        raise UserError(
+            f"{type(data).__name__} does not know how frequent its labels are",
+            key="labels",
+            hint="such as --labels 0-9",
+        )
+    generator = keyed_generator(seed, Purpose.LABELS)
+    return torch.multinomial(frequencies, count, replacement=True, generator=generator)
+
+
+def _spans(labels: Sequence[int]) -> str:
+    """`0-9` for whole runs of labels, `1,4,7` otherwise."""
+    if len(labels) > 2 and list(labels) == list(range(labels[0], labels[-1] + 1)):
+        return f"{labels[0]}-{labels[-1]}"
+    return ",".join(map(str, labels))

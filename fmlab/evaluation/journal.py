@@ -1,0 +1,144 @@
+"""What an evaluation has done so far, so that a repeated one goes on: finished rows, and statistics half way."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fmlab.evaluation.provenance import Record
+from fmlab.records import atomic_write_bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """The values of one cell, with how they were measured and how the samples were made.
+
+    Attributes:
+        key: What names it, from measurement and setting.
+        measurement: How it was measured.
+        setting: How the samples were made.
+        values: Each metric's value by its name; `NAME_std` is the spread of `NAME`.
+        seconds: What it took, all interrupted attempts included.
+        floor: Whether the samples are real ones: half of the reference against the other half.
+    """
+
+    key: str
+    measurement: Record
+    setting: Record
+    values: dict[str, float]
+    seconds: float = 0.0
+    floor: bool = False
+
+    def line(self) -> str:
+        """The row as JSON in one line; numbers that are not finite are null."""
+        values = {name: value if math.isfinite(value) else None for name, value in self.values.items()}
+        return json.dumps({**asdict(self), "values": values}, default=str)
+
+
+def row_in(line: str) -> Row:
+    """The row of a line."""
+    content = json.loads(line)
+    values = {name: math.nan if value is None else value for name, value in content["values"].items()}
+    return Row(**{**content, "values": values})
+
+
+class Journal:
+    """Finished rows, one a line, in `rows.jsonl`: a kill costs at most the row being written.
+
+    Args:
+        folder: The evaluation's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "rows.jsonl"
+
+    def rows(self) -> dict[str, Row]:
+        """The rows by their key, in the order in which they were finished; torn or foreign lines are none."""
+        return {row.key: row for row in self._read()}
+
+    def _read(self) -> Iterator[Row]:
+        if not self.file.exists():
+            return
+        for line in self.file.read_bytes().decode(errors="replace").splitlines():
+            try:
+                yield row_in(line)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+
+    def append(self, row: Row) -> None:
+        """Adds a row, in one write that is on the disk when this returns."""
+        torn = self.file.exists() and self.file.read_bytes()[-1:] not in (b"\n", b"")
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, ("\n" * torn + row.line() + "\n").encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def partial(self, key: str, rank: int, count: int, batch_size: int, kept: bool = False) -> Partial:
+        """The statistics half way of one process's share of a row, whose samples are kept or not."""
+        file = self.folder / "partial" / f"{key[:16]}.{rank}of{count}.pt"
+        return Partial(file, [key, rank, count, batch_size, kept])
+
+    def forget_partials(self, key: str) -> None:
+        """Removes the statistics half way of a row that is finished."""
+        for file in (self.folder / "partial").glob(f"{key[:16]}.*"):
+            file.unlink(missing_ok=True)
+
+
+@dataclass
+class Progress:
+    """How far one process is with its share of a row.
+
+    Attributes:
+        batches: Batches done, of its share in order.
+        forwards: Network forwards, summed over the samples.
+        seconds: Time spent.
+        state: The metrics' state.
+    """
+
+    batches: int = 0
+    forwards: float = 0.0
+    seconds: float = 0.0
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class Partial:
+    """A file of statistics half way, which is whole or not there.
+
+    Args:
+        file: The file.
+        identity: Whose statistics they are; what was saved for another row or another division of it does not count.
+    """
+
+    def __init__(self, file: Path, identity: list[Any]) -> None:
+        self.file, self.identity = file, identity
+
+    def load(self) -> Progress:
+        """How far this share is; at the beginning if nothing that fits was saved."""
+        try:
+            saved = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception:  # missing, or of another version: the row is made anew
+            return Progress()
+        if not isinstance(saved, dict) or saved.pop("identity", None) != self.identity:
+            return Progress()
+        return Progress(**saved)
+
+    def forget(self) -> None:
+        """Removes what was saved."""
+        self.file.unlink(missing_ok=True)
+
+    def save(self, progress: Progress) -> None:
+        """Keeps how far this share is."""
+        buffer = io.BytesIO()
+        torch.save({"identity": self.identity, **vars(progress)}, buffer)
+        self.file.parent.mkdir(exist_ok=True)
+        atomic_write_bytes(self.file, buffer.getvalue())

@@ -1,0 +1,143 @@
+"""Keeping the generated samples, batch by batch as they come: a folder of pictures, or one `.npz`."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from fmlab.errors import UserError
+from fmlab.evaluation.cells import Draws
+from fmlab.figures import save_png
+
+
+class Keeper(Protocol):
+    """Where the samples of one cell go."""
+
+    def done(self) -> bool:
+        """Whether they are all there already, of this very cell."""
+
+    def begin(self) -> bool:
+        """Makes the place ready; true if an interrupted evaluation of this cell left samples there.
+
+        The first process calls it before any other adds.
+        """
+
+    def add(self, start: int, samples: Tensor) -> None:
+        """Keeps uint8 images (B, C, H, W) or points (B, D), the first of which is sample number `start`."""
+
+    def finish(self) -> None:
+        """Closes it, once every process has added all of its own."""
+
+
+class Pictures:
+    """One PNG a sample, and a file `evaluation` that names their cell.
+
+    Args:
+        folder: Where they go.
+        key: The cell's key.
+        draws: The samples, with their labels.
+    """
+
+    def __init__(self, folder: Path, key: str, draws: Draws) -> None:
+        self.folder, self.key, self.draws = folder, key, draws
+        self.mark, self.begun = folder / "evaluation", folder / ".unfinished"
+
+    def file(self, index: int) -> Path:
+        """The picture of a sample: `000012_class3.png`."""
+        label = "" if self.draws.labels is None else f"_class{self.draws.labels[index]}"
+        return self.folder / f"{index:06d}{label}.png"
+
+    def done(self) -> bool:
+        """Whether the folder holds this cell."""
+        return self.mark.is_file() and self.mark.read_text() == self.key
+
+    def begin(self) -> bool:
+        """Makes the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.mark.unlink(missing_ok=True)
+        if self.begun.is_file() and self.begun.read_text() == self.key:
+            return True
+        self.begun.write_text(self.key)
+        return False
+
+    def add(self, start: int, samples: Tensor) -> None:
+        """Writes a picture of each image."""
+        for index, image in enumerate(samples.permute(0, 2, 3, 1).cpu().numpy(), start):
+            save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, self.file(index))
+
+    def finish(self) -> None:
+        """Says whose pictures they are."""
+        self.begun.replace(self.mark)
+
+
+class Archive:
+    """A `.npz` with `images` (uint8, NHWC, as evaluators read them) or `points`, `labels`, and the cell's key.
+
+    The samples are written to their places in a file on the disk, whichever process makes them, and packed at the end.
+
+    Args:
+        file: The `.npz`.
+        key: The cell's key.
+        draws: The samples, with their labels.
+        shape: Of one sample.
+    """
+
+    def __init__(self, file: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> None:
+        self.target, self.key, self.draws = file, key, draws
+        self.images = len(shape) == 3
+        self.shape = (draws.count, *shape[1:], shape[0]) if self.images else (draws.count, math.prod(shape))
+        self.raw = file.with_name(f".{file.stem}.{key[:16]}.npy")
+
+    def done(self) -> bool:
+        """Whether the file holds this cell."""
+        try:
+            with np.load(self.target) as arrays:  # which reads what is asked for alone
+                return str(arrays["evaluation"]) == self.key
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return False
+
+    def begin(self) -> bool:
+        """Makes the file on the disk."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self.raw.is_file():
+            return True
+        kind = np.dtype(np.uint8 if self.images else np.float32)
+        np.lib.format.open_memmap(self.raw, mode="w+", dtype=kind, shape=self.shape).flush()
+        return False
+
+    def add(self, start: int, samples: Tensor) -> None:
+        """Writes the samples to their places."""
+        rows = samples.permute(0, 2, 3, 1) if self.images else samples.float()
+        places = np.lib.format.open_memmap(self.raw, mode="r+")
+        places[start : start + len(rows)] = rows.cpu().numpy()
+        places.flush()
+
+    def finish(self) -> None:
+        """Packs the file with the labels and the key."""
+        part = self.target.with_suffix(".part.npz")
+        with zipfile.ZipFile(part, "w") as packed:
+            packed.write(self.raw, f"{'images' if self.images else 'points'}.npy")
+            labels = {} if self.draws.labels is None else {"labels": self.draws.labels.numpy()}
+            for name, array in {**labels, "evaluation": np.array(self.key)}.items():
+                with packed.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array)
+        part.replace(self.target)
+        self.raw.unlink()
+
+
+def keeper(place: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> Keeper:
+    """What keeps the samples of a cell in a `.npz`, or as pictures in a folder.
+
+    Raises:
+        UserError: If points are to be pictures.
+    """
+    if place.suffix == ".npz":
+        return Archive(place, key, draws, shape)
+    if len(shape) != 3:
+        raise UserError("points are not pictures", key="keep", hint=f"write --keep {place}.npz")
+    return Pictures(place, key, draws)

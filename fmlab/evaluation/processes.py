@@ -1,0 +1,118 @@
+"""Several processes that share an evaluation: found in the environment that torchrun or srun leave."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from fmlab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the job.
+
+    Attributes:
+        rank: Its number.
+        count: How many there are.
+        local_rank: Its number on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0
+
+    def share(self, batches: int) -> range:
+        """The indices of the batches that are this process's."""
+        return range(self.rank, batches, self.count)
+
+    def device(self, named: str | None) -> str | None:
+        """The device to compute on: of several GPUs each process of a machine takes its own."""
+        if self.count == 1 or named not in (None, "cuda"):
+            return named
+        return f"cuda:{self.local_rank % torch.cuda.device_count()}" if torch.cuda.is_available() else named
+
+    def total(self, *numbers: float) -> list[float]:
+        """Each number summed over all processes, each of which enters."""
+        if self.count == 1:
+            return list(numbers)
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(sums)
+        return sums.tolist()
+
+    def told_by_first(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        if self.count == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told)
+        return told[0]
+
+
+def found_in(environment: Mapping[str, str]) -> Processes:
+    """The processes that torchrun or srun started; one alone where neither did."""
+    torchrun, slurm = ("WORLD_SIZE", "RANK", "LOCAL_RANK"), ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+    for count, rank, local in (torchrun, slurm):
+        if count in environment and rank in environment:
+            tasks = (
+                environment.get("SLURM_STEP_NUM_TASKS", environment[count]) if count in slurm else environment[count]
+            )
+            return Processes(int(environment[rank]), int(tasks), int(environment.get(local, 0)))
+    return Processes()
+
+
+def meeting_point(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Address and port at which the processes meet: as given, else from the SLURM job's nodes and number."""
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "127.0.0.1"
+    first = re.sub(r"\[(\d+).*", r"\1", nodes).split(",")[0]
+    port = 15_000 + int(environment.get("SLURM_JOB_ID", "0")[-4:])
+    return environment.get("MASTER_ADDR", first), int(environment.get("MASTER_PORT", port))
+
+
+@contextmanager
+def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
+    """Within, the processes of the job can speak with each other.
+
+    Raises:
+        UserError: If they do not find each other within ten minutes.
+    """
+    processes = found_in(environment)
+    if processes.count == 1:
+        yield processes
+        return
+    try:
+        _meet(processes, environment)
+    except (RuntimeError, ValueError, OSError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        address, port = meeting_point(environment)
+        hint = "under SLURM, start them with srun" if "SLURM_NTASKS" in environment else None
+        raise UserError(f"{processes.count} processes do not meet at {address}:{port}: {cause}", hint=hint) from error
+    try:
+        yield processes
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet(processes: Processes, environment: Mapping[str, str]) -> None:
+    backend, store = "gloo", None
+    if torch.cuda.is_available():
+        torch.cuda.set_device(processes.local_rank % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
+    if "WORLD_SIZE" not in environment:  # torchrun has a store of its own
+        address, port = meeting_point(environment)
+        store = dist.TCPStore(address, port, processes.count, processes.first, timeout=timedelta(minutes=10))
+    patience = timedelta(hours=6)  # one process may train a feature network while the others wait
+    dist.init_process_group(backend, store=store, rank=processes.rank, world_size=processes.count, timeout=patience)

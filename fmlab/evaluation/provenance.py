@@ -1,0 +1,192 @@
+"""What stands beside every number: how it was measured, and how the samples were made.
+
+The measurement decides which numbers may be ranked together; settings may differ and become columns of a table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fmlab.fields import Sampling
+from fmlab.paths import ProbabilityPath
+from fmlab.records.meta import versions
+
+Record = dict[str, Any]
+"""A measurement or a setting: plain values under words, as JSON holds them."""
+
+UINT8 = "floor(clip(127.5 x + 128, 0, 255))"
+"""The rule of `fmlab.data.pixels.to_uint8`."""
+
+_WORDS = {
+    "samples": "samples generated",
+    "reference.data": "the reference",
+    "reference.split": "the split of the reference",
+    "reference.size": "the size of the reference",
+    "reference.hash": "the content of the reference",
+    "features.name": "the features",
+    "features.weights": "the weights of the features",
+    "uint8": "the rounding to uint8",
+    "resize": "the resize",
+}
+
+_UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
+
+
+def measurement(estimators: Mapping[str, str], samples: int, data: Any, size: int | None, network: Any) -> Record:
+    """How numbers are measured.
+
+    Args:
+        estimators: How each of them is estimated, with a version, by the metric's name.
+        samples: Images or points generated.
+        data: The data module whose reference split they are compared with.
+        size: The examples of it that are used.
+        network: The feature network, or None for points.
+    """
+    reference = {"data": type(data).__name__, "split": getattr(data, "reference", None), "size": size}
+    images = network is not None
+    return {
+        "samples": samples,
+        "reference": {**reference, "hash": data.reference_hash()},
+        "features": {"name": network.name, "weights": network.weights_hash} if images else None,
+        "resize": getattr(network, "resize", "by the features' network, if any") if images else None,
+        "uint8": UINT8 if images else None,
+        "estimators": dict(estimators),
+    }
+
+
+def setting(
+    sampling: Sampling,
+    path: ProbabilityPath,
+    guidance: float | Record,
+    *,
+    seeds: tuple[int, int],
+    labels: str | None,
+    weights: str | None,
+    precision: str,
+    batch_size: int,
+    data: Any,
+    field: str = "network",
+    checkpoint: Record | None = None,
+    nfe: float | None = None,
+) -> Record:
+    """How samples are made.
+
+    Args:
+        sampling: Solver, grid, steps and path.
+        path: The path of the field, along which to sample where `sampling` names no other.
+        guidance: The guidance scale, or more about the guidance.
+        seeds: The first and the last.
+        labels: The rule that gives each sample its label; None without labels.
+        weights: Which weights of the network.
+        precision: Of the network's arithmetic.
+        batch_size: Samples a solve; on it depend the forwards of adaptive solvers, and the samples by rounding alone.
+        data: The data module, which knows the global batch.
+        field: `network`, or `exact` for the field that a perfect network would have learned.
+        checkpoint: `file`, `step` and `hash` of the checkpoint; None within training.
+        nfe: Forwards a sample, once they are measured.
+    """
+    return {
+        "field": field,
+        "solver": repr(sampling.solver),
+        "grid": repr(sampling.grid),
+        "path": repr(sampling.path or path),
+        "steps": sampling.steps,
+        "nfe": nfe,
+        **({"guidance_scale": guidance} if isinstance(guidance, (int, float)) else {"guidance": guidance}),
+        "labels": labels,
+        "seeds": list(seeds),
+        "weights": weights,
+        "checkpoint": checkpoint,
+        "precision": precision,
+        "batch_size": batch_size,
+        "global_batch": getattr(data, "global_batch_size", None),
+        "versions": _versions(),
+    }
+
+
+@cache
+def _versions() -> Record:
+    """Versions as installed, looked up once: the metadata of a dozen packages take a tenth of a second to read."""
+    return versions()
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 (hex) of a file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while piece := opened.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def fingerprint(*records: Any) -> str:
+    """SHA-256 (hex) of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def row_key(measured: Record, made: Record) -> str:
+    """What names one number: all that decides it, so neither versions and batch size nor the forwards, a result."""
+    checkpoint = made.get("checkpoint") or {}
+    kept = {name: value for name, value in made.items() if name not in _UNDECISIVE}
+    return fingerprint(measured, kept, checkpoint.get("hash"))
+
+
+def flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The plain values of nested records by their dotted keys; lists count as plain."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether two numbers may be ranked together; false if anything differs.
+
+    Attributes:
+        differences: In what their measurements differ, in words.
+    """
+
+    differences: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.differences
+
+    def __str__(self) -> str:
+        if self:
+            return "measured alike"
+        return f"numbers of different measurement are not ranked together; they differ in {', '.join(self.differences)}"
+
+
+def comparable(a: Record, b: Record) -> Comparison:
+    """Whether numbers of these two measurements may be ranked together, and if not, in what they differ.
+
+    Of the estimators those count that both have: one number does not become another when more are measured beside it.
+    """
+    first, second = dict(flat(a)), dict(flat(b))
+    differences = []
+    for name in dict.fromkeys([*first, *second]):
+        estimator = name.startswith("estimators.")
+        if first.get(name) == second.get(name) or (estimator and not (name in first and name in second)):
+            continue
+        word = f"the estimator of {name.partition('.')[2]}" if estimator else _WORDS.get(name, name)
+        differences.append(f"{word} ({short(first.get(name))} against {short(second.get(name))})")
+    return Comparison(tuple(differences))
+
+
+def short(value: Any) -> str:
+    """A value as a table shows it: hashes by their first eight digits."""
+    if isinstance(value, str) and len(value) == 64 and all(digit in "0123456789abcdef" for digit in value):
+        return value[:8]
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(str, value))
+    return "none" if value is None else str(value)

@@ -1,0 +1,104 @@
+"""The files that tell of an evaluation: its rows as CSV and JSON, its table, its plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmlab.evaluation.journal import Row
+from fmlab.evaluation.provenance import flat, short
+from fmlab.evaluation.table import SPREAD, Better, Table, grouped, markdown, table
+from fmlab.figures import Curve, curves, save_png
+from fmlab.records import atomic_write_json, atomic_write_text
+
+
+def write_rows(folder: Path, rows: Sequence[Row], better: Better) -> str:
+    """Writes `results.json`, `results.csv` and `results.md`; returns the table that the last holds."""
+    text = markdown(rows, better)
+    atomic_write_json(folder / "results.json", [json.loads(row.line()) for row in rows])
+    atomic_write_text(folder / "results.csv", as_csv(rows))
+    atomic_write_text(folder / "results.md", text)
+    return text
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """A line a row: values, then setting and measurement by dotted keys."""
+    lines = [
+        {
+            **row.values,
+            **{f"setting.{name}": value for name, value in flat(row.setting)},
+            **{f"measurement.{name}": value for name, value in flat(row.measurement)},
+            "seconds": round(row.seconds, 3),
+            "floor": row.floor,
+            "key": row.key,
+        }
+        for row in rows
+    ]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    columns.sort(key=lambda name: (name.startswith("setting."), name.startswith("measurement."), name == "key"))
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def write_plots(folder: Path, rows: Sequence[Row], better: Better) -> list[Path]:
+    """Writes the plots of every measurement that has an axis with more than one value; returns their files."""
+    files = []
+    for number, group in enumerate(grouped(rows)):
+        suffix = "" if number == 0 else f"_{number + 1}"
+        for name, picture in plots(table(group, better)):
+            file = folder / f"{name}{suffix}.png"
+            save_png(picture, file)
+            files.append(file)
+    return files
+
+
+def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
+    """Each metric against NFE and against the guidance scale, where they have more than one value.
+
+    One line a solver; one panel a guidance scale, or for the other a number of steps.
+    """
+    measured = shown.rows[0].measurement
+    title = f"{measured['samples']} samples against {measured['reference']['data']}"
+    for axis, other, label, log_x in (
+        ("nfe", "guidance_scale", "network forwards a sample (NFE)", True),
+        ("guidance_scale", "steps", "guidance scale w", False),
+    ):
+        varied = "steps" if axis == "nfe" else axis
+        if varied not in shown.columns or len({made.get(varied) for made in _generated(shown)}) < 2:
+            continue
+        for name in shown.names:
+            panels = _panels(shown, name, axis, other)
+            floor = next((row.values[name] for row in shown.rows if row.floor and name in row.values), None)
+            yield f"{name}_by_{axis}", curves(panels, title, label, name, log_x=log_x, floor=floor)
+
+
+def _generated(shown: Table) -> list[dict[str, Any]]:
+    return [made for row, made in zip(shown.rows, shown.settings) if not row.floor]
+
+
+def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, Curve]]:
+    """The lines of a metric by panel and name, each with its points in order."""
+    points: dict[str, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
+    told = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and "." not in key]
+    for row, made in zip(shown.rows, shown.settings):
+        if row.floor or name not in row.values or axis not in made:
+            continue
+        heading = f"{other.replace('_', ' ')} {short(made.get(other))}" if other in shown.columns else ""
+        line = ", ".join(short(made.get(key)) for key in told if made.get(key) != "network")
+        points[heading][line].append((float(made[axis]), row.values[name], row.values.get(f"{name}{SPREAD}", 0.0)))
+    return {heading: {line: _curve(line, found) for line, found in lines.items()} for heading, lines in points.items()}
+
+
+def _curve(line: str, found: list[tuple[float, float, float]]) -> Curve:
+    x, y, spread = (list(values) for values in zip(*sorted(found)))
+    return Curve(x, y, spread if any(spread) else None, dashed=line.startswith("exact"))

@@ -1,0 +1,171 @@
+"""Rows as tables: one a measurement, what all its rows share above it, what differs as columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fmlab.errors import UserError
+from fmlab.evaluation.journal import Row
+from fmlab.evaluation.provenance import comparable, flat, short
+
+Better = Mapping[str, Literal["less", "more"]]
+"""Of each value's name, whether less or more of it is better."""
+
+SPREAD = "_std"
+_ALWAYS = ("solver", "steps", "nfe")
+_LAST = ("steps", "nfe")
+_SAID_VERSIONS = ("versions.fmlab", "versions.torch")
+
+
+def grouped(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows in groups within which numbers may be compared, each in the order of its settings, real data first.
+
+    A group of nothing but real data is none.
+    """
+    groups: list[list[Row]] = []
+    for row in rows:
+        for group in groups:
+            if all(comparable(row.measurement, other.measurement) for other in group):
+                group.append(row)
+                break
+        else:
+            groups.append([row])
+    return [sorted(group, key=_place) for group in groups if not all(row.floor for row in group)]
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    made = row.setting
+    words = [str(made.get(name)) for name in ("path", "grid", "solver")]
+    return (not row.floor, made["field"] == "exact", float(made.get("guidance_scale", 0)), *words, made.get("steps", 0))
+
+
+def ranked(rows: Sequence[Row], name: str, better: Literal["less", "more"] = "less") -> list[Row]:
+    """The generated rows that have this value, best first; what is not finite comes last, real data are left out.
+
+    Raises:
+        UserError: If they are of different measurement, saying in what they differ.
+    """
+    found = [row for row in rows if name in row.values and not row.floor]
+    for row in found[1:]:
+        verdict = comparable(found[0].measurement, row.measurement)
+        if not verdict:
+            raise UserError(str(verdict), key=name)
+    sign = 1 if better == "less" else -1
+    return sorted(found, key=lambda row: sign * row.values[name] if math.isfinite(row.values[name]) else math.inf)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one measurement.
+
+    Attributes:
+        rows: In order.
+        common: What the settings of all generated rows share, by dotted key.
+        columns: The dotted keys of settings that are columns.
+        names: The metrics.
+        better: Whether less or more of each is better.
+    """
+
+    rows: list[Row]
+    common: dict[str, Any]
+    columns: list[str]
+    names: list[str]
+    better: Better
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """The settings of the rows by dotted key."""
+        return [dict(flat(row.setting)) for row in self.rows]
+
+
+def table(rows: Sequence[Row], better: Better) -> Table:
+    """A table of rows that may be compared; settings that differ become columns, and what a row lacks differs not."""
+    made = [dict(flat(row.setting)) for row in rows if not row.floor]
+    found: dict[str, dict[str, Any]] = {}
+    for one in made:
+        for key, value in one.items():
+            if value is not None and (not key.startswith("versions.") or key in _SAID_VERSIONS):
+                found.setdefault(key, {})[str(value)] = value
+    differ = [key for key, values in found.items() if key in _ALWAYS or len(values) > 1]
+    common = {key: next(iter(values.values())) for key, values in found.items() if key not in differ}
+    columns = [key for key in differ if key not in _LAST] + [key for key in _LAST if key in differ]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not _is_spread(name)]
+    return Table(list(rows), common, columns, names, better)
+
+
+def _is_spread(name: str) -> bool:
+    return name.endswith(SPREAD)
+
+
+def markdown(rows: Sequence[Row], better: Better) -> str:
+    """The rows as Markdown tables, one a measurement; the second and later ones say why they are apart."""
+    parts = []
+    groups = grouped(rows)
+    for number, group in enumerate(groups):
+        verdict = str(comparable(groups[0][0].measurement, group[0].measurement))
+        apart = f"\n{verdict[:1].upper()}{verdict[1:]}.\n\n" if number else ""
+        parts.append(apart + _measured(group[0]) + "\n" + _body(table(group, better)))
+    return "\n".join(parts)
+
+
+def _measured(row: Row) -> str:
+    """The measurement as a line of its own."""
+    told = row.measurement
+    reference, features = told["reference"], told["features"]
+    kind = "images" if features else "points"
+    size = "" if reference["size"] is None else f" ({reference['size']} {kind}, {short(reference['hash'])})"
+    line = f"**{told['samples']} {kind} against {reference['data']} {reference['split'] or ''}{size}**"
+    if features:
+        line += f"; features {features['name']} ({short(features['weights'])}), uint8 {told['uint8']}"
+        line += f", resize {short(told['resize'])}"
+    return line + "; " + "; ".join(f"{name}: {text}" for name, text in told["estimators"].items()) + "\n"
+
+
+def _body(shown: Table) -> str:
+    said = ", ".join(f"{key.removeprefix('versions.')} {short(value)}" for key, value in shown.common.items())
+    header = [*(key.replace("_", " ") for key in shown.columns), *shown.names]
+    rivals = [row for row in shown.rows if row.setting["field"] == "network"]  # the exact field stands beside them
+    best = {name: ranked(rivals, name, side)[:1] for name, side in shown.better.items()}
+    lines = []
+    for row, made in zip(shown.rows, shown.settings):
+        values = [_value(row, name, best.get(name, [])) for name in shown.names]
+        lines.append([*_made(row, made, shown.columns), *values])
+    return f"{said}\n\n{aligned(header, lines, len(shown.columns) - len(_LAST))}"
+
+
+def _made(row: Row, made: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    if row.floor:
+        return [f"floor: {made['real']} real, {made['against']} others", *[""] * (len(columns) - 1)]
+    return [_number(made[key]) if isinstance(made.get(key), float) else short(made.get(key)) for key in columns]
+
+
+def _value(row: Row, name: str, best: Sequence[Row]) -> str:
+    """A value with its spread, bold where it is the best."""
+    if name not in row.values:
+        return ""
+    text = _number(row.values[name])
+    if f"{name}{SPREAD}" in row.values:
+        text += f" ± {row.values[f'{name}{SPREAD}']:.2g}"
+    return f"**{text}**" if row in best else text
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
+    """A Markdown table whose columns line up; all but the first `words` hold numbers."""
+    widths = [max(3, *(len(line[place]) for line in [header, *lines])) for place in range(len(header))]
+
+    def row(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = ["-" * width if place < words else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    return "\n".join([row(header), row(rule), *map(row, lines)]) + "\n"

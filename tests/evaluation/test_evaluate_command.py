@@ -1,0 +1,196 @@
+"""`fmlab evaluate`: grids from comma lists, what it leaves, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmlab.__main__ import main
+from fmlab.cli.evaluate_options import words
+from fmlab.records import RunLayout
+
+
+def evaluate(run: RunLayout, *extra: str) -> int:
+    return main(["evaluate", str(run.root), "--n", "20", "--steps", "2", "--device", "cpu", *extra])
+
+
+def folder(run: RunLayout) -> Path:
+    (found,) = (run.root / "evaluations").iterdir()
+    return found
+
+
+def read(run: RunLayout) -> list[dict[str, str]]:
+    with (folder(run) / "results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every combination once, in the table, the files and the plots; repeated, it only tells what it knows."""
+    grid = ["--solver", "Euler,Dopri5", "--solver.rtol", "1e-1,1e-2", "--steps", "2,3", "--guidance.scale", "1,2"]
+    assert evaluate(run, *grid, "--metrics", "fid") == 0
+    said = capsys.readouterr().out
+    rows = read(run)
+    assert len(rows) == 1 + 3 * 2 * 2, "real data, and three solvers, two numbers of steps, two scales"
+    assert len({row["key"] for row in rows}) == len(rows)
+    solvers = {row["setting.solver"] for row in rows if row["floor"] == "False"}
+    assert {name.split(", ")[0] for name in solvers} == {"Euler()", "Dopri5(rtol=0.1", "Dopri5(rtol=0.01"}
+    euler = {
+        (int(row["setting.steps"]), float(row["setting.guidance_scale"])): float(row["setting.nfe"])
+        for row in rows
+        if row["setting.solver"] == "Euler()"
+    }
+    assert euler == {(2, 1.0): 2, (3, 1.0): 3, (2, 2.0): 4, (3, 2.0): 6}
+    assert said.count("floor: 20 real against 719 others") == 1
+    assert "known already" not in said
+    assert folder(run).name.startswith("fid_n20_domain_")
+    assert (folder(run) / "results.md").read_text() in said
+    assert "20 images against Digits train" in said
+    assert len(json.loads((folder(run) / "results.json").read_text())) == len(rows)
+    pictures = sorted(file.name for file in folder(run).glob("*.png"))
+    assert pictures == ["fid_domain_by_guidance_scale.png", "fid_domain_by_nfe.png"]
+    assert Image.open(folder(run) / pictures[0]).size[0] > 600
+    assert evaluate(run, "--metrics", "fid", "--solver", "Euler", "--steps", "2") == 0
+    again = capsys.readouterr().out
+    assert again.count("known already") == 2
+    assert read(run) == rows, "and what was measured before stays in the record"
+
+
+def test_labels_paths_and_samples(run: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep = tmp_path / "images.npz"
+    where = ["--path", "VP", "--path.beta_max=12", "--grid", "RhoGrid", "--grid.rho=3", "--out", "mine"]
+    assert evaluate(run, "--labels", "3,7", "--weights", "raw", "--seed", "5", "--keep", str(keep), *where) == 0
+    arrays = np.load(keep)
+    assert arrays["labels"].tolist() == [3, 7] * 10
+    assert arrays["images"].shape == (20, 8, 8, 1)
+    (row,) = [row for row in read(run) if row["floor"] == "False"]
+    assert folder(run).name == "mine"
+    assert row["setting.path"] == "VP(beta_min=0.1, beta_max=12.0)"
+    assert row["setting.grid"].startswith("RhoGrid(rho=3")
+    assert row["setting.labels"] == "3,7 in turn"
+    assert row["setting.weights"] == "raw"
+    assert row["setting.seeds"] == "[5, 24]"
+    assert {"fid_domain", "kid_domain"} <= set(row), "all metrics of images where none is named"
+    capsys.readouterr()
+    assert evaluate(run, "--out", "mine", "--features", "random") == 0
+    said = capsys.readouterr().out
+    assert "not ranked together; they differ in the features (domain against random)" in said
+
+
+def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
+    assert evaluate(toy_run, "--keep", str(tmp_path / "points.npz")) == 0
+    row = read(toy_run)[1]
+    assert float(row["w2"]) > 0
+    assert float(row["mmd"]) > 0
+    assert np.load(tmp_path / "points.npz")["points"].shape == (20, 2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        (["--metrics", "fdi"], ["metrics: there is no metric 'fdi'", "fid"]),
+        (["--metrics", "fid,w2"], ["metrics: w2 compares points", "fid, kid"]),
+        (["--metrics", "fid,,kid"], ["metrics: cannot read"]),
+        (["--n", "1"], ["n: fid needs at least 2 images, got 1"]),
+        (["--n", "0"], ["n: 0 samples"]),
+        (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
+        (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
+        (["--labels", "odd"], ["labels: cannot read 'odd'"]),
+        (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
+        (["--solver", "Euler,Hoin"], ["solver: no Solver is called 'Hoin'", "Heun"]),
+        (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: is an argument of no solver here"]),
+        (["--path.beta_max=3"], ["path.beta_max: is an argument of no path", "--path VP"]),
+        (["--steps", "5,x"], ["steps: cannot read '5,x'", "--steps 5,10,20"]),
+        (["--steps", "2,0"], ["steps: a solve takes at least 1 step"]),
+        (["--guidance.scale", "1;2"], ["guidance.scale: cannot read"]),
+        (
+            ["--grid", "ListGrid", "--grid.times=[0.5]", "--steps", "5"],
+            ["steps: 1 times between the ends make 2 steps"],
+        ),
+        (["--batch_size", "0"], ["batch_size: 0 samples a solve"]),
+        (["--out", "a/b"], ["out: 'a/b' is no folder's name"]),
+        (["--checkpoint", "bets"], ["no checkpoint 'bets'", "best"]),
+        (["--metric", "fid"], ["evaluate: unrecognized arguments", "fmlab evaluate RUN"]),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
+)
+def test_mistakes_are_told_in_three_lines(
+    bad: list[str], expected: list[str], digits: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(digits, *bad) == 2
+    told = capsys.readouterr().err.strip()
+    for word in expected:
+        assert word in told, told
+    assert len(told.splitlines()) <= 3, told
+    assert not (digits.root / "evaluations").exists(), "nothing was begun"
+
+
+def test_mistakes_of_points(toy: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for bad, expected in (
+        (["--metrics", "fid"], "metrics: fid compares images"),
+        (["--n", "241"], "n: w2 matches 241 samples with 240 reference points"),
+        (["--guidance.scale", "2"], "guidance_scale: guidance scale 2.0 asked of a model without labels"),
+        (["--labels", "1"], "labels: this model was trained without labels"),
+        (["--keep", str(tmp_path / "pictures")], "keep: points are not pictures"),
+    ):
+        assert evaluate(toy, *bad) == 2
+        told = capsys.readouterr().err.strip()
+        assert expected in told
+        assert len(told.splitlines()) <= 3
+
+
+def test_what_is_no_run_and_what_is_no_checkpoint(
+    run: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["evaluate", str(tmp_path / "empty")]) == 2
+    assert "there is no such run" in capsys.readouterr().err
+    assert main(["evaluate"]) == 2
+    assert "run" in capsys.readouterr().err
+    shutil.copy(run.last, tmp_path / "whole.ckpt")
+    for length in (0, 100, 20_000):
+        run.last.write_bytes((tmp_path / "whole.ckpt").read_bytes()[:length])
+        assert evaluate(run, "--checkpoint", "last") == 2
+        told = capsys.readouterr().err.strip()
+        assert "last.ckpt: cannot be read" in told
+        assert len(told.splitlines()) <= 3
+
+
+def test_wandb_never_stops_an_evaluation(
+    run: RunLayout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it is sent is a run of its own, in the group of the evaluated one; where it breaks, one warning."""
+    import wandb
+
+    asked: list[dict[str, object]] = []
+
+    def broken(**arguments: object) -> None:
+        asked.append(arguments)
+        raise RuntimeError("no service")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    assert evaluate(run, "--metrics", "fid", "--wandb") == 0
+    assert [record.message for record in caplog.records] == ["W&B has not got these results: no service"]
+    assert asked[0]["group"] == run.id
+    assert asked[0]["id"] == f"{run.id}-{folder(run).name}"
+    assert asked[0]["mode"] == "offline", "nobody is logged in"
+    assert read(run)[1]["fid_domain"]
+
+
+@pytest.mark.slow
+def test_wandb_offline_has_the_results(run: RunLayout) -> None:
+    assert evaluate(run, "--steps", "2,3", "--wandb") == 0
+    (offline,) = (folder(run) / "wandb").glob("offline-run-*")
+    assert list(offline.glob("run-*.wandb"))
+    assert list((offline / "files" / "media").rglob("*fid_domain_by_nfe*.png"))
+
+
+def test_commas_within_brackets_do_not_part() -> None:
+    assert words("a,b", "x") == ["a", "b"]
+    assert words("[0.1,0.2],[0.5]", "x") == ["[0.1,0.2]", "[0.5]"]
+    assert words("a,a", "x") == ["a"], "twice is once"

@@ -1,0 +1,52 @@
+"""Halves of real data, and the processes that share the work."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fmlab.data import Digits
+from fmlab.evaluation.floor import Half, reference_size
+from fmlab.evaluation.processes import Processes, found_in, meeting_point
+
+
+@pytest.mark.parametrize("batch_size", [100, 1437])
+def test_two_halves_are_the_whole_once(batch_size: int) -> None:
+    data = Digits()
+    halves = [Half(data, reference_size(data), which) for which in (0, 1)]
+    assert [len(half) for half in halves] == [719, 718]
+    found = [torch.cat(list(half.reference_batches(batch_size))) for half in halves]
+    assert [len(images) for images in found] == [719, 718]
+    whole = torch.cat(list(data.reference_batches(500)))
+    assert torch.equal(whole[halves[0].rows], found[0]), "in order, whatever the batch"
+    assert torch.equal(torch.cat(found).flatten(1).sum(0), whole.flatten(1).sum(0))
+    labels = data.split("train").labels
+    assert labels is not None
+    counts = labels[halves[0].rows].bincount(minlength=10)
+    assert counts.min() > 50, "a random half has every class"
+    assert halves[0].reference_hash() != halves[1].reference_hash() != data.reference_hash()
+
+
+def test_every_batch_is_one_process_s() -> None:
+    for count in (1, 2, 3, 7):
+        shares = [list(Processes(rank, count).share(5)) for rank in range(count)]
+        assert sorted(index for share in shares for index in share) == list(range(5))
+
+
+def test_processes_are_found_in_the_environment() -> None:
+    """Of torchrun, of srun, and of a job's step that has fewer tasks than the job."""
+    assert found_in({}) == Processes(0, 1, 0)
+    assert found_in({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "SLURM_NTASKS": "9"}) == Processes(3, 4, 1)
+    slurm = {"SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "1234567"}
+    assert found_in(slurm) == Processes(5, 8, 1)
+    assert found_in({**slurm, "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}) == Processes(0, 1, 1)
+    assert meeting_point({**slurm, "SLURM_JOB_NODELIST": "node[07-09,12],other"}) == ("node07", 19567)
+    assert meeting_point({**slurm, "SLURM_JOB_NODELIST": "a1,a2"})[0] == "a1"
+    assert meeting_point({"MASTER_ADDR": "host", "MASTER_PORT": "7"}) == ("host", 7)
+
+
+def test_one_process_speaks_with_itself() -> None:
+    alone = Processes()
+    assert alone.total(1.5, 2) == [1.5, 2]
+    assert alone.told_by_first("x") == "x"
+    assert alone.device("cpu") == "cpu"

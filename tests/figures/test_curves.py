@@ -1,0 +1,61 @@
+"""Curves of quality: panels, scales, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fmlab.figures import Curve, curves
+from fmlab.figures.curves import COLOURS
+
+
+def picture(*panels: dict[str, Curve], floor: float | None = None) -> np.ndarray:
+    return curves({str(n): lines for n, lines in enumerate(panels)}, "t", "x", "y", log_x=True, floor=floor)
+
+
+def has(drawn: np.ndarray, colour: str) -> bool:
+    rgb = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    return bool((drawn == rgb).all(-1).any())
+
+
+def test_a_name_has_one_colour_in_every_panel() -> None:
+    both = {"a": Curve([1, 2], [1, 2]), "b": Curve([1, 2], [2, 1])}
+    drawn = picture(both, {"b": Curve([1, 4], [2, 1])})
+    middle = drawn.shape[1] // 2
+    upper = drawn[: int(drawn.shape[0] * 0.8)]  # without the legend
+    assert has(upper[:, :middle], COLOURS[0])
+    assert has(upper[:, :middle], COLOURS[1])
+    assert not has(upper[:, middle:], COLOURS[0])
+    assert has(upper[:, middle:], COLOURS[1])
+
+
+def test_panels_stand_side_by_side_and_then_below() -> None:
+    line = {"a": Curve([1, 2], [1, 2], spread=[0.1, 0.1])}
+    one, four, five = (picture(*[line] * count) for count in (1, 4, 5))
+    assert one.dtype == np.uint8
+    assert four.shape[1] > 2 * one.shape[1]
+    assert five.shape[1] == four.shape[1]
+    assert five.shape[0] > 1.5 * four.shape[0]
+
+
+@pytest.mark.parametrize(
+    ("y", "floor", "scale"),
+    [
+        ([1, 10], None, "log"),
+        ([1, 4], None, "linear"),
+        ([1, 4], 0.1, "log"),
+        ([-0.1, 10], None, "linear"),
+        ([float("nan"), 10], 1.0, "log"),
+        ([float("nan")] * 2, None, "linear"),
+    ],
+)
+def test_the_vertical_axis_is_logarithmic_where_that_is_sensible(
+    y: list[float], floor: float | None, scale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All positive, and the largest over five times the smallest; what is not finite does not count."""
+    from matplotlib.figure import Figure
+
+    seen = []
+    monkeypatch.setattr(Figure, "suptitle", lambda self, *_, **__: seen.append(self.axes[0].get_yscale()))
+    picture({"a": Curve([2, 4], y, dashed=True)}, floor=floor)
+    assert seen == [scale]
