@@ -42,6 +42,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("model", "lightning.pytorch.LightningModule", "what is trained, and its parts", True, True),
     Section("data", "lightning.pytorch.LightningDataModule", "what it is trained on", True, True),
     Section("ema", "fmlab.callbacks.AveragedWeights", "averaged weights", callback=True),
+    Section("power_ema", "fmlab.callbacks.PowerAverages", "averaged weights of any width, made later", callback=True),
     Section("samples", "fmlab.callbacks.SampleGrid", "sample grids in validation", callback=True),
     Section("fid", "fmlab.callbacks.SampleMetrics", "distances between sets in validation", callback=True),
     Section("floor", "fmlab.callbacks.LossFloor", "distance from the exact field in validation", callback=True),
