@@ -31,6 +31,8 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("fmlab.cli.fit:main", "train what a configuration describes, or go on with a run"),
     "validate": Verb("fmlab.cli.fit:validate", "measure a finished run again"),
     "sample": Verb("fmlab.cli.sample_options:main", "draw images from a finished run"),
+    "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
+    "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
     "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths of a process against its exact law"),
     "list": Verb("fmlab.cli.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
     "help": Verb("fmlab.cli.help:main", "explain a verb, a section or a class"),

@@ -1,4 +1,4 @@
-"""Files of named tensors (safetensors): written whole or not at all, read with one clear line where they are damaged."""
+"""Files of named tensors (safetensors): written whole or not at all; a damaged one is refused in one line."""
 
 from __future__ import annotations
 
@@ -53,4 +53,3 @@ def open_tensors(path: Path) -> Iterator[Any]:
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot be read: {cause}", key=str(path)) from error
-
