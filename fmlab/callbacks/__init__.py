@@ -2,6 +2,7 @@
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.checkpoints import Checkpoints
+from fmlab.callbacks.initial_weights import InitialWeights
 from fmlab.callbacks.loss_floor import LossFloor
 from fmlab.callbacks.power_averages import PowerAverages
 from fmlab.callbacks.progress import LineProgress
@@ -12,6 +13,7 @@ from fmlab.callbacks.throughput import Throughput
 __all__ = [
     "AveragedWeights",
     "Checkpoints",
+    "InitialWeights",
     "LineProgress",
     "LossFloor",
     "PowerAverages",

@@ -15,6 +15,7 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_runs import arguments
 
 import fmlab
 from fmlab.__main__ import main
@@ -199,3 +200,32 @@ def test_power_averages_resume_bit_for_bit(fit: FIT) -> None:
     assert late.read_bytes() == (straight.power_averages / late.name).read_bytes()
     expected, made = (load_module(one, "last", ema_std=0.08)[0].network.state_dict() for one in (straight, run))
     assert all(torch.equal(value, made[name]) for name, value in expected.items())
+
+
+def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first step moves the weights of the other run, and so do its averages; resuming needs them no more."""
+    first = fit(*BARE, "--model.lr_scheduler=null", "--model.optimizer.lr=0.05", "--ema.enabled=false")
+    file = tmp_path / "start.safetensors"
+    assert main(["export", str(first.root), "--to", str(file), "--checkpoint", "last"]) == 0
+    weights = load_file(file)
+    still = ("--model.optimizer.lr=0", "--model.lr_scheduler=null", f"--initial.weights={file}")
+    run = fit(*BARE, *still, steps=2)
+    for which in ("averaged", "raw"):
+        state = load_module(run, "last", which)[0].network.state_dict()
+        assert all(torch.equal(state[name], value) for name, value in weights.items())
+    file.unlink()
+    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=4"]) == 0
+    again = load_module(run, "last")[0].network.state_dict()
+    assert all(torch.equal(again[name], value) for name, value in weights.items())
+
+    begin = f"--initial.weights={first.root}"
+    for wrong, cause in (
+        ("--model.network.width=32", "do not fit this network: size mismatch"),
+        ("--model.network.time_scale=1", "compute something else in this network"),
+    ):
+        capsys.readouterr()
+        words = arguments(tmp_path / "wrong", *BARE, begin, wrong, steps=2)
+        assert main(["fit", *words]) == 2
+        shown = capsys.readouterr().err
+        assert f"initial.weights: {cause}" in shown
+        assert len(shown.splitlines()) == 2
