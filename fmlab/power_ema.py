@@ -81,7 +81,7 @@ def coefficients(kept: Sequence[Profile], wanted: Profile) -> list[float]:
         raise UserError(
             f"the {len(kept)} averages kept by step {wanted.step} miss {missed:.0%} of the width {wanted.std:g}",
             key="ema.std",
-            hint="take a width nearer to those kept, or train with a smaller power_ema.every_n_steps",
+            hint="take a width nearer to those kept, or train with more power_ema.snapshots",
         )
     return [float(value) for value in found]
 
@@ -96,7 +96,7 @@ def snapshot_file(folder: Path, step: int) -> Path:
     return folder / f"step_{step:08d}.safetensors"
 
 
-def snapshots(folder: Path) -> dict[int, Path]:
+def snapshots_in(folder: Path) -> dict[int, Path]:
     """The snapshots in a folder by their step."""
     found = sorted(folder.glob("step_*.safetensors"))
     return {int(file.stem.removeprefix("step_")): file for file in found}
@@ -118,7 +118,7 @@ def reconstruct(folder: Path, state: Mapping[str, Any], std: float) -> dict[str,
     """
     step, current = int(state["step"]), state["averages"]
     stds = [float(name) for name in current]
-    earlier = {at: file for at, file in snapshots(folder).items() if at < step}
+    earlier = {at: file for at, file in snapshots_in(folder).items() if at < step}
     kept = [Profile(at, own) for at in (*earlier, step) for own in stds]
     weights = iter(coefficients(kept, Profile(step, std)))
     made: dict[str, Tensor] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def trajectory() -> torch.Tensor:
 def train(folder: Path, values: torch.Tensor, stds: tuple[float, ...] = (0.05, 0.10), dtype: str = "float32"):
     """The averages of a network whose two parameters follow the values and their negatives, with snapshots."""
     network = nn.Linear(1, 1)
-    callback = PowerAverages(stds, EVERY, dtype)
+    callback = PowerAverages(stds, dtype=dtype)
     callback.prepare(network)
     for step, value in enumerate(values, start=1):
         with torch.no_grad():
@@ -34,7 +36,7 @@ def train(folder: Path, values: torch.Tensor, stds: tuple[float, ...] = (0.05, 0
             network.bias.fill_(-value)
         callback.update()
         if step % EVERY == 0:
-            callback._snapshot(folder)
+            callback.write_snapshot(folder)
     return callback
 
 
@@ -146,3 +148,31 @@ def test_widths_cannot_change_in_the_middle(tmp_path: Path) -> None:
         PowerAverages((0.05,)).load_state_dict(state)
     with pytest.raises(UserError, match="must differ"):
         PowerAverages((0.05, 0.05))
+
+
+def test_snapshots_are_spread_over_the_run() -> None:
+    for count, total in ((20, 1500), (3, 8), (7, 7), (50, 10)):
+        steps = [step for step in range(1, total + 1) if PowerAverages(snapshots=count).is_due(step, total)]
+        assert len(steps) == min(count, total)
+        assert steps[-1] == total
+        gaps = {after - before for before, after in itertools.pairwise([0, *steps])}
+        assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_resumed_run_drops_what_comes_again(tmp_path: Path) -> None:
+    """Snapshots after the checkpoint's step go, those up to it stay; a run begun without averages is refused."""
+    module = SimpleNamespace(network=nn.Linear(1, 1))
+    trainer = SimpleNamespace(global_step=40, is_global_zero=True, default_root_dir=str(tmp_path))
+    folder = tmp_path / "power_ema"
+    folder.mkdir()
+    state = train(folder, trajectory()[:40]).state_dict()
+    train(folder, trajectory()[:100])
+    callback = PowerAverages()
+    with pytest.raises(UserError, match="begin with the run, which is at step 40"):
+        callback.on_train_start(trainer, module)
+    callback.load_state_dict(state)
+    callback.on_train_start(trainer, module)
+    assert sorted(file.name for file in folder.iterdir()) == ["step_00000020.safetensors", "step_00000040.safetensors"]
+    trainer.global_step = 0
+    callback.on_train_start(trainer, module)
+    assert callback.step == 0, "another run begins anew"

@@ -149,7 +149,7 @@ def test_own_parts_are_found_beside_the_file_or_refused(
 
 def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Kept widths come back as they are in the checkpoint; others differ; both export."""
-    run = fit(*BARE, "--power_ema.every_n_steps=2", "--power_ema.stds=[0.1,0.2]", steps=6)
+    run = fit(*BARE, "--power_ema.snapshots=3", "--power_ema.stds=[0.1,0.2]", steps=6)
     assert [file.name for file in sorted(run.power_averages.iterdir())] == [
         f"step_{step:08d}.safetensors" for step in (2, 4, 6)
     ]
@@ -174,32 +174,8 @@ def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixtur
     plain = fit(*BARE, steps=2)
     assert main(["sample", str(plain.root), "--ema.std", "0.1"]) == 2
     assert "kept no power-function averages" in capsys.readouterr().err
-    assert main(["fit", "--resume", str(plain.root), "--power_ema.every_n_steps=1", "--trainer.max_steps=4"]) == 2
+    assert main(["fit", "--resume", str(plain.root), "--power_ema.snapshots=2", "--trainer.max_steps=4"]) == 2
     assert "power averages begin with the run, which is at step 2" in capsys.readouterr().err
-
-
-def test_power_averages_resume_bit_for_bit(fit: FIT) -> None:
-    """A run stopped between two snapshots and prolonged keeps what a straight one keeps, the late snapshot too."""
-    extra = (
-        *BARE,
-        "--power_ema.every_n_steps=3",
-        "--trainer.accumulate_grad_batches=2",
-        "--data.global_batch_size=128",
-    )
-    constant = "--model.lr_scheduler=WarmupConstant"
-    straight = fit(*extra, constant, steps=8, validate=4)
-    run = fit(*extra, constant, steps=4, validate=4)
-    late = run.power_averages / "step_00000006.safetensors"
-    shutil.copy(run.power_averages / "step_00000003.safetensors", late)  # as after a kill: later than the checkpoint
-    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=8"]) == 0
-    first, second = (torch.load(one.last, weights_only=True)["callbacks"]["PowerAverages"] for one in (straight, run))
-    assert first["step"] == second["step"] == 8
-    for std in ("0.05", "0.1"):
-        for name, average in first["averages"][std].items():
-            assert torch.equal(average, second["averages"][std][name])
-    assert late.read_bytes() == (straight.power_averages / late.name).read_bytes()
-    expected, made = (load_module(one, "last", ema_std=0.08)[0].network.state_dict() for one in (straight, run))
-    assert all(torch.equal(value, made[name]) for name, value in expected.items())
 
 
 def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
