@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
+from fmlab.exchange.exported import check_importable, is_exported, read_exported
 from fmlab.fields import ExactField, LearnedField, PathField, Sampling, Start, gaussian_start, guided
 from fmlab.fields.exact import PosteriorMean
 from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
@@ -24,13 +25,13 @@ class Trained:
     """The trained field of a run.
 
     Attributes:
-        run: The run's folder.
+        run: The run's folder; of an exported file, the folder of its name beside it, which need not exist.
         network: The network with the chosen weights, in evaluation mode.
         path: The path it was trained on.
         prediction: What it outputs.
         shape: The shape of one sample.
         num_classes: The number of labels, or None.
-        step: The optimizer step of the checkpoint.
+        step: The optimizer step of the checkpoint; 0 where it is not known.
         start: Gives the draw of the source for each seed.
         law: Gives the law of the run's training data, where it is known.
         data: Gives the run's data module, where it is known.
@@ -141,46 +142,103 @@ def load(
     checkpoint: str = "best",
     weights: Literal["averaged", "raw"] = "averaged",
     device: str | torch.device | None = None,
+    ema_std: float | None = None,
 ) -> Trained:
-    """The trained field of a run.
+    """The trained field of a run, or of a file that `fmlab export` or `fmlab import` made.
 
     Args:
-        run: The run's folder, its id, or an experiment's name (its newest run).
+        run: The run's folder, its id, or an experiment's name (its newest run); or an exported `.safetensors` file,
+            which holds one set of weights and leaves nothing to choose.
         checkpoint: `best`, `last` or a file; a run that has no best one gives its last.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         device: Where to compute; a GPU if there is one.
+        ema_std: The width of a power-function average to use instead, of a run trained with `power_ema`.
 
     Raises:
-        UserError: If there is no such run or checkpoint, or it cannot be read.
+        UserError: If there is no such run, file or checkpoint, or it cannot be read.
     """
-    layout = find_run(os.fspath(run))
-    module, data, state = load_module(layout, checkpoint, weights)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if is_exported(run):
+        if checkpoint != "best" or weights != "averaged" or ema_std is not None:
+            cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
+            raise UserError(cause, key=os.fspath(run))
+        return _load_exported(Path(run), where)
+    layout = find_run(os.fspath(run))
+    module, data, state = load_module(layout, checkpoint, weights, ema_std)
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
-    what = (module.network, module.path, module.prediction, shape, module.num_classes)
+    decay = next(iter(averages_in(state)), None) if weights == "averaged" else None
+    named = f"averaged, decay {decay}" if decay else "raw"
+    if ema_std is not None:
+        named = f"power-function average, std {ema_std:g}"
+    what = (shape, state["global_step"], where)
+    return _trained(layout.root, module, lambda: data, *what, checkpoint=layout.checkpoint(checkpoint), weights=named)
+
+
+def _trained(
+    root: Path,
+    module: Any,
+    data: Callable[[], Any],
+    shape: tuple[int, ...],
+    step: int,
+    where: torch.device,
+    *,
+    checkpoint: Path,
+    weights: str,
+) -> Trained:
+    """The trained field of a module."""
 
     @cache
     def law() -> PosteriorMean:
         from fmlab.modules import exact_law
 
-        return exact_law(module, data, "exact").to(where)
+        return exact_law(module, data(), "exact").to(where)
 
-    decay = next(iter(averages_in(state)), None) if weights == "averaged" else None
+    what = (module.network, module.path, module.prediction, shape, module.num_classes)
     return Trained(
-        layout.root,
+        root,
         *what,
-        step=state["global_step"],
+        step=step,
         device=where,
         start=module.source.start,
         law=law,
-        data=lambda: data,
-        checkpoint=layout.checkpoint(checkpoint),
-        weights=f"averaged, decay {decay}" if decay else "raw",
+        data=data,
+        checkpoint=checkpoint,
+        weights=weights,
     )
 
 
+def _load_exported(file: Path, where: torch.device) -> Trained:
+    """The trained field of an exported file; its data are looked for when they are needed."""
+    from fmlab.modules.sources import BatchSource
+
+    tensors, record = read_exported(file)
+    folders = [str(file.resolve().parent), os.getcwd()]  # where the user's own parts may lie
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    check_importable(record.model, "model", file)
+    module = _instantiate({"model": record.model}).model
+    try:
+        module.network.load_state_dict(tensors)
+    except RuntimeError as error:
+        cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
+
+    def data() -> Any:
+        if record.data is None:
+            raise UserError("the data are not known", key=str(file))
+        check_importable(record.data, "data", file)
+        return _instantiate({"data": record.data}).data
+
+    if isinstance(module.source, BatchSource):
+        module.source.data = data()
+    what = (tuple(record.shape), record.step or 0, where)
+    return _trained(file.with_suffix(""), module, data, *what, checkpoint=file, weights=record.weights)
+
+
 def load_module(
-    layout: RunLayout, checkpoint: str = "best", weights: Literal["averaged", "raw"] = "averaged"
+    layout: RunLayout,
+    checkpoint: str = "best",
+    weights: Literal["averaged", "raw"] = "averaged",
+    ema_std: float | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """A run's LightningModule with the chosen weights, its data module, and the checkpoint's contents.
 
@@ -188,25 +246,41 @@ def load_module(
         layout: The run.
         checkpoint: `best`, `last` or a file.
         weights: The averaged weights (the first decay) or the trained ones as they are.
+        ema_std: The width of a power-function average to use instead.
 
     Raises:
-        UserError: If there is no such checkpoint, or it cannot be read.
+        UserError: If there is no such checkpoint, or it cannot be read, or these weights cannot be made.
     """
     file = layout.checkpoint(checkpoint)
+    if weights not in ("averaged", "raw"):
+        raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
     module, data = _parts(layout)
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
     averages = averages_in(state)
-    if weights == "averaged" and averages:
+    if ema_std is not None:
+        if weights == "raw":
+            raise UserError("a width is asked for, and raw weights", key="ema.std", hint="leave one of them out")
+        module.network.load_state_dict(_power_average(layout, state, ema_std), strict=False)  # the buffers stay
+    elif weights == "averaged" and averages:
         module.network.load_state_dict(next(iter(averages.values())))
-    elif weights not in ("averaged", "raw"):
-        raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
     return module, data, state
 
 
 def averages_in(state: dict[str, Any]) -> dict[str, Any]:
     """The averaged weights of a checkpoint's contents, by their decay; the first is the one that is used."""
     return state["callbacks"].get("AveragedWeights", {}).get("averages", {})
+
+
+def _power_average(layout: RunLayout, state: dict[str, Any], std: float) -> dict[str, Tensor]:
+    """The power-function average of a width at a checkpoint's step."""
+    from fmlab.power_ema import reconstruct
+
+    kept = state["callbacks"].get("PowerAverages")
+    if kept is None:
+        hint = "train with power_ema: {} in the configuration"
+        raise UserError("this run kept no power-function averages", key="ema.std", hint=hint)
+    return reconstruct(layout.power_averages, kept, std)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -231,18 +305,26 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 def _parts(layout: RunLayout) -> tuple[Any, Any]:
     """The run's LightningModule and its data module, made from its record alone."""
     import yaml
-    from jsonargparse import ArgumentParser
-    from lightning.pytorch import LightningDataModule, LightningModule
 
     from fmlab.modules.sources import BatchSource
 
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
     config = yaml.safe_load(layout.config.read_text())
-    config["model"].setdefault("init_args", {})["compile"] = False
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningModule, "model", fail_untyped=False, required=True)
-    parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False, required=True)
-    made = parser.instantiate_classes(parser.parse_object({name: config[name] for name in ("model", "data")}))
+    made = _instantiate({name: config[name] for name in ("model", "data")})
     if isinstance(made.model.source, BatchSource):
         made.model.source.data = made.data
     return made.model, made.data
+
+
+def _instantiate(sections: dict[str, Any]) -> Any:
+    """The objects of a configuration's model and data sections, whichever are there, by these names."""
+    from jsonargparse import ArgumentParser
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+    bases = {"model": LightningModule, "data": LightningDataModule}
+    parser = ArgumentParser(exit_on_error=False)
+    for name in sections:
+        parser.add_subclass_arguments(bases[name], name, fail_untyped=False, required=True)
+    if "model" in sections:
+        sections["model"].setdefault("init_args", {})["compile"] = False
+    return parser.instantiate_classes(parser.parse_object(sections))

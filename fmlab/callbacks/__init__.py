@@ -2,10 +2,22 @@
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.checkpoints import Checkpoints
+from fmlab.callbacks.initial_weights import InitialWeights
 from fmlab.callbacks.loss_floor import LossFloor
+from fmlab.callbacks.power_averages import PowerAverages
 from fmlab.callbacks.progress import LineProgress
 from fmlab.callbacks.sample_grid import SampleGrid
 from fmlab.callbacks.sample_metrics import SampleMetrics
 from fmlab.callbacks.throughput import Throughput
 
-__all__ = ["AveragedWeights", "Checkpoints", "LineProgress", "LossFloor", "SampleGrid", "SampleMetrics", "Throughput"]
+__all__ = [
+    "AveragedWeights",
+    "Checkpoints",
+    "InitialWeights",
+    "LineProgress",
+    "LossFloor",
+    "PowerAverages",
+    "SampleGrid",
+    "SampleMetrics",
+    "Throughput",
+]

@@ -42,7 +42,7 @@ KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
         _kind("models", "modules", "GenerativeModule", "model", "what is trained"),
-        _kind("networks", "networks", "Network", "model.network", "networks"),
+        _kind("networks", "networks", "Network DiffusersNetwork", "model.network", "networks"),
         _kind("paths", "paths", "GaussianPath ProbabilityPath", "model.path", "probability paths"),
         _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
         _kind("couplings", "objectives", "Coupling", "model.coupling", "which draw of the source goes with which data"),

@@ -23,7 +23,7 @@ from fmlab.solvers import Grid, Solver
 
 def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     """Draws samples, and writes a grid and what `--out` asks for."""
-    trained = load(options.run, options.checkpoint, options.weights, options.device)
+    trained = load(options.run, options.checkpoint, options.weights, options.device, options.ema_std)
     solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
     path = part("path", options.path, GaussianPath, parts) if options.path else None
     sampling = Sampling(solver, options.steps, grid, path)
@@ -97,29 +97,42 @@ def write_grid(
 ) -> Path:
     """One picture of the samples, under the run's folder: one row a class where rows come out even."""
     path = f"_{type(sampling.path).__name__}" if sampling.path else ""
-    name = f"{type(sampling.solver).__name__}{options.steps}{path}_w{options.guidance_scale:g}_seed{options.seed}.png"
+    name = f"{type(sampling.solver).__name__}{options.steps}{path}_w{options.guidance_scale:g}"
+    name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}.png"
     file = trained.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
     if len(trained.shape) == 1:
         save_png(point_cloud(samples, samples[:0]), file)
         return file
+    if not has_colours(samples):  # latents
+        samples = samples[:, : 3 if samples.shape[1] > 3 else 1]
     rows = len(set(labels.tolist())) if labels is not None else 0
     columns = len(samples) // rows if rows and len(samples) % rows == 0 and len(samples) // rows <= 20 else 10
     save_png(image_grid(to_uint8(samples), min(columns, len(samples))), file)
     return file
 
 
+def has_colours(samples: torch.Tensor) -> bool:
+    """Whether samples are images with one or three channels."""
+    return samples.ndim == 4 and samples.shape[1] in (1, 3)
+
+
 def write_samples(samples: torch.Tensor, labels: torch.Tensor | None, out: Path) -> Path:
-    """A `.npz` with `images` (uint8, NHWC, as evaluators read them) and `labels`, or one PNG a sample in a folder."""
-    images = samples.numpy() if samples.ndim == 2 else to_uint8(samples).permute(0, 2, 3, 1).numpy()
+    """A `.npz` with `images` (uint8, NHWC, as evaluators read them) and `labels`, or one PNG a sample in a folder.
+
+    What are no images is written as it is, under `points` or `samples`.
+    """
+    pictures = has_colours(samples)
+    images = to_uint8(samples).permute(0, 2, 3, 1).numpy() if pictures else samples.numpy()
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npz":
-        arrays: dict[str, Any] = {"images" if samples.ndim > 2 else "points": images}
+        name = "images" if pictures else "points" if samples.ndim == 2 else "samples"
+        arrays: dict[str, Any] = {name: images}
         if labels is not None:
             arrays["labels"] = labels.numpy()
         np.savez(out, **arrays)
         return out
-    if samples.ndim == 2:
-        raise UserError("points are not pictures", key="out", hint="write --out points.npz")
+    if not pictures:
+        raise UserError("these samples are no pictures", key="out", hint="write --out samples.npz")
     for index, image in enumerate(images):
         label = f"_class{labels[index]}" if labels is not None else ""
         save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, out / f"{index:06d}{label}.png")

@@ -13,7 +13,9 @@ USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--l
 def parser() -> argparse.ArgumentParser:
     """The options of `fmlab sample`."""
     command = Parser(prog="fmlab sample", usage=USAGE, allow_abbrev=False)
-    command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
+    command.add_argument(
+        "run", help="a run's folder, its id, or an experiment's name (its newest run); or an exported .safetensors file"
+    )
     command.add_argument("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments")
     command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
     command.add_argument(
@@ -27,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", help="a folder for one PNG a sample, or a .npz with images and labels")
     command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
     command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
+    command.add_argument(
+        "--ema.std", dest="ema_std", type=float, help="the width of a power-function average instead, such as 0.05"
+    )
     command.add_argument(
         "--exact", action="store_true", help="follow the exact field of the run's training data, not the network"
     )

@@ -41,7 +41,10 @@ SECTIONS: tuple[Section, ...] = (
     Section("trainer", "lightning.pytorch.Trainer", "Lightning's Trainer: devices, precision, max_steps, ..."),
     Section("model", "lightning.pytorch.LightningModule", "what is trained, and its parts", True, True),
     Section("data", "lightning.pytorch.LightningDataModule", "what it is trained on", True, True),
+    # Before the averages, which begin as copies of the network.
+    Section("initial", "fmlab.callbacks.InitialWeights", "begin from weights that are already trained", callback=True),
     Section("ema", "fmlab.callbacks.AveragedWeights", "averaged weights", callback=True),
+    Section("power_ema", "fmlab.callbacks.PowerAverages", "averaged weights of any width, made later", callback=True),
     Section("samples", "fmlab.callbacks.SampleGrid", "sample grids in validation", callback=True),
     Section("fid", "fmlab.callbacks.SampleMetrics", "distances between sets in validation", callback=True),
     Section("floor", "fmlab.callbacks.LossFloor", "distance from the exact field in validation", callback=True),

@@ -218,6 +218,6 @@ def make_network(features: str, data: Any, device: torch.device, cache: Path) ->
     if data.kind == "points":
         return None
     try:
-        return feature_network(features, getattr(data, "images", data), cache).to(device)  # type: ignore[arg-type]
+        return feature_network(features, getattr(data, "images", data), cache).to(device)
     except UserError as error:
         raise UserError(error.message, key=error.key or "features", hint=error.hint) from error

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 
+DIFFUSION_STEPS = 1000.0
+"""The steps of the diffusion that published networks of step numbers were trained on."""
+
+LAST_STEP = DIFFUSION_STEPS - 1
+"""The number of its last and noisiest step, at t = 0; at t the number is `LAST_STEP - DIFFUSION_STEPS * t`."""
+
 
 def sinusoid(t: Tensor, dim: int, time_scale: float = 1000.0) -> Tensor:
     """Cosines and sines of the time at geometrically spaced frequencies (Vaswani et al., 2017).

@@ -80,6 +80,11 @@ class RunLayout:
         return self.root / "checkpoints"
 
     @property
+    def power_averages(self) -> Path:
+        """Snapshots of power-function averages."""
+        return self.root / "power_ema"
+
+    @property
     def last(self) -> Path:
         return self.checkpoints / "last.ckpt"
 

@@ -24,6 +24,7 @@ _PACKAGES = (
     "torchmetrics",
     "torch-fidelity",
     "timm",
+    "diffusers",
     "wandb",
     "omegaconf",
     "jsonargparse",

@@ -28,6 +28,9 @@ LIGHT = [
     ["help", "DiT"],
     ["fit", "--help"],
     ["validate", "--help"],
+    ["export", "--help"],
+    ["import", "--help"],
+    ["help", "power_ema"],
 ]
 
 

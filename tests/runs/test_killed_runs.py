@@ -28,6 +28,7 @@ OVERRIDES = [
     "--trainer.accumulate_grad_batches=2",
     "--checkpoint.every_n_steps=7",
     "--ema.decay=[0.9,0.99]",
+    "--power_ema.snapshots=8",
 ]
 
 
@@ -87,6 +88,10 @@ def test_a_killed_run_resumes_bit_for_bit(fit: Callable[..., RunLayout], tmp_pat
     for name in ("averages", "step"):
         averages = [state["callbacks"]["AveragedWeights"][name] for state in (first, second)]
         assert_identical(*averages, f"averaged weights {name}")
+    assert_identical(*(state["callbacks"]["PowerAverages"] for state in (first, second)), "power averages")
+    kept = [{file.name: file.read_bytes() for file in run.power_averages.iterdir()} for run in (whole, killed)]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 8
     steps = [[int(row["step"]) for row in read_metrics(run.metrics)] for run in (whole, killed)]
     assert steps[0] == steps[1], "metrics.csv has neither a gap nor a step twice"
     losses = [[row["val/loss"] for row in read_metrics(run.metrics) if row.get("val/loss")] for run in (whole, killed)]
