@@ -173,8 +173,7 @@ class Live:
             what = f"floor: {made['real']} real against {made['against']} others"
         else:
             exact = ", exact field" if made["field"] == "exact" else ""
-            guidance = made.get("guidance_scale", made.get("guidance"))
-            what = f"{made['solver']} {made['steps']} steps, NFE {made['nfe']:g}, w {guidance}{exact}"
+            what = f"{made['solver']} {made['steps']} steps, NFE {made['nfe']:g}, w {made['guidance_scale']:g}{exact}"
         self.say(f"{what:52} {values}  ({took})")
         if self.processes.first and not remembered:
             write_rows(

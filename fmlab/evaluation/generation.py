@@ -92,7 +92,8 @@ class Generation:
                 progress.seconds + time.perf_counter() - began,
             )
             tell(stop - start)
-            if time.monotonic() - saved >= self.save_seconds:
+            before_computing = progress.batches == len(mine) and progress.seconds >= self.save_seconds
+            if before_computing or time.monotonic() - saved >= self.save_seconds:
                 progress.state = self.scores.state()
                 partial.save(progress)
                 saved = time.monotonic()

@@ -63,7 +63,7 @@ def measurement(estimators: Mapping[str, str], samples: int, data: Any, size: in
 def setting(
     sampling: Sampling,
     path: ProbabilityPath,
-    guidance: float | Record,
+    guidance_scale: float,
     *,
     seeds: tuple[int, int],
     labels: str | None,
@@ -80,7 +80,7 @@ def setting(
     Args:
         sampling: Solver, grid, steps and path.
         path: The path of the field, along which to sample where `sampling` names no other.
-        guidance: The guidance scale, or more about the guidance.
+        guidance_scale: The guidance scale w.
         seeds: The first and the last.
         labels: The rule that gives each sample its label; None without labels.
         weights: Which weights of the network.
@@ -98,7 +98,7 @@ def setting(
         "path": repr(sampling.path or path),
         "steps": sampling.steps,
         "nfe": nfe,
-        **({"guidance_scale": guidance} if isinstance(guidance, (int, float)) else {"guidance": guidance}),
+        "guidance_scale": guidance_scale,
         "labels": labels,
         "seeds": list(seeds),
         "weights": weights,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -77,11 +76,10 @@ def test_torchrun_equals_one_process(run: RunLayout, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_evaluation_goes_on(how: signal.Signals, run: RunLayout, tmp_path: Path) -> None:
+def test_a_killed_evaluation_goes_on(run: RunLayout) -> None:
     """With statistics half way saved at every batch, it is stopped at some batch and the command repeated."""
     code = "import fmlab.__main__ as m, fmlab.evaluation as e; e.Evaluation.SAVE_SECONDS = 0.0; exit(m.main())"
-    sampled = "--n 1200 --solver RK4 --steps 8 --batch_size 12 --device cpu --out"
+    sampled = "--n 600 --solver RK4 --steps 8 --batch_size 12 --device cpu --out"
     command = ["evaluate", str(run.root), *sampled.split()]
     program = [sys.executable, "-c", code, *command, "parts"]
     task = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -89,7 +87,7 @@ def test_a_killed_evaluation_goes_on(how: signal.Signals, run: RunLayout, tmp_pa
     until = time.monotonic() + 120
     while not list(folder.glob("partial/*.pt")) and time.monotonic() < until and task.poll() is None:
         time.sleep(0.02)
-    task.send_signal(how)
+    task.kill()
     task.wait(60)
     assert len(Journal(folder).rows()) == 1, "the row of real data alone"
     assert list(folder.glob("partial/*.pt"))
