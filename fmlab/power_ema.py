@@ -118,6 +118,7 @@ def reconstruct(folder: Path, state: Mapping[str, Any], std: float) -> dict[str,
     """
     step, current = int(state["step"]), state["averages"]
     stds = [float(name) for name in current]
+    # Later snapshots would add nothing: up to this step they are multiples of the checkpoint's own averages.
     earlier = {at: file for at, file in snapshots_in(folder).items() if at < step}
     kept = [Profile(at, own) for at in (*earlier, step) for own in stds]
     weights = iter(coefficients(kept, Profile(step, std)))

@@ -4,6 +4,7 @@ from breaks.callbacks import MUTANTS as CALLBACKS
 from breaks.cli import MUTANTS as CLI
 from breaks.data import MUTANTS as DATA
 from breaks.distributions import MUTANTS as DISTRIBUTIONS
+from breaks.evaluation import MUTANTS as EVALUATION
 from breaks.exchange import MUTANTS as EXCHANGE
 from breaks.fields import MUTANTS as FIELDS
 from breaks.metrics import MUTANTS as METRICS
@@ -17,6 +18,7 @@ from breaks.records import MUTANTS as RECORDS
 from breaks.solvers import MUTANTS as SOLVERS
 
 MUTANTS: list[Mutant] = [
+    *EVALUATION,
     *EXCHANGE,
     *CALLBACKS,
     *CLI,

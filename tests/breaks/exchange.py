@@ -1,8 +1,36 @@
-"""Breaks of the room `exchange`."""
+"""Breaks of the room `exchange`, and of the callbacks and networks that came with it."""
 
 from breaks.mutant import Mutant
 
 MUTANTS = [
+    Mutant(
+        "a power average's exponent",
+        "power_ema.py",
+        "return float((1 - 1 / step) ** (gamma + 1))",
+        "return float((1 - 1 / step) ** gamma)",
+        "tests/callbacks/test_power_averages.py",
+    ),
+    Mutant(
+        "inner products with the earlier exponent",
+        "power_ema.py",
+        "np.where(step < other, others, gamma)",
+        "np.where(step < other, gamma, others)",
+        "tests/callbacks/test_power_averages.py",
+    ),
+    Mutant(
+        "a reconstruction of the newest average alone",
+        "power_ema.py",
+        "snapshots_in(folder).items() if at < step}",
+        "snapshots_in(folder).items() if at > step}",
+        "tests/callbacks/test_power_averages.py",
+    ),
+    Mutant(
+        "late snapshots kept on resuming",
+        "callbacks/power_averages.py",
+        "if step > self.step:  # of",
+        "if step < self.step:  # of",
+        "tests/callbacks/test_power_averages.py",
+    ),
     Mutant(
         "an export of the wrong weights",
         "exchange/export.py",
@@ -44,5 +72,26 @@ MUTANTS = [
         'if convention == "DiT" else 1.0,',
         'if convention == "DiT" else 1000.0,',
         "tests/exchange",
+    ),
+    Mutant(
+        "diffusers' labels dropped twice",
+        "networks/diffusers_models.py",
+        "class_embedder.dropout_prob = 0.0",
+        "class_embedder.dropout_prob = 0.1",
+        "tests/networks/test_diffusers_models.py",
+    ),
+    Mutant(
+        "diffusers' time runs the other way",
+        "networks/diffusers_models.py",
+        "LAST_STEP - DIFFUSION_STEPS * t",
+        "DIFFUSION_STEPS * t",
+        "tests/networks/test_diffusers_models.py",
+    ),
+    Mutant(
+        "initial weights of another meaning",
+        "callbacks/initial_weights.py",
+        "if not torch.allclose(found, wanted",
+        "if found.isnan().any() and not torch.allclose(found, wanted",
+        "tests/runs/test_exported_runs.py",
     ),
 ]

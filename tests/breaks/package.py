@@ -11,20 +11,6 @@ MUTANTS = [
         "tests/runs/test_run_record.py -k load",
     ),
     Mutant(
-        "a power average's exponent",
-        "power_ema.py",
-        "return float((1 - 1 / step) ** (gamma + 1))",
-        "return float((1 - 1 / step) ** gamma)",
-        "tests/callbacks/test_power_averages.py",
-    ),
-    Mutant(
-        "inner products with the earlier exponent",
-        "power_ema.py",
-        "np.where(step < other, others, gamma)",
-        "np.where(step < other, gamma, others)",
-        "tests/callbacks/test_power_averages.py",
-    ),
-    Mutant(
         "a reconstruction from later snapshots",
         "power_ema.py",
         "snapshots_in(folder).items() if at < step}",
