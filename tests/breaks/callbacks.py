@@ -12,9 +12,9 @@ MUTANTS = [
     ),
     Mutant(
         "the recorded path",
-        "callbacks/sample_metrics.py",
-        "repr(sampling.path or trainer.lightning_module.path)",
-        "repr(trainer.lightning_module.path)",
+        "evaluation/provenance.py",
+        "repr(sampling.path or path)",
+        "repr(path)",
         "tests/runs/test_sampling_paths.py",
     ),
     Mutant(
