@@ -253,6 +253,8 @@ MUTANTS = [
         "self.distribution.sample(1, keyed_generator(seed, Purpose.NOISE, 0)) for seed in seeds",
         "self.distribution.sample(1, keyed_generator(0, Purpose.NOISE, 0)) for seed in seeds",
         "tests/modules/test_sources.py",
+    ),
+    Mutant(
         "a stage's time by addition",
         "solvers/runge_kutta.py",
         "time = (1 - node) * t + node * t_next",
