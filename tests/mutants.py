@@ -330,6 +330,8 @@ MUTANTS = [
         "(self.shift - 1) * (1 - u)",
         "(1 / self.shift - 1) * (1 - u)",
         "tests/solvers/test_grids.py",
+    ),
+    Mutant(
         "the dearest matching",
         "objectives/transport.py",
         "linear_sum_assignment(cost.cpu().numpy())",
@@ -440,6 +442,8 @@ MUTANTS = [
         "if num_classes is not None and isinstance",
         "if num_classes is None and isinstance",
         "tests/modules/test_pairing.py",
+    ),
+    Mutant(
         "the noise left at the end",
         "paths/schedules.py",
         "return self.sigma_min + (1 - self.sigma_min) * self._fall(t)",
@@ -627,6 +631,8 @@ MUTANTS = [
         "if sampling.path is not None and not isinstance(path, GaussianPath):",
         "if sampling.path is None and not isinstance(path, GaussianPath):",
         "tests/runs/test_sampling_paths.py",
+    ),
+    Mutant(
         "a training point's own norm forgotten",
         "distributions/empirical.py",
         "alpha**2 / 2 * squares",
@@ -744,6 +750,8 @@ MUTANTS = [
         "trained.exact_field if options.exact else trained.field",
         "trained.field",
         "tests/runs/test_exact_runs.py",
+    ),
+    Mutant(
         "strata in blocks, not shared out",
         "objectives/time_samplers.py",
         "strata = moment.shard + moment.shards * torch.randperm(",
