@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,10 +104,13 @@ def _words(law: Any, images: bool) -> str:
 
 
 def still_falling(run: RunLayout, floor: float) -> float | None:
-    """By what share the excess of the training loss fell from the third quarter of training to the last.
+    """By what share the excess of the training loss fell in the last quarter of training at a high learning rate.
+
+    A loss stands still once the learning rate is low, whatever the network could still learn. So only the part of
+    training counts in which the rate was at least half its largest, and its last quarter is held against its third.
 
     Args:
-        run: The run, whose log holds `train/loss`.
+        run: The run, whose log holds `train/loss` and `train/lr`.
         floor: What a perfect network would lose; 0 where it is not known.
 
     Returns:
@@ -114,9 +118,11 @@ def still_falling(run: RunLayout, floor: float) -> float | None:
     """
     if not run.metrics.is_file():
         return None
-    found = [float(row["train/loss"]) for row in read_metrics(run.metrics) if row.get("train/loss") not in (None, "")]
-    quarter = len(found) // 4
+    rows = [row for row in read_metrics(run.metrics) if row.get("train/loss") not in (None, "")]
+    rates = [float(row.get("train/lr") or 1.0) for row in rows]
+    losses = [float(row["train/loss"]) for row, rate in zip(rows, rates) if rate >= max(rates) / 2]
+    quarter = len(losses) // 4
     if quarter < 1:
         return None
-    before, last = sum(found[-2 * quarter : -quarter]) / quarter - floor, sum(found[-quarter:]) / quarter - floor
+    before, last = (statistics.fmean(part) - floor for part in (losses[-2 * quarter : -quarter], losses[-quarter:]))
     return (before - last) / before if before > 0 else None

@@ -27,8 +27,9 @@ CLEAR = 2.0
 MOVED, WRONG = 0.1, 0.1
 # Another solver is worth a word when it halves the error at the same cost.
 BETTER_SOLVER = 0.5
-# Training still pays if the excess fell by a twentieth from its third quarter to its last: at that pace as many steps
-# again gain about a fifth. A network whose excess stands still needs more parameters, not more steps.
+# Training still pays if the excess fell by a twentieth from the third quarter to the last of the steps at a high
+# learning rate: at that pace as many steps again gain about a fifth. A network whose excess stands still there needs
+# more parameters, not more steps.
 STILL_FALLS = 0.05
 
 First = Literal["data", "solver", "guidance", "network", "nothing"]
@@ -43,7 +44,7 @@ class Findings:
         solver_name: The run's own solver.
         scale: Its guidance scale.
         other_scale: Another one that was tried, measured as `other` in the distances.
-        falling: By what share the excess fell in the last quarter of training.
+        falling: By what share the excess fell in the last quarter of training at a high learning rate.
     """
 
     images: bool
@@ -171,10 +172,10 @@ def _about_network(found: Findings) -> str:
     elif found.model is not None:
         why = f"its squared error is {found.model.relative:.0%} of the square of the field it should follow"
     if found.falling is not None and found.falling >= STILL_FALLS:
-        how = f"Train longer first (the last quarter of training still took {found.falling:.0%} off the excess loss), "
-        how += "then take a larger network"
+        how = f"Train longer first (at a high learning rate the last quarter still took {found.falling:.0%} off the "
+        how += "excess loss), then take a larger network"
     elif found.falling is not None:
-        how = "Take a larger network first (the loss stood still in the last quarter of training), then train longer"
+        how = "Take a larger network first (the loss stood still, also at a high learning rate), then train longer"
     where = ""
     if found.model is not None and found.model.worst is not None:
         worst = found.model.worst

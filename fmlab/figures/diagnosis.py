@@ -62,12 +62,13 @@ def draw_model(axes: Any, model: ModelError) -> None:
     """Loss and floor by time as lines, and the excess between them as bars."""
     means = model.means
     middles = (np.arange(means.bins) + 0.5) / means.bins
-    looks = (("loss", OWN, "network"), ("floor", REAL, "exact field: the floor"))
-    for name, colour, label in looks:
+    # The floor is the broader line and below, so that it is seen where a network reaches it.
+    looks = (("floor", "#c0c0c0", "exact field: the floor", 4.0), ("loss", OWN, "network", 1.2))
+    for name, colour, label, width in looks:
         found = means.by_bin(name)
-        errors = [2 * mean.error for mean in found]
+        bars = {"yerr": [2 * mean.error for mean in found], "elinewidth": 1.2, "capsize": 2}
         values = [mean.value for mean in found]
-        axes.errorbar(middles, values, yerr=errors, color=colour, marker="o", markersize=3, capsize=2, label=label)
+        axes.errorbar(middles, values, **bars, color=colour, linewidth=width, marker="o", markersize=3, label=label)
     excess = means.by_bin("excess")
     colours = [WRONG if open_ else "#e8b3b3" for open_ in model.undecided]
     axes.bar(middles, [mean.value for mean in excess], 0.8 / means.bins, color=colours, alpha=0.55, label="excess")
@@ -99,18 +100,18 @@ def draw_solver(axes: Any, solver: SolverError, converged: Converged, name: str,
     lines += [(converged.unit, "1/255")] if images else [(converged.unit, "1/255 of it")]
     axes.set(xscale="log", yscale="log", xlabel="network forwards a sample")
     axes.set_ylabel("RMS a pixel, of 255" if images else "RMS a coordinate")
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
     for height, label in lines:
         axes.axhline(scale * height, color=EXACT, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.text(
-            0.99, scale * height, label, fontsize=7, ha="right", va="bottom", transform=axes.get_yaxis_transform()
-        )
+        place = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
+        axes.text(0.99, 1.04 * scale * height, label, fontsize=7, bbox=paper, zorder=1, **place)
     ticks = sorted({solve.nfe for solve in solver.scan})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.xaxis.label.set_size(8)
     axes.yaxis.label.set_size(8)
-    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.85, loc="lower left")
 
 
 def draw_distances(axes: Any, distances: Distances, other_scale: float | None) -> None:
@@ -146,15 +147,18 @@ def draw_neighbours(axes: Any, neighbours: Neighbours, images: bool) -> None:
     )
     top = max(float(torch.quantile(distances.double(), 0.995)) for distances, _, _ in kinds)
     edges = np.linspace(0, 1.05 * top or 1.0, 41)
+    heights = []
     for distances, colour, label in kinds:
         weights = np.full(len(distances), 1 / len(distances))
-        axes.hist(distances.numpy(), edges, weights=weights, color=colour, alpha=0.5, label=label)
-        axes.axvline(float(distances.quantile(0.5)), color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
+        shares, _, _ = axes.hist(distances.numpy(), edges, weights=weights, color=colour, alpha=0.5, label=label)
+        axes.axvline(float(distances.quantile(0.5)), 0, 0.72, color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
+        heights.append(float(shares.max()))
+    # Copies are one bar, cut off above, or nothing else would be seen; the legend has the room over it all.
+    axes.set_ylim(0, 1.4 * max(heights[0], min(heights[1], 2 * heights[0])))
     summary = neighbours.summary
     axes.plot([], [], " ", label=f"ratio of medians {summary.ratio:.2f} ± {summary.ratio_error:.2f}")
     unit = "RMS a pixel, of 255" if images else "RMS a coordinate"
     axes.set_xlabel(f"distance from the nearest training example ({unit})", fontsize=8)
     axes.set_ylabel("share", fontsize=8)
     axes.set_xlim(left=0)
-    axes.set_ylim(top=1.4 * axes.get_ylim()[1])  # room for the legend
-    axes.legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.85, loc="upper right")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from fmlab.figures.grids import image_grid
 
 
 def neighbours_picture(samples: Tensor, nearest: Tensor, distances: Tensor, unit: str = "/255") -> np.ndarray:
@@ -21,17 +24,19 @@ def neighbours_picture(samples: Tensor, nearest: Tensor, distances: Tensor, unit
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    count, aspect = len(samples), samples.shape[-2] / samples.shape[-1]
-    figure = Figure(figsize=(0.9 * count + 1.0, 1.8 * aspect + 0.55), dpi=140, layout="constrained")
+    pairs = image_grid(torch.cat([samples.cpu(), nearest.cpu()]), len(samples), gap=6, least_side=96)
+    height, width, _ = pairs.shape
+    column, row = width / len(samples), height / 2
+    left, below, dpi = 90, 30, 100  # pixels for the names of the rows and for the distances
+    figure = Figure(figsize=((left + width) / dpi, (below + height) / dpi), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(2, count, squeeze=False)
-    for row, (images, name) in enumerate(((samples, "sample"), (nearest, "nearest\ntraining\nimage"))):
-        for axis, image in zip(axes[row], images):
-            pixels = image.permute(1, 2, 0).cpu().numpy()
-            axis.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-            axis.set(xticks=[], yticks=[])
-        axes[row, 0].set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
-    for axis, distance in zip(axes[1], distances.tolist()):
-        axis.set_xlabel(f"{distance:.1f}{unit}", fontsize=8)
+    shares = (left / (left + width), below / (below + height))
+    axes = figure.add_axes((*shares, 1 - shares[0], 1 - shares[1]))
+    axes.set_axis_off()
+    axes.imshow(pairs, extent=(0, width, height, 0), interpolation="nearest", aspect="auto")
+    for index, name in enumerate(("sample", "nearest\ntraining\nimage")):
+        axes.text(-8, (index + 0.5) * row, name, ha="right", va="center", fontsize=9)
+    for index, distance in enumerate(distances.tolist()):
+        axes.text((index + 0.5) * column, height + 4, f"{distance:.1f}{unit}", ha="center", va="top", fontsize=9)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

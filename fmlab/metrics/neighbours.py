@@ -40,12 +40,14 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     where = torch.device("cpu") if x.device.type == "mps" else x.device  # Apple's devices have no float64
-    x = x.flatten(1).to(where).double()
+    x, origin = x.flatten(1).to(where).double(), y[:1].flatten(1).to(where).double()
+    away = x - origin  # squares are small where the sets are far from 0 and near each other
     best = x.new_full((len(x),), torch.inf)
     row = torch.zeros(len(x), dtype=torch.int64, device=where)
     for first, block in _blocks(y, where):
+        block = block - origin
         # |x - y|^2 less |x|^2, which is the same for every y.
-        square, index = (block.square().sum(1) - 2 * x @ block.mT).min(1)
+        square, index = (block.square().sum(1) - 2 * away @ block.mT).min(1)
         nearer = square < best
         best, row = torch.where(nearer, square, best), torch.where(nearer, first + index, row)
     # The difference itself, because the product cancels where points nearly coincide.
@@ -89,7 +91,7 @@ def memorisation(samples: Tensor, held_out: Tensor) -> Memorisation:
         UserError: If there are fewer than two of either.
     """
     if min(len(samples), len(held_out)) < 2:
-        cause = f"{len(samples)} samples against {len(held_out)} held-out examples"
+        cause = f"{len(samples)} samples and {len(held_out)} held-out examples"
         raise UserError(cause, hint="a memorisation ratio needs at least 2 of each")
     samples, held_out = samples.double().cpu(), held_out.double().cpu()
     generator = keyed_generator(_FIXED, Purpose.ORDER)

@@ -24,4 +24,11 @@ MUTANTS = [
         "% 1]",
         "tests/cli/test_draw.py",
     ),
+    Mutant(
+        "the run's own arguments over the options",
+        "cli/run_sampler.py",
+        "{**(own.get(ARGS) or {} if isinstance(own, dict) else {}), **arguments}",
+        "{**arguments, **(own.get(ARGS) or {} if isinstance(own, dict) else {})}",
+        "tests/runs/test_diagnose_command.py",
+    ),
 ]

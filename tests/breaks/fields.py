@@ -122,4 +122,11 @@ MUTANTS = [
         "flat @ x.new_tensor(self.matrix)",
         "tests/fields/test_processes.py",
     ),
+    Mutant(
+        "the size of a field against the targets of training",
+        "fields/floor.py",
+        "measure(nothing, known)",
+        "measure(nothing, point)",
+        "tests/evaluation",
+    ),
 ]

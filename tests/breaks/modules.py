@@ -150,4 +150,18 @@ MUTANTS = [
         "return min(1.0, self._position[1] / max",
         "tests/runs/test_objective_runs.py",
     ),
+    Mutant(
+        "one exact side for every batch of draws",
+        "modules/excess.py",
+        "return self._exact[place]",
+        "return self._exact[0]",
+        "tests/callbacks/test_loss_floor.py",
+    ),
+    Mutant(
+        "a diagnosis against the examples where their law is known",
+        "modules/exact_law.py",
+        'return own if hasattr(own, "posterior") else examples',
+        "return examples",
+        "tests/evaluation",
+    ),
 ]

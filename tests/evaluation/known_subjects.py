@@ -39,7 +39,7 @@ def subject(
     network = Oracle(law or data.distribution, changes.pop("wrong", 0.0))
     module = FlowMatching(network, num_classes=data.num_classes, label_dropout=changes.pop("label_dropout", 0.1))
     return Subject(
-        module, data, Sampling(solver or Euler(), steps, UniformGrid()), **{"n": 300, "pairs": 64, **changes}
+        module, data, Sampling(solver or Euler(), steps, UniformGrid()), **{"n": 200, "pairs": 64, **changes}
     )
 
 
