@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+from scipy.linalg.blas import dtrmm
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -36,6 +37,19 @@ def covariance_factor(sigma: Tensor) -> Tensor:
     return vectors[:, kept] * values[kept].sqrt()
 
 
+def congruent(factor: Tensor, sigma: Tensor) -> Tensor:
+    """L^T S L (R, R) for a factor L (D, R) and a symmetric S (D, D), float64 on the CPU.
+
+    A triangular factor is multiplied as such, which takes half the time.
+    """
+    if factor.shape[0] != factor.shape[1] or bool(factor.triu(1).any()):
+        return factor.T @ sigma @ factor
+    # The transposed views have the order of memory that BLAS works in, so nothing is copied.
+    upper = factor.contiguous().numpy().T
+    half = dtrmm(1.0, upper, sigma.contiguous().numpy().T)
+    return torch.from_numpy(dtrmm(1.0, upper, half, side=1, trans_a=1, overwrite_b=1).T)
+
+
 def frechet_distance(
     mu1: Tensor,
     sigma1: Tensor,
@@ -62,10 +76,10 @@ def frechet_distance(
         The distance, a float64 scalar; nan where a statistic is not finite.
     """
     mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
-    if not all(bool(part.isfinite().all()) for part in (mu1, sigma1, mu2, sigma2)):
+    if not all(bool(part.sum().isfinite()) for part in (mu1, sigma1, mu2, sigma2)):
         return mu1.new_full((), float("nan"))
     factor = covariance_factor(sigma2) if factor2 is None else factor2
-    values = torch.linalg.eigvalsh(factor.T @ sigma1 @ factor)
+    values = torch.linalg.eigvalsh(congruent(factor, sigma1))
     rank = len(values) if rank1 is None else min(rank1, len(values))
     overlap = values[len(values) - rank :].clamp(min=0).sqrt().sum()
     return (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * overlap
@@ -130,7 +144,7 @@ class FrechetReference:
     def distance(self, n: Tensor, total: Tensor, outer: Tensor) -> Tensor:
         """The distance of a set known by its number, its sum (D,) and its sum of outer products (D, D)."""
         mu, sigma = moments(n, total, outer)
-        if self._factor is None and bool(self.sigma.isfinite().all()):
+        if self._factor is None and bool(self.sigma.sum().isfinite()):
             self._factor = covariance_factor(self.sigma)
         return frechet_distance(mu.cpu(), sigma.cpu(), self.mu, self.sigma, self._factor, int(n) - 1)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.metrics import FrechetDistance, FrechetDistanceWithSpread, frechet_distance
-from fmlab.metrics.frechet import covariance_factor
+from fmlab.metrics.frechet import congruent, covariance_factor
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:
@@ -96,6 +96,15 @@ def test_a_factor_gives_back_the_covariance_and_has_its_rank() -> None:
     assert covariance_factor(torch.zeros(3, 3)).shape == (3, 0)
     nothing = torch.zeros(3).double(), torch.zeros(3, 3).double()
     assert float(frechet_distance(*nothing, torch.ones(3), torch.zeros(3, 3))) == 3
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (7, 4)])
+def test_the_triangular_product_is_the_product(shape: tuple[int, int]) -> None:
+    sigma, factor = covariance(7, 1), normal(*shape, seed=2)
+    before = sigma.clone()
+    for each in (factor, factor.tril()):
+        torch.testing.assert_close(congruent(each, sigma), each.T @ sigma @ each)
+    assert torch.equal(sigma, before)
 
 
 def test_a_constant_feature_is_no_obstacle() -> None:
