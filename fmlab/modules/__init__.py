@@ -1,9 +1,11 @@
-"""LightningModules: flow matching and score matching, with classifier-free-guidance training."""
+"""LightningModules: flow and score matching, with classifier-free-guidance training; a classifier of noisy points."""
 
 from fmlab.modules.base import GenerativeModule
 from fmlab.modules.batches import Batch, unpack
 from fmlab.modules.exact_law import RepeatableDraws, exact_law
 from fmlab.modules.flow_matching import FlowMatching
+from fmlab.modules.network_module import NetworkModule
+from fmlab.modules.noisy_classifier import NoisyClassifier
 from fmlab.modules.optimization import WarmupConstant, WarmupCosine
 from fmlab.modules.score_matching import ScoreMatching
 
@@ -11,6 +13,8 @@ __all__ = [
     "Batch",
     "FlowMatching",
     "GenerativeModule",
+    "NetworkModule",
+    "NoisyClassifier",
     "RepeatableDraws",
     "ScoreMatching",
     "WarmupConstant",

@@ -1,8 +1,9 @@
 """Networks: `forward(x, t, condition=None)`, of the shape of x, zero before any training."""
 
 from fmlab.networks.base import Description, Network, describe
+from fmlab.networks.classifier import Classifier
 from fmlab.networks.dit import DiT
 from fmlab.networks.mlp import MLP
 from fmlab.networks.unet import UNet
 
-__all__ = ["MLP", "Description", "DiT", "Network", "UNet", "describe"]
+__all__ = ["MLP", "Classifier", "Description", "DiT", "Network", "UNet", "describe"]
