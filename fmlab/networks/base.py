@@ -115,7 +115,7 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     as two operations, as processors' peak rates count it. Papers often call one multiply-add one FLOP, the DiT paper
     among them: halve this figure to compare with theirs.
 
-    The network runs once, in evaluation mode, without gradients, where its parameters are. Its modes and gradients' flags are restored.
+    The network runs once, in evaluation mode, without gradients, where its parameters are. Its modes are restored.
 
     Args:
         network: Any module with `forward(x, t, condition=None)`, or `forward(x, t)` where there are no classes.
