@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmlab.errors import UserError
 
@@ -24,10 +23,9 @@ def add_guidance(command: argparse.ArgumentParser) -> None:
         "weak": "autoguidance: the run of a weaker network, as RUN, RUN@last, RUN@raw or RUN@FILE",
         "classifier": "classifier guidance: the run of a NoisyClassifier, likewise",
     }
-    types: dict[str, Callable[[str], Any]] = {"interval": parse_interval, "weak": str, "classifier": str}
     for name in OPTIONS:
-        place = f"guidance_{name}"
-        command.add_argument(f"--guidance.{name}", dest=place, type=types.get(name, float), help=about[name])
+        kind = str if name in ("interval", "weak", "classifier") else float
+        command.add_argument(f"--guidance.{name}", dest=f"guidance_{name}", type=kind, help=about[name])
 
 
 def parse_interval(text: str) -> tuple[float, float]:
@@ -48,5 +46,8 @@ def read_guidance(options: argparse.Namespace, scale: float) -> Guidance:
     from fmlab.fields import Guidance
     from fmlab.guides import resolved
 
-    given = {name: getattr(options, f"guidance_{name}") for name in OPTIONS}
-    return resolved(Guidance(scale, **{name: value for name, value in given.items() if value is not None}))
+    values = {name: getattr(options, f"guidance_{name}") for name in OPTIONS}
+    given = {name: value for name, value in values.items() if value is not None}
+    if "interval" in given:
+        given["interval"] = parse_interval(given["interval"])
+    return resolved(Guidance(scale, **given))

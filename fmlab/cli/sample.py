@@ -30,6 +30,9 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     path = part("path", options.path, GaussianPath, parts) if options.path else None
     sampling = Sampling(solver, options.steps, grid, path)
     guidance = read_guidance(options, options.guidance_scale)
+    if guidance.scale == 1 and guidance.classifier is None and guidance.changes:
+        named = next(iter(guidance.changes))
+        raise UserError("nothing is guided at scale 1", key=f"guidance.{named}", hint="add --guidance.scale 2")
     labels, n = choose(trained, options, trained.guides.num_classes(guidance))
     samples, seconds = draw(trained, sampling, guidance, labels, n, options)
     picture = write_grid(trained, samples, labels, options, sampling, guidance)

@@ -78,11 +78,10 @@ def test_it_commutes_with_conversion(path: GaussianPath, guidance: Guidance) -> 
             torch.testing.assert_close(found.as_kind(asked), expected.as_kind(asked), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("guidance", EVERY.values(), ids=EVERY)
-def test_it_commutes_with_a_change_of_schedule(guidance: Guidance) -> None:
+@pytest.mark.parametrize("name", ["plain", "projected", "limited", "rescaled"])
+def test_it_commutes_with_a_change_of_schedule(name: str) -> None:
     """F2, F21: rules look at the data prediction, which a change of schedule leaves as it is."""
-    if guidance.interval != (0.0, 1.0):
-        pytest.skip("an interval is one of the trained path, inside the change")
+    guidance = EVERY[name]
     fields = [ExactField(mixture(), CondOT(), labels) for labels in (LABELS, None)]
     inside = ScheduleChange(GuidedField(*fields, guidance), Cosine())(points(), T)
     outside = GuidedField(*(ScheduleChange(field, Cosine()) for field in fields), guidance)(points(), T)
