@@ -149,8 +149,9 @@ def test_callbacks_that_generate_refuse_a_classifier(
 ) -> None:
     assert main(["fit", *classifier_words(tmp_path, f"--{section}={{}}")]) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[0] == f"error: {section}: NoisyClassifier generates nothing"
-    assert said[1].strip() == f"leave {section} out, or set {section}.enabled to false"
+    assert said[0].startswith(f"error: {section}: ")
+    assert said[0].endswith("NoisyClassifier generates nothing")
+    assert f"set {section}.enabled to false" in said[1]
 
 
 def test_a_classifier_tells_its_accuracy_by_time(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
