@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.exchange.exported import check_importable, is_exported, read_exported
-from fmlab.fields import ExactField, LearnedField, PathField, Sampling, Start, gaussian_start, guided
+from fmlab.fields import ExactField, Guidance, LearnedField, PathField, Sampling, Start, gaussian_start
 from fmlab.fields.exact import PosteriorMean
+from fmlab.guides import Guides
 from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
@@ -59,12 +60,18 @@ class Trained:
         self.data, self.checkpoint, self.weights = data, checkpoint, weights
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
         self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
+        self.guides = Guides(self)
 
-    def field(self, labels: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
-        """The field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label)."""
-        return guided(LearnedField(self.network, self.path, self.prediction, labels), guidance_scale)
+    def field(self, labels: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
+        """The field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
 
-    def exact_field(self, labels: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
+        Args:
+            labels: Of shape (B,).
+            guidance_scale: The scale w, or a `Guidance`; runs that it names are loaded once.
+        """
+        return self.guides.guided(LearnedField(self.network, self.path, self.prediction, labels), guidance_scale)
+
+    def exact_field(self, labels: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
         """The field that a perfect network would have learned from the run's training data, guided likewise.
 
         Its samples are training images, but for the solver's error.
@@ -75,14 +82,15 @@ class Trained:
         if self.law is None:
             raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
         law = self.law()
-        return guided(ExactField(law, gaussian_path(self.path, "an exact field"), labels), guidance_scale)
+        field = ExactField(law, gaussian_path(self.path, "an exact field"), labels)
+        return self.guides.guided(field, guidance_scale)
 
     def sample(
         self,
         n: int | None = None,
         labels: Sequence[int] | Tensor | None = None,
         *,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | Guidance = 1.0,
         solver: Solver | None = None,
         steps: int = 20,
         grid: Grid | None = None,
@@ -95,7 +103,7 @@ class Trained:
         Args:
             n: How many; as many as there are labels if left out, 64 if there are none either.
             labels: One a sample; a model with labels that is given none draws every class in turn.
-            guidance_scale: The guidance scale w.
+            guidance_scale: The guidance scale w, or a `Guidance`.
             solver: The integrator; Heun if left out.
             steps: Solver steps.
             grid: Where the steps lie; UniformGrid if left out.
@@ -103,7 +111,7 @@ class Trained:
             seed: The seed of the first sample; the others follow.
             batch_size: Samples a solve.
         """
-        chosen = self.choose_labels(n, labels)
+        chosen = self.choose_labels(n, labels, self.guides.num_classes(guidance_scale))
         n = len(chosen) if chosen is not None else (n or 64)
         sampling = Sampling(solver or Heun(), steps, grid or UniformGrid(), path)
         batches = sampling.batches(
@@ -117,20 +125,28 @@ class Trained:
         )
         return torch.cat([batch.cpu() for batch in batches])
 
-    def choose_labels(self, n: int | None, labels: Sequence[int] | Tensor | None) -> Tensor | None:
+    def choose_labels(
+        self, n: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
+    ) -> Tensor | None:
         """One label a sample, or None for a model without labels.
+
+        Args:
+            n: How many samples.
+            labels: The labels to choose from, or as many.
+            num_classes: How many labels there are, where a classifier brings them; the model's own if left out.
 
         Raises:
             UserError: If a label does not exist, or there is none to be had.
         """
-        if self.num_classes is None:
+        num_classes = num_classes or self.num_classes
+        if num_classes is None:
             if labels is not None:
                 raise UserError("this model was trained without labels", key="labels")
             return None
-        given = torch.arange(self.num_classes) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
-        wrong = given[(given < 0) | (given >= self.num_classes)]
+        given = torch.arange(num_classes) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+        wrong = given[(given < 0) | (given >= num_classes)]
         if len(wrong):
-            raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {self.num_classes - 1}")
+            raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {num_classes - 1}")
         if n is None:
             return given if labels is not None else given.repeat_interleave(8)
         rounds = -(-n // len(given))
@@ -165,6 +181,8 @@ def load(
         return _load_exported(Path(run), where)
     layout = find_run(os.fspath(run))
     module, data, state = load_module(layout, checkpoint, weights, ema_std)
+    if not hasattr(module, "prediction"):
+        raise UserError(f"is a run of {type(module).__name__}, which generates nothing", key=str(layout.root))
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
     decay = next(iter(averages_in(state)), None) if weights == "averaged" else None
     named = f"averaged, decay {decay}" if decay else "raw"
@@ -311,7 +329,7 @@ def _parts(layout: RunLayout) -> tuple[Any, Any]:
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
     config = yaml.safe_load(layout.config.read_text())
     made = _instantiate({name: config[name] for name in ("model", "data")})
-    if isinstance(made.model.source, BatchSource):
+    if isinstance(getattr(made.model, "source", None), BatchSource):
         made.model.source.data = made.data
     return made.model, made.data
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.modules import GenerativeModule
+from fmlab.modules import NetworkModule
 
 
 class AveragedWeights(Callback):
@@ -64,7 +64,7 @@ class AveragedWeights(Callback):
 
     def _prepare(self, pl_module: LightningModule) -> None:
         """Makes the averages where they do not exist yet, from the checkpoint if one was loaded."""
-        module = cast(GenerativeModule, pl_module)
+        module = cast(NetworkModule, pl_module)
         if not self.networks:
             for decay in self.decays:
                 average = copy.deepcopy(module.network).eval().requires_grad_(False)
@@ -77,7 +77,7 @@ class AveragedWeights(Callback):
     @torch.no_grad()
     def _copy_buffers(self, pl_module: LightningModule) -> None:
         for average in self.networks.values():
-            for target, source in zip(average.buffers(), cast(GenerativeModule, pl_module).network.buffers()):
+            for target, source in zip(average.buffers(), cast(NetworkModule, pl_module).network.buffers()):
                 target.copy_(source)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +85,7 @@ class AveragedWeights(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step > self.step:  # not while gradients accumulate
-            self.update(cast(GenerativeModule, pl_module).network)
+            self.update(cast(NetworkModule, pl_module).network)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._prepare(pl_module)

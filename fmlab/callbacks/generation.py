@@ -14,8 +14,18 @@ from fmlab.modules import GenerativeModule
 from fmlab.paths import GaussianPath
 
 
+def check_generates(pl_module: LightningModule, key: str) -> GenerativeModule:
+    """The module as one that generates; refuses others before any training."""
+    if not isinstance(pl_module, GenerativeModule):
+        section = key.partition(".")[0]
+        cause = f"{type(pl_module).__name__} generates nothing"
+        raise UserError(cause, key=section, hint=f"leave {section} out, or set {section}.enabled to false")
+    return pl_module
+
+
 def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
     """Refuses guidance of a model without labels before any training."""
+    check_generates(pl_module, key)
     if pl_module.num_classes is None and scale != 1:
         raise UserError(
             f"guidance scale {scale:g} asked of a model without labels",
@@ -32,7 +42,7 @@ def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
 
 def check_path(sampling: Sampling, pl_module: LightningModule, key: str) -> None:
     """Refuses another path to sample along, before any training, if the model's own is not Gaussian."""
-    path = cast(GenerativeModule, pl_module).path
+    path = check_generates(pl_module, key).path
     if sampling.path is not None and not isinstance(path, GaussianPath):
         raise UserError(
             f"a change of schedule needs a model on a Gaussian path, here is {type(path).__name__}",

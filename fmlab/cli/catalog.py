@@ -41,7 +41,7 @@ def _kind(name: str, room: str, bases: str, key: str, about: str, supplied: int 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
     for kind in (
-        _kind("models", "modules", "GenerativeModule", "model", "what is trained"),
+        _kind("models", "modules", "GenerativeModule NetworkModule", "model", "what is trained"),
         _kind("networks", "networks", "Network DiffusersNetwork", "model.network", "networks"),
         _kind("paths", "paths", "GaussianPath ProbabilityPath", "model.path", "probability paths"),
         _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),

@@ -29,6 +29,7 @@ from fmlab.cli.options import RunOptions, WandbOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
 from fmlab.cli.values import dump
 from fmlab.errors import UserError
+from fmlab.modules import GenerativeModule, NetworkModule, NoisyClassifier
 from fmlab.networks import describe
 from fmlab.records import RunLayout, find_run, new_run, read_meta, read_status, truncate_after, write_meta, write_status
 from fmlab.records.atomic import atomic_write_text
@@ -223,12 +224,13 @@ def announce(cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Pa
     for note in prepared.notes:
         print(f"note: {note}")
     network, trainer = cli.model.network, cli.trainer
-    parameters, flops = describe(network, tuple(cli.datamodule.shape), cli.model.num_classes)
+    condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
+    parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
     print(f"run        {layout.root}" + (f" (from step {_step_of(checkpoint)})" if checkpoint else ""))
     print(
         f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
     )
-    print(f"path       {cli.model.path!r}, {type(cli.model).__name__} of {cli.model.prediction}")
+    print(f"path       {cli.model.about}")
     device = f"{trainer.num_devices * trainer.num_nodes} x {trainer.strategy.root_device.type}"
     print(f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps", flush=True)
 
@@ -242,7 +244,8 @@ def conclude(cli: Builder, layout: RunLayout) -> None:
     """Where the run is, its best scores and what to do next."""
     trainer = cli.trainer
     print(f"\ndone       {layout.root}")
-    scores = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+    found = trainer.callback_metrics.items()
+    scores = {name: float(v) for name, v in found if name.startswith("val/") and "_t_bin_" not in name}
     if scores:
         print("scores     " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())))
     kept = next((callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpoints)), None)
@@ -251,6 +254,13 @@ def conclude(cli: Builder, layout: RunLayout) -> None:
     pictures = sorted((layout.root / "samples").glob("*.png"))
     if pictures:
         print(f"samples    {pictures[-1]}")
-    labels = " --labels 0-9 --guidance_scale 2" if (cli.model.num_classes or 0) >= 10 else ""
-    print(f"next       fmlab sample {layout.root}{labels}")
+    print(f"next       {next_command(cli.model, layout)}")
     print(f"           fmlab fit --resume {layout.root} --trainer.max_steps={2 * trainer.global_step}", flush=True)
+
+
+def next_command(model: NetworkModule, layout: RunLayout) -> str:
+    """What a finished run is good for."""
+    if isinstance(model, NoisyClassifier):
+        return f"fmlab sample RUN --guidance.classifier {layout.root} --guidance.scale 2"
+    labels = " --labels 0-9 --guidance.scale 2" if (model.num_classes or 0) >= 10 else ""
+    return f"fmlab sample {layout.root}{labels}"

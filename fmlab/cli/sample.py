@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from fmlab.cli.guidance_options import read_guidance
 from fmlab.cli.parts import Parts, part
+from fmlab.cli.values import show
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
+from fmlab.fields import Guidance, Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.loading import Trained, load
 from fmlab.paths import GaussianPath
@@ -27,30 +29,36 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
     path = part("path", options.path, GaussianPath, parts) if options.path else None
     sampling = Sampling(solver, options.steps, grid, path)
-    labels, n = choose(trained, options)
-    samples, seconds = draw(trained, sampling, labels, n, options)
-    picture = write_grid(trained, samples, labels, options, sampling)
+    guidance = read_guidance(options, options.guidance_scale)
+    if guidance.scale == 1 and guidance.classifier is None and guidance.changes:
+        named = next(iter(guidance.changes))
+        raise UserError("nothing is guided at scale 1", key=f"guidance.{named}", hint="add --guidance.scale 2")
+    labels, n = choose(trained, options, trained.guides.num_classes(guidance))
+    samples, seconds = draw(trained, sampling, guidance, labels, n, options)
+    picture = write_grid(trained, samples, labels, options, sampling, guidance)
     cost = f"{options.steps} steps, {sampling.nfe} {'evaluations' if options.exact else 'forwards'} a sample"
     along = f" along {path!r}" if path else ""
     field = ", the exact field of the training data" if options.exact else ""
     print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}{field}")
+    if guidance.changes:
+        print(f"guidance   {', '.join(f'{name} {show(value)}' for name, value in guidance.changes.items())}")
     print(f"grid       {picture}")
     if options.out:
         print(f"samples    {write_samples(samples, labels, Path(options.out))}")
     return 0
 
 
-def choose(trained: Trained, options: argparse.Namespace) -> tuple[torch.Tensor | None, int]:
-    """The labels of the samples and their number."""
+def choose(trained: Trained, options: argparse.Namespace, num_classes: int | None) -> tuple[torch.Tensor | None, int]:
+    """The labels of the samples, of so many classes, and their number."""
     if options.n is not None and options.n < 1:
         raise UserError(f"{options.n} samples", key="n", hint="at least 1")
     wanted = parse_labels(options.labels)
     n = options.n
-    if n is None and trained.num_classes is not None:
-        n = 10 * (len(wanted) if wanted else trained.num_classes)
+    if n is None and num_classes is not None:
+        n = 10 * (len(wanted) if wanted else num_classes)
     if wanted and n is not None and n >= len(wanted):  # whole rows of one class each
         wanted = [wanted[index * len(wanted) // n] for index in range(n)]
-    labels = trained.choose_labels(n, wanted)
+    labels = trained.choose_labels(n, wanted, num_classes)
     return labels, (len(labels) if labels is not None else n or 64)
 
 
@@ -69,13 +77,18 @@ def parse_labels(text: str | None) -> list[int] | None:
 
 
 def draw(
-    trained: Trained, sampling: Sampling, labels: torch.Tensor | None, n: int, options: argparse.Namespace
+    trained: Trained,
+    sampling: Sampling,
+    guidance: Guidance,
+    labels: torch.Tensor | None,
+    n: int,
+    options: argparse.Namespace,
 ) -> tuple[torch.Tensor, float]:
     """The samples, with a progress bar, and the seconds they took."""
     began = time.perf_counter()
     make_field = trained.exact_field if options.exact else trained.field
     batches = sampling.batches(
-        lambda condition: make_field(condition, options.guidance_scale),
+        lambda condition: make_field(condition, guidance),
         range(options.seed, options.seed + n),
         trained.shape,
         labels,
@@ -94,10 +107,11 @@ def write_grid(
     labels: torch.Tensor | None,
     options: argparse.Namespace,
     sampling: Sampling,
+    guidance: Guidance,
 ) -> Path:
     """One picture of the samples, under the run's folder: one row a class where rows come out even."""
     path = f"_{type(sampling.path).__name__}" if sampling.path else ""
-    name = f"{type(sampling.solver).__name__}{options.steps}{path}_w{options.guidance_scale:g}"
+    name = f"{type(sampling.solver).__name__}{options.steps}{path}_{guidance.name}"
     name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}.png"
     file = trained.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
     if len(trained.shape) == 1:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from fmlab.cli.guidance_options import add_guidance
 from fmlab.cli.parts import Parser, split_parts
 from fmlab.errors import UserError
 
-USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance_scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
+USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance.scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--steps", type=int, default=20, help="solver steps (20)")
     command.add_argument("--guidance_scale", "--guidance.scale", type=float, default=1.0, help="w; 1: conditional (1)")
+    add_guidance(command)
     command.add_argument("--labels", help="such as 3, 0-9 or 1,4,7; every class in turn if left out")
     command.add_argument("--n", type=int, help="how many samples (10 a class, 64 without classes)")
     command.add_argument("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")

@@ -3,7 +3,9 @@
 from fmlab.fields.base import ConditionedField, PathField
 from fmlab.fields.exact import ExactField
 from fmlab.fields.floor import TERMS, Measure, TrainingDraw, loss_floor, loss_terms
-from fmlab.fields.guided import ClassifierFreeGuidance, guided
+from fmlab.fields.guidance import Guidance
+from fmlab.fields.guidance_classifier import Classifier, ClassifierConditioned, LearnedClassifier
+from fmlab.fields.guided import GuidedField, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
 from fmlab.fields.processes import (
     BrownianMotion,
@@ -20,11 +22,15 @@ from fmlab.fields.schedule_change import ScheduleChange
 __all__ = [
     "TERMS",
     "BrownianMotion",
-    "ClassifierFreeGuidance",
+    "Classifier",
+    "ClassifierConditioned",
     "ConditionedField",
     "Drift",
     "ExactField",
+    "Guidance",
+    "GuidedField",
     "Langevin",
+    "LearnedClassifier",
     "LearnedField",
     "LinearODE",
     "Measure",

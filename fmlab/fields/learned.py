@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields.base import ConditionedField
+from fmlab.fields.base import ConditionedField, PathField
 from fmlab.paths import (
     EDMPreconditioning,
     FlowAndScore,
@@ -93,13 +93,49 @@ class LearnedField(ConditionedField):
         self.network, self.prediction, self.condition = network, prediction, condition
 
     def evaluate(self, x: Tensor, t: Tensor) -> PathPrediction:
+        return run_network(self.network, self.path, self.prediction, x, self._admissible(x, t), self.condition)
+
+    def together(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
+        """Both predictions; of the same network in one batch, where that is faster."""
+        labels = self._labels_with(other, x) if one_batch_is_faster(x) else None
+        if labels is None:
+            return super().together(other, x, t)
+        self.nfe, other.nfe = self.nfe + 1, other.nfe + 1
+        t = self._admissible(x, t)
+        t = torch.cat([t, t]) if t.ndim else t
+        both = run_network(self.network, self.path, self.prediction, torch.cat([x, x]), t, labels)
+        return both.rows(0, len(x)), both.rows(len(x), 2 * len(x))
+
+    def _admissible(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.to(device=x.device, dtype=torch.promote_types(t.dtype, torch.float32))
-        t = self.path.clip(t, output_of(self.prediction))
-        return run_network(self.network, self.path, self.prediction, x, t, self.condition)
+        return self.path.clip(t, output_of(self.prediction))
+
+    def _labels_with(self, other: PathField, x: Tensor) -> Tensor | None:
+        """The labels of both fields in one batch; None where it cannot be one: networks differ, no null label known."""
+        classes = getattr(self.network, "num_classes", None)
+        if not isinstance(other, LearnedField) or classes is None:
+            return None
+        if (self.network, self.path, self.prediction) != (other.network, other.path, other.prediction):
+            return None
+        null = torch.full(x.shape[:1], classes, dtype=torch.int64, device=x.device)
+        return torch.cat([null if field.condition is None else field.condition for field in (self, other)])
 
     def unconditional(self) -> LearnedField:
         """The same network without its condition."""
         return LearnedField(self.network, self.path, self.prediction)
+
+
+CPU_POINTS = 16
+"""So many points at most go through a network twice in one batch on a processor.
+
+There a forward costs its layers' fixed time and its points' time, and a larger batch leaves the caches: for the digits'
+DiT on one core one batch takes 0.8 of the time of two at 8 and 16 points, but 1.1 at 32 and 1.2 from 64 to 256.
+"""
+
+
+def one_batch_is_faster(x: Tensor) -> bool:
+    """Whether one forward of twice the points beats two: where points are few, or launching the layers costs most."""
+    return x.device.type != "cpu" or len(x) <= CPU_POINTS
 
 
 def output_of(prediction: Output | EDMPreconditioning) -> Output:

@@ -1,10 +1,12 @@
-"""LightningModules: flow matching and score matching, with classifier-free-guidance training."""
+"""LightningModules: flow and score matching, with classifier-free-guidance training; a classifier of noisy points."""
 
 from fmlab.modules.base import GenerativeModule
 from fmlab.modules.batches import Batch, unpack
 from fmlab.modules.exact_law import RepeatableDraws, closest_law, exact_law
 from fmlab.modules.excess import ExcessLoss
 from fmlab.modules.flow_matching import FlowMatching
+from fmlab.modules.network_module import NetworkModule
+from fmlab.modules.noisy_classifier import NoisyClassifier
 from fmlab.modules.optimization import WarmupConstant, WarmupCosine
 from fmlab.modules.score_matching import ScoreMatching
 
@@ -13,6 +15,8 @@ __all__ = [
     "ExcessLoss",
     "FlowMatching",
     "GenerativeModule",
+    "NetworkModule",
+    "NoisyClassifier",
     "RepeatableDraws",
     "ScoreMatching",
     "WarmupConstant",

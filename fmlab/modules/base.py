@@ -8,27 +8,24 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.fields import LearnedField, PathField, guided, output_of, run_network
-from fmlab.keyed import Purpose, fold, keyed_generator, seed_default_generators
+from fmlab.fields import Guidance, LearnedField, PathField, guided, output_of, run_network
+from fmlab.keyed import Purpose, keyed_generator
 from fmlab.modules.batches import Batch, unpack
-from fmlab.modules.optimization import clip_fused_too
+from fmlab.modules.network_module import NetworkModule
 from fmlab.modules.pairing import Generators, further_data, paired_source, warn_of_bias
 from fmlab.modules.sources import BatchSource, NoiseSource, SourceChoice, make_source
 from fmlab.objectives import (
     Coupling,
     Independent,
     Loss,
-    LossByTime,
     Moment,
     Space,
     SquaredError,
     TimeSampler,
-    Uniform,
     UniformWeight,
     Weight,
 )
@@ -45,7 +42,7 @@ from fmlab.paths import (
 )
 
 
-class GenerativeModule(LightningModule):
+class GenerativeModule(NetworkModule):
     """Trains a network to predict along a probability path, with labels dropped for classifier-free guidance.
 
     All randomness of a step is keyed by (seed, optimizer step, shard), where shard = accumulation index x world size +
@@ -88,30 +85,22 @@ class GenerativeModule(LightningModule):
         compile: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
         if not 0 <= label_dropout <= 1:
             raise UserError(f"a probability lies in [0, 1], got {label_dropout}", key="model.label_dropout")
-        self.network = network
-        self.source = make_source(source)
-        self.path = path or CondOT()
-        if isinstance(self.path, GaussianPath) and not isinstance(self.source, NoiseSource):
-            self.path = Interpolant(self.path)
-        self.prediction = prediction
-        self.time_sampler = time_sampler or Uniform()
-        self.coupling = coupling or Independent()
-        if isinstance(self.path, GaussianPath) and not isinstance(self.coupling, Independent):
-            self.path = self.path.with_dependent_pairs()
+        made, coupling, path = make_source(source), coupling or Independent(), path or CondOT()
+        if isinstance(path, GaussianPath) and not isinstance(made, NoiseSource):
+            path = Interpolant(path)
+        if isinstance(path, GaussianPath) and not isinstance(coupling, Independent):
+            path = path.with_dependent_pairs()
+        super().__init__(network, path, time_sampler, num_classes, optimizer, lr_scheduler, compile, seed)
+        self.prediction, self.source, self.coupling = prediction, made, coupling
         self.weight, self.loss = weight or UniformWeight(), loss or SquaredError()
         self.check_parts()
-        self.num_classes = num_classes
         self.label_dropout = label_dropout if num_classes is not None else 0.0
-        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
-        self.seed = seed
-        # In a tuple and a dict, so that neither becomes a submodule: parameters are saved and averaged once.
-        self._running = (torch.compile(network) if compile else network,)
-        self.averaged: dict[str, nn.Module] = {}
-        self.loss_by_time = LossByTime()
-        self._position = (-1, 0)
+
+    @property
+    def about(self) -> str:
+        return f"{self.path!r}, {type(self).__name__} of {self.prediction}"
 
     @property
     @abstractmethod
@@ -151,12 +140,6 @@ class GenerativeModule(LightningModule):
 
     # What training draws ----------------------------------------------------------------------------------------------
 
-    def shard(self) -> int:
-        """accumulation index x world size + rank, counted as batches arrive."""
-        step, index = self._position
-        self._position = (step, index + 1) if step == self.global_step else (self.global_step, 0)
-        return self._position[1] * self.trainer.world_size + self.global_rank
-
     def drop_labels(self, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
         """Each sample's label becomes `num_classes`, "no label", with probability `label_dropout`."""
         if condition is None or self.num_classes is None:
@@ -168,9 +151,7 @@ class GenerativeModule(LightningModule):
 
     def prepared(self, batch: Batch, draw: Generators) -> Batch:
         """A training batch as the network is to see it: augmented, with labels dropped."""
-        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
-        if augment is not None and batch.source is None:
-            batch = batch.replace(data=augment(batch.data, draw(Purpose.AUGMENT)))
+        batch = super().prepared(batch, draw)
         return batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
 
     def losses(
@@ -223,20 +204,10 @@ class GenerativeModule(LightningModule):
         assert total is not None
         return total
 
-    def moment(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> Moment:
-        """Where in training times are drawn."""
-        return Moment(self.path, progress, shard, shards)
-
     def _bridge_noise(self, data: Tensor, draw: Generators) -> Tensor | None:
         if not self.path.needs_noise:
             return None
         return torch.randn(data.shape, generator=draw(Purpose.BRIDGE), device=data.device)
-
-    @property
-    def progress(self) -> float:
-        """The share of training that is done."""
-        total = self.trainer.max_steps if self.trainer.max_steps > 0 else self.trainer.estimated_stepping_batches
-        return min(1.0, self.global_step / max(float(total), 1.0))
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
@@ -245,20 +216,6 @@ class GenerativeModule(LightningModule):
             self.source.data = getattr(self.trainer, "datamodule", None)
         if stage == "fit":
             warn_of_bias(self.coupling, self.num_classes)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        batch = unpack(batch)
-        step, shard = self.global_step, self.shard()
-        seed_default_generators(fold(self.seed, step, shard, Purpose.TORCH), batch.data.device)  # for nn.Dropout
-
-        def draw(purpose: Purpose) -> torch.Generator:
-            return keyed_generator(self.seed, step, shard, purpose, device=batch.data.device)
-
-        batch = self.prepared(batch, draw)
-        shards = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        losses, t = self.losses(self._running[0], batch, draw, self.moment(self.progress, shard, shards))
-        self.loss_by_time.add(losses, t)
-        return losses.mean()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
@@ -272,56 +229,13 @@ class GenerativeModule(LightningModule):
         losses, _ = self.losses(self.evaluation_network, batch, draw)
         self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(batch.data))
 
-    def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.network.parameters())
-        if self.lr_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
-
-    @property
-    def _reports(self) -> bool:
-        """Whether this optimizer step ends with a line in the log."""
-        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._reports:
-            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
-            self._report_losses(optimizer)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips as Lightning does, and for fused optimizers too, which Lightning refuses even without a loss scaler."""
-        clip_fused_too(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
-        """The loss since the last report, in total and in bins of t, over all processes."""
-        totals = self.trainer.strategy.reduce(self.loss_by_time.take().to(self.device), reduce_op="sum")
-        sums, counts = totals.cpu().tolist()
-        self.log("train/loss", sum(sums) / max(sum(counts), 1), prog_bar=True)
-        bins = {f"train/loss_t_bin_{i}": sums[i] / counts[i] for i in range(len(sums)) if counts[i]}
-        self.log_dict({**bins, "train/lr": optimizer.param_groups[0]["lr"]})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint knows the shape of a sample, which a network need not."""
-        checkpoint["fmlab"] = {"shape": list(self.trainer.datamodule.shape)}  # type: ignore[attr-defined]
-
     # The trained field ------------------------------------------------------------------------------------------------
 
-    @property
-    def evaluation_network(self) -> nn.Module:
-        """The first averaged network where there is one, else the network as it is."""
-        return next(iter(self.averaged.values()), self.network)
-
-    def field(self, condition: Tensor | None = None, guidance_scale: float = 1.0) -> PathField:
+    def field(self, condition: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
         """The trained field for one label a sample, guided; with the averaged weights where there are any.
 
         Args:
             condition: Labels of shape (B,), or None for the unconditional field.
-            guidance_scale: w of (1 - w) u(x | null) + w u(x | y).
+            guidance_scale: w of (1 - w) u(x | null) + w u(x | y), or a `Guidance` that names no run.
         """
         return guided(LearnedField(self.evaluation_network, self.path, self.prediction, condition), guidance_scale)

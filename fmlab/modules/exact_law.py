@@ -65,6 +65,8 @@ def closest_law(module: GenerativeModule, data: Any, key: str, hint: str | None 
 
 def _obstacle(module: GenerativeModule, data: Any) -> str | None:
     """Why the exact field of a run cannot be computed, or None if it can."""
+    if not isinstance(module, GenerativeModule):
+        return f"{type(module).__name__} generates nothing"
     if not isinstance(module.source, NoiseSource):
         return "the source is not Gaussian noise"
     if not isinstance(module.path, GaussianPath):

@@ -1,6 +1,7 @@
 """Networks: `forward(x, t, condition=None)`, of the shape of x, zero before any training."""
 
 from fmlab.networks.base import Description, Network, describe
+from fmlab.networks.classifier import Classifier
 from fmlab.networks.diffusers_models import DiffusersDiT, DiffusersNetwork, DiffusersUNet
 from fmlab.networks.dit import DiT
 from fmlab.networks.mlp import MLP
@@ -17,3 +18,4 @@ __all__ = [
     "UNet",
     "describe",
 ]
+__all__ = ["MLP", "Classifier", "Description", "DiT", "Network", "UNet", "describe"]

@@ -118,7 +118,7 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     The network runs once, in evaluation mode, without gradients, where its parameters are. Its modes are restored.
 
     Args:
-        network: Any module with `forward(x, t, condition=None)`.
+        network: Any module with `forward(x, t, condition=None)`, or `forward(x, t)` where there are no classes.
         shape: Shape of one event; by default the network's own attribute `shape`.
         num_classes: Number of classes; by default the network's own attribute `num_classes`, if it has one.
 
@@ -135,16 +135,19 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     anchor = next(network.parameters(), torch.empty(0))
     x = torch.zeros(1, *shape, dtype=anchor.dtype, device=anchor.device)
     t = torch.full((1,), 0.5, device=anchor.device)
-    label = None if num_classes is None else torch.zeros(1, dtype=torch.int64, device=anchor.device)
+    label = [] if num_classes is None else [torch.zeros(1, dtype=torch.int64, device=anchor.device)]
 
     modes = {module: module.training for module in network.modules()}
-    network.eval()
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    # Without gradients at all, because the counter's hooks stumble over views of parameters that have them.
+    network.eval().requires_grad_(False)
     try:
         # The counter knows no fused attention on CPUs; the mathematical one is made of products that it knows.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            network(x, t, label)
+            network(x, t, *label)
     finally:
         for module, mode in modes.items():
             module.training = mode
-    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return Description(trained, int(counter.get_total_flops()))
+        for parameter in trained:
+            parameter.requires_grad_(True)
+    return Description(sum(parameter.numel() for parameter in trained), int(counter.get_total_flops()))

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from fmlab.errors import UserError
 from fmlab.paths.base import Kind, ProbabilityPath, expand_time
-from fmlab.paths.gaussian import GaussianPath
+from fmlab.paths.gaussian import GaussianPath, gaussian_path
+
+Combination = Callable[[Tensor, Tensor], Tensor]
+"""`function(own, other's)`: one quantity from two of the same kind, all shaped like x."""
 
 
 class PathPrediction(ABC):
     """Velocity v = dx/dt, score s = grad log p_t(x), and the expected noise and data, at one (x, t).
 
     For marginal quantities v = E[alpha' z + beta' eps | x], z = E[z | x], eps = E[eps | x] and s = -eps / beta.
+
+    Attributes:
+        path: The path.
+        x: Where, of shape (B, *event).
+        t: When, of shape () or (B,).
     """
+
+    path: ProbabilityPath
+    x: Tensor
+    t: Tensor
 
     @property
     @abstractmethod
@@ -40,8 +55,38 @@ class PathPrediction(ABC):
         """The expected data E[z | x]."""
 
     @abstractmethod
-    def mix(self, other: PathPrediction, weight: float) -> PathPrediction:
-        """(1 - weight) self + weight other, at the same (x, t)."""
+    def combine(self, other: PathPrediction, function: Combination) -> PathPrediction:
+        """`function(own, other's)` in each quantity that is kept, at the same (x, t).
+
+        Every conversion is affine in the value, with a slope and an offset that depend on (x, t) alone. So the result
+        does not depend on which quantities are kept if the function is a own + b other's + c (other's - own) with
+        a + b = 1 and coefficients a, b that are numbers a sample and c any linear map.
+        """
+
+    def mix(self, other: PathPrediction, weight: float | Tensor) -> PathPrediction:
+        """(1 - weight) self + weight other, at the same (x, t); a weight, or one a sample that broadcasts against x.
+
+        Mixing commutes with converting: guidance means the same in all four quantities.
+        """
+        return self.combine(other, lambda own, others: (1 - weight) * own + weight * others)
+
+    def moved(self, kind: Kind, change: Tensor) -> PathPrediction:
+        """The prediction with its quantity of a kind changed by `change`, on a Gaussian path.
+
+        What the others change by is what a prediction of `change` at x = 0 converts to, clipping of `t` included.
+
+        Raises:
+            UserError: If the path is not Gaussian.
+        """
+        path = gaussian_path(self.path, "a prediction changed by its " + kind)
+        difference = Prediction(path, torch.zeros_like(change), self.t, kind, change)
+        return self.combine(difference, torch.add)
+
+    def rows(self, start: int, stop: int) -> Self:
+        """The prediction at some of its points."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        tensors = {name: part for name, part in parts.items() if isinstance(part, Tensor) and part.ndim > 0}
+        return replace(self, **{name: part[start:stop] for name, part in tensors.items()})  # type: ignore[type-var]
 
     def as_kind(self, kind: Kind) -> Tensor:
         """The quantity of the given kind."""
@@ -118,13 +163,8 @@ class Prediction(PathPrediction):
         t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
         return -self.noise / self.path.beta(t)
 
-    def mix(self, other: PathPrediction, weight: float) -> Prediction:
-        """(1 - weight) self + weight other, at the same (x, t).
-
-        Every conversion is affine in the value with coefficients that depend on (x, t) alone, so mixing commutes with
-        converting: guidance means the same in all four quantities.
-        """
-        return replace(self, value=(1 - weight) * self.value + weight * other.as_kind(self.kind))
+    def combine(self, other: PathPrediction, function: Combination) -> Prediction:
+        return replace(self, value=function(self.value, other.as_kind(self.kind)))
 
 
 @dataclass(frozen=True)
@@ -170,12 +210,12 @@ class Posterior(PathPrediction):
         t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
         return -self.noise / self.path.beta(t)
 
-    def mix(self, other: PathPrediction, weight: float) -> Posterior:
-        def mixed(kind: Kind) -> Tensor:
-            return (1 - weight) * self.as_kind(kind) + weight * other.as_kind(kind)
+    def combine(self, other: PathPrediction, function: Combination) -> Posterior:
+        def combined(kind: Kind) -> Tensor:
+            return function(self.as_kind(kind), other.as_kind(kind))
 
-        exact = None if self.exact_score is None else mixed("score")
-        return replace(self, expected_data=mixed("data"), expected_noise=mixed("noise"), exact_score=exact)
+        exact = None if self.exact_score is None else combined("score")
+        return replace(self, expected_data=combined("data"), expected_noise=combined("noise"), exact_score=exact)
 
 
 @dataclass(frozen=True)
@@ -220,6 +260,6 @@ class FlowAndScore(PathPrediction):
             raise UserError("the expected data is not known where the source is not Gaussian", key="path")
         return Prediction(self.path, self.x, self.t, "velocity", self.flow).data
 
-    def mix(self, other: PathPrediction, weight: float) -> FlowAndScore:
-        score = None if self.own_score is None else (1 - weight) * self.own_score + weight * other.score
-        return replace(self, flow=(1 - weight) * self.flow + weight * other.velocity, own_score=score)
+    def combine(self, other: PathPrediction, function: Combination) -> FlowAndScore:
+        score = None if self.own_score is None else function(self.own_score, other.score)
+        return replace(self, flow=function(self.flow, other.velocity), own_score=score)

@@ -7,7 +7,7 @@ import torch
 
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
-from fmlab.fields import ClassifierFreeGuidance, ExactField, LearnedField, Sampling, guided
+from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, guided
 from fmlab.paths import VP, CondOT, Cosine, Polynomial
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
 
@@ -53,7 +53,7 @@ def test_guided_gaussians_are_the_tilted_score() -> None:
     path, t, w = CondOT(), torch.tensor(0.6, dtype=torch.float64), 2.5
     x = torch.randn(5, 2, dtype=torch.float64)
     y, null = law([1.0, 0.0], 0.2), law([0.0, 0.0], 1.0)
-    field = ClassifierFreeGuidance(ExactField(y, path), ExactField(null, path), w)
+    field = GuidedField(ExactField(y, path), ExactField(null, path), w)
     a, b = 0.6, 0.4
     precision = w / (a**2 * 0.2 + b**2) - (w - 1) / (a**2 + b**2)
     mean = (w / (a**2 * 0.2 + b**2)) * a * torch.tensor([1.0, 0.0], dtype=torch.float64) / precision

@@ -12,7 +12,7 @@ from every_path import PATHS
 
 from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError
-from fmlab.fields import ClassifierFreeGuidance, ExactField, LearnedField, Sampling, ScheduleChange, guided
+from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, ScheduleChange, guided
 from fmlab.fields.schedule_change import log_snr_range
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, Interpolant, LinearVP, Polynomial, Sqrt, SubVP
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
@@ -134,8 +134,8 @@ def test_guidance_commutes_with_the_change() -> None:
     t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     x = on(Cosine(), t)
     fields = [ExactField(mixture(shift), CondOT()) for shift in (0.0, 1.0)]
-    inside = ScheduleChange(ClassifierFreeGuidance(*fields, 3.0), Cosine())(x, t)
-    outside = ClassifierFreeGuidance(*(ScheduleChange(field, Cosine()) for field in fields), 3.0)(x, t)
+    inside = ScheduleChange(GuidedField(*fields, 3.0), Cosine())(x, t)
+    outside = GuidedField(*(ScheduleChange(field, Cosine()) for field in fields), 3.0)(x, t)
     for kind in KINDS:
         torch.testing.assert_close(inside.as_kind(kind), outside.as_kind(kind), rtol=1e-10, atol=1e-10)
 

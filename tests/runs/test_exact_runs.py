@@ -15,7 +15,7 @@ import fmlab
 from fmlab.__main__ import main
 from fmlab.data import Digits
 from fmlab.errors import UserError
-from fmlab.fields import ClassifierFreeGuidance
+from fmlab.fields import GuidedField
 from fmlab.loading import Trained
 from fmlab.paths import CondOT
 from fmlab.records import RunLayout, read_metrics
@@ -72,7 +72,7 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
         assert distance.min() <= 1, "every sample is a training image of its class, or its mirror image"
     trained = fmlab.load(run.root)
     field = trained.exact_field(torch.arange(10), guidance_scale=2.0)
-    assert isinstance(field, ClassifierFreeGuidance)
+    assert isinstance(field, GuidedField)
     assert field(torch.randn(10, 1, 8, 8), torch.tensor(0.5)).velocity.shape == (10, 1, 8, 8)
 
 

@@ -32,6 +32,7 @@ SMALL_UNET = ["--model.network.channels=8", "--model.network.channel_mult=[1,2]"
 SMALL_DIT = ["--model.network.width=16", "--model.network.depth=1", "--model.network.heads=2"]
 SMALL = {
     "digits": SMALL_DIT,
+    "classifier_digits": [word.replace("network.", "network.trunk.") for word in SMALL_DIT],
     "toy2d": ["--model.network.width=16", "--samples.points=20"],
     "dit_fashion": SMALL_DIT,
     "unet_fashion": SMALL_UNET,
@@ -43,6 +44,7 @@ SMALL = {
     "superresolve_fashion": [*SMALL_UNET, "--samples.columns=3"],
 }
 POINTS = ("toy2d", "circles_to_checkerboard")
+CLASSIFIERS = ("classifier_digits",)
 
 
 def test_every_experiment_is_listed_here() -> None:
@@ -62,12 +64,16 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     elif "cifar" in name:
         write_cifar10(tmp_path)
     few = [word for word in FEW if not (name in POINTS and ("columns" in word or "features" in word))]
+    few = [word for word in few if not (name in CLASSIFIERS and word.startswith(("--fid", "--samples")))]
     words = ["--config", str(EXPERIMENTS / f"{name}.yaml"), *few, *SMALL[name], f"--run.dir={tmp_path / 'runs'}"]
     assert main(words) == 0
     run = newest(tmp_path / "runs", name)
     assert read_status(run).state == "done"
     logged = {key for row in read_metrics(run.metrics) for key, value in row.items() if value not in (None, "")}
     assert {"train/loss", "val/loss"} <= logged
+    if name in CLASSIFIERS:
+        assert {"val/accuracy", *(f"val/accuracy_t_bin_{part}" for part in range(10))} <= logged
+        return
     assert {"val/w2", "val/mmd"} <= logged if name in POINTS else {"val/fid_random", "val/kid_random"} <= logged
     assert len(list(run.samples.glob("*.png"))) >= 1
     trained = fmlab.load(run.root)
