@@ -227,15 +227,20 @@ def _trained(
 
 def _load_exported(file: Path, where: torch.device) -> Trained:
     """The trained field of an exported file; its data are looked for when they are needed."""
+    from jsonargparse import ArgumentError
+
     from fmlab.modules.sources import BatchSource
 
     tensors, record = read_exported(file)
     folders = [str(file.resolve().parent), os.getcwd()]  # where the user's own parts may lie
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     check_importable(record.model, "model", file)
-    module = _instantiate({"model": record.model}).model
     try:
+        module = _instantiate({"model": record.model}).model
         module.network.load_state_dict(tensors)
+    except ArgumentError as error:  # from a version with other arguments
+        cause = max(str(error).splitlines(), key=lambda line: len(line) - len(line.lstrip())).strip()
+        raise UserError(f"its model cannot be made here: {cause}", key=str(file)) from error
     except RuntimeError as error:
         cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error

@@ -7,6 +7,8 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from tiny_runs import arguments
 import fmlab
 from fmlab.__main__ import main
 from fmlab.errors import UserError
+from fmlab.exchange import read_exported, write_exported
 from fmlab.loading import load_module
 from fmlab.records import RunLayout, read_metrics
 from fmlab.solvers import Euler
@@ -103,6 +106,18 @@ def test_what_cannot_be_loaded_says_so_in_a_line(fit: FIT, tmp_path: Path, capsy
         assert shown.startswith(f"error: {file}: ")
         assert len(shown.splitlines()) <= 2
     file.write_bytes(whole)
+    network, record = fmlab.load(file).network, read_exported(file)[1]
+    for argument, value, cause in (
+        ("widht", 16, "its model cannot be made here: Option 'widht' is not accepted"),
+        ("width", 32, "its weights do not fit its network: size mismatch"),
+    ):
+        model = deepcopy(record.model)
+        model["init_args"]["network"]["init_args"][argument] = value
+        write_exported(tmp_path / "b.safetensors", network, replace(record, model=model))
+        assert main(["sample", str(tmp_path / "b.safetensors")]) == 2
+        shown = capsys.readouterr().err
+        assert cause in shown
+        assert len(shown.splitlines()) == 1
     for wrong in ({"checkpoint": "last"}, {"weights": "raw"}, {"ema_std": 0.1}):
         with pytest.raises(UserError, match="one set of weights"):
             fmlab.load(file, **wrong)
