@@ -9,6 +9,7 @@ from fmlab.networks.unet import UNet
 
 __all__ = [
     "MLP",
+    "Classifier",
     "Description",
     "DiT",
     "DiffusersDiT",
@@ -18,4 +19,3 @@ __all__ = [
     "UNet",
     "describe",
 ]
-__all__ = ["MLP", "Classifier", "Description", "DiT", "Network", "UNet", "describe"]

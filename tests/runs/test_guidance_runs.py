@@ -143,7 +143,7 @@ def test_a_classifier_gives_labels_to_a_model_without_any(runs: Runs) -> None:
         trained.sample(labels=[7])
 
 
-@pytest.mark.parametrize("section", ["samples", "fid", "floor"])
+@pytest.mark.parametrize("section", ["samples", "fid"])
 def test_callbacks_that_generate_refuse_a_classifier(
     section: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
