@@ -11,7 +11,7 @@ from fmlab.fields import ConditionedField, Guidance, LearnedClassifier, LearnedF
 from fmlab.records import find_run
 
 if TYPE_CHECKING:
-    from fmlab.loading import Trained
+    from fmlab.trained import Trained
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from fmlab.cli.values import read_value
 from fmlab.errors import UserError, nearest
 from fmlab.evaluation import METRICS, Cell, Evaluation, Processes, Row, cells, draws, joined
 from fmlab.evaluation.report import write_plots, write_rows
-from fmlab.loading import Trained, load
+from fmlab.loading import load
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Solver
+from fmlab.trained import Trained
 
 NUMBER = {"images": 10_000, "points": 2_000}
 """Samples generated where the user names no number."""

@@ -18,9 +18,10 @@ from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Guidance, Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
-from fmlab.loading import Trained, load
+from fmlab.loading import load
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Solver
+from fmlab.trained import Trained
 
 
 def draw_samples(options: argparse.Namespace, parts: Parts) -> int:

@@ -18,8 +18,8 @@ from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
 from fmlab.evaluation.scores import METRICS, MetricScores, check_wanted, make_network, make_scores
-from fmlab.loading import Trained
 from fmlab.metrics import cache_folder
+from fmlab.trained import Trained
 
 PRECISION = "float32"
 

@@ -15,7 +15,7 @@ from fmlab.evaluation.journal import Partial, Progress
 from fmlab.evaluation.keeping import Keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.scores import Scores
-from fmlab.loading import Trained
+from fmlab.trained import Trained
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from fmlab.__main__ import main
 from fmlab.data import Digits
 from fmlab.errors import UserError
 from fmlab.fields import GuidedField
-from fmlab.loading import Trained
 from fmlab.paths import CondOT
 from fmlab.records import RunLayout, read_metrics
+from fmlab.trained import Trained
 
 Fit = Callable[..., RunLayout]
 
