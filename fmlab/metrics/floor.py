@@ -66,7 +66,6 @@ def halves(
     num_images: int,
     cache_dir: str | Path,
     classifier: DomainClassifier | None = None,
-    prefix: str = "val",
 ) -> dict[str, float]:
     """The metrics of one half of the real set, measured against the other half, from the cache or computed into it.
 
@@ -80,7 +79,6 @@ def halves(
         num_images: Images that are generated.
         cache_dir: Folder of the cache.
         classifier: Whose classes `accuracy` goes by, as for `ImageMetrics`.
-        prefix: What stands before the slash of the keys.
 
     Returns:
         Values and spreads by key, as `ImageMetrics.compute` gives them, and `real_images`, how many were taken.
@@ -105,19 +103,18 @@ def halves(
                 said = f"a half of the reference has {len(taken)} images, and {name} needs {METRICS[name].images}"
                 raise UserError(said, key="metrics")
         metrics = ImageMetrics(names, network, other, len(taken), classifier, alone=True)
-        for images, indices, labels in _chosen(first, in_half, taken, "accuracy" in names):
-            metrics.update(images, indices, labels)
-        return json.dumps({**metrics.compute(""), "real_images": len(taken)}).encode()
+        for images, labels, places in _chosen(first, in_half, taken, "accuracy" in names):
+            metrics.update(images, labels, places)
+        return json.dumps({**metrics.compute(), "real_images": len(taken)}).encode()
 
     path = Path(cache_dir) / f"halves-{network.name}-{key[:16]}.json"
-    found = load_or_make(path, lambda path: dict(json.loads(path.read_text())), measure)
-    return {prefix + key if key.startswith("/") else key: value for key, value in found.items()}
+    return load_or_make(path, lambda path: dict(json.loads(path.read_text())), measure)
 
 
 def _chosen(
     half: Half, in_half: int, taken: Tensor, with_labels: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """The images of a half that are taken, with their places among these, and their labels if those are wanted."""
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    """The images of a half that are taken, their labels if those are wanted, and their places among these images."""
     labels = half.labelled_images(getattr(half.data, "reference", "train"))[1] if with_labels else None
     place = torch.full((in_half,), -1, dtype=torch.int64)
     place[taken] = torch.arange(len(taken))
@@ -125,5 +122,5 @@ def _chosen(
     for images in half.reference_batches(500):
         places = place[start : start + len(images)]
         rows = (places >= 0).nonzero()[:, 0]
-        yield images[rows], places[rows], None if labels is None else labels[start + rows]
+        yield images[rows], None if labels is None else labels[start + rows], places[rows]
         start += len(images)

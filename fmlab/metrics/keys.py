@@ -15,10 +15,10 @@ def metric_key(score: Score, features: str | None = None, prefix: str = "val") -
     Args:
         score: `w2` and `mmd` compare points as they are; all others see images through features.
         features: Name of the feature network, None for points.
-        prefix: What stands before the slash.
+        prefix: What stands before the slash; without one there is no slash.
     """
     suffix = "" if features in (None, "inception") else f"_{features}"
-    return f"{prefix}/{score}{suffix}"
+    return f"{prefix}/{score}{suffix}" if prefix else f"{score}{suffix}"
 
 
 def spread_key(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -36,8 +37,11 @@ class ImageMetrics:
     kept, so batches, their order and ranks do not matter. Memory does not grow with the images, but for a byte each.
 
         metrics = image_metrics(["fid", "kid"], data, num_images=10_000, cache_dir=cache_folder())
-        metrics.update(images, indices)     # uint8 (B, C, H, W), places in the set (B,)
-        metrics.compute()                   # {"val/fid_domain": 1.2, "val/fid_domain_std": 0.1, ...}
+        metrics.update(images, labels, places)  # uint8 (B, C, H, W), labels (B,) or None, places in the set (B,)
+        metrics.compute()                       # {"fid_domain": 1.2, "fid_domain_std": 0.1, ...}
+
+    Attributes:
+        better: Of each value's name, whether less or more of it is better; a spread has none.
 
     Args:
         names: Which of `METRICS`.
@@ -66,18 +70,21 @@ class ImageMetrics:
         self.device = sums_device(network.device)
         self.seen = SeenImages(num_images)
         self.metrics: dict[str, Metric] = {name: self._make(name) for name in self.names}
+        self.better = {
+            self._key(score, ""): METRICS[name].better for name in self.names for score in METRICS[name].scores
+        }
         for metric in self._all().values():
             metric.to(self.device)
             if alone:
                 metric.distributed_available_fn = _not_distributed
 
-    def update(self, images: Tensor, indices: Tensor, labels: Tensor | None = None) -> None:
+    def update(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
         """Adds images, each of them once.
 
         Args:
-            images: uint8 images (B, C, H, W), on any device.
-            indices: Their places in the set, int64 (B,), from 0 to num_images - 1.
-            labels: The labels (B,) they were made for, which `accuracy` needs.
+            samples: uint8 images (B, C, H, W), on any device.
+            labels: The labels (B,) they were made for, which `accuracy` needs, or None.
+            places: Their places in the set, int64 (B,), from 0 to num_images - 1.
 
         Raises:
             UserError: `accuracy` is wanted and there are no labels, or one out of range.
@@ -85,31 +92,35 @@ class ImageMetrics:
         """
         if "accuracy" in self.names and labels is None:
             raise UserError("class accuracy needs the labels that the images were made for", key="metrics")
-        self.seen.update(indices)
-        images = images.to(self.network.device)
+        self.seen.update(places)
+        images = samples.to(self.network.device)
         features = self.network(images)
         for name, metric in self.metrics.items():
             if name == "is":
-                metric.update(_logits(self.network, features), indices)
+                metric.update(_logits(self.network, features), places)
             elif name == "accuracy" and self.classifier is not None:
                 judged = features if self.classifier is self.network else self.classifier(images)
                 metric.update(_logits(self.classifier, judged), labels)
             else:
-                metric.update(features, indices)
+                metric.update(features, places)
 
-    def compute(self, prefix: str = "val") -> dict[str, float]:
+    def compute(self, prefix: str = "") -> dict[str, float]:
         """The values and their spreads by key, of all ranks together; every rank has to call it.
+
+        Args:
+            prefix: What stands before a slash in the keys, such as `val`; without one there is no slash.
 
         Raises:
             UserError: Not all images have been there.
         """
-        count = int(self.seen.compute())
-        if count < self.num_images:
-            raise UserError(f"{count} of {self.num_images} images were measured")
-        found: dict[str, float] = {}
-        for metric in self.metrics.values():
-            found |= {self._key(score, prefix): float(value) for score, value in metric.compute().items()}
-        return found
+        with warnings.catch_warnings():
+            # A rank without images of its own, or one that goes on from a state, has not been updated.
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+            count = int(self.seen.compute())
+            if count < self.num_images:
+                raise UserError(f"{count} of {self.num_images} images were measured")
+            found = [metric.compute() for metric in self.metrics.values()]
+        return {self._key(name, prefix): float(value) for each in found for name, value in each.items()}
 
     def reset(self) -> None:
         """Forgets all images."""
@@ -147,20 +158,24 @@ class ImageMetrics:
                 saved = state[f"{name}.{part}"].to(self.device)
                 parts[part] = [saved] if isinstance(value, list) else saved
             metric.merge_state(parts)
-            # torchmetrics would give the value it computed before, or warn that there had been no update.
-            metric._computed, metric._update_count = None, metric._update_count + 1
+            metric._computed = None  # torchmetrics would give the value of before
 
-    def estimators(self) -> dict[str, dict[str, str]]:
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what `state` gave, and forgets what was counted here."""
+        self.reset()
+        self.add_state(state)
+
+    def estimators(self) -> dict[str, str]:
         """How each metric and its spread are computed, for the measurement."""
-        found = {name: {"value": METRICS[name].estimator, "spread": METRICS[name].spread} for name in self.names}
+        found = {name: f"{METRICS[name].estimator}; spread: {METRICS[name].spread}" for name in self.names}
         if "kid" in found:
             size = subset_size(self.num_images, len(self.reference.features))
-            found["kid"]["spread"] += f"; {size:,} images each"
+            found["kid"] += f", {size:,} images each"
         if "accuracy" in found and self.classifier is not None:
-            found["accuracy"]["value"] += f"; its weights {self.classifier.weights_hash}"
+            found["accuracy"] += f"; weights of the classifier {self.classifier.weights_hash}"
         return found
 
-    def warnings(self) -> list[str]:
+    def remarks(self) -> list[str]:
         """What a reader of the numbers should know, a line each."""
         if "fid" not in self.names:
             return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from fmlab.errors import UserError, nearest
 
@@ -20,12 +21,16 @@ class ImageMetric:
         images: The fewest generated images, and reference images where it compares those, that it can do with.
         estimator: How it is computed; part of the measurement.
         spread: What the `_std` beside each of its values is.
+        scores: The names of its values.
+        better: Whether less or more of them is better.
     """
 
     title: str
     images: int
     estimator: str
     spread: str
+    scores: tuple[str, ...]
+    better: Literal["less", "more"]
 
 
 METRICS = {
@@ -34,30 +39,40 @@ METRICS = {
         20,
         "unbiased covariances, float64 sums, symmetric eigenvalues, v1",
         "standard error, by leaving out each of 10 splits",
+        ("fid",),
+        "less",
     ),
     "kid": ImageMetric(
         "the kernel distance",
         4,
         "unbiased, (x.y / D + 1)^3, all pairs of at most 10,000 images of each set, v1",
         "standard deviation over 100 subsets, whose mean is kid_subsets",
+        ("kid", "kid_subsets"),
+        "less",
     ),
     "is": ImageMetric(
         "the Inception Score",
         20,
         "by the class logits of the features' own network, mean over 10 splits, v1",
         "standard deviation over the 10 splits",
+        ("is",),
+        "more",
     ),
     "prdc": ImageMetric(
         "precision, recall, density and coverage",
         6,
         "k = 3 for precision and recall, 5 for density and coverage, at most 10,000 images of each set, v1",
         "standard error of the mean over the images that are judged",
+        ("precision", "recall", "density", "coverage"),
+        "more",
     ),
     "accuracy": ImageMetric(
         "the class accuracy",
         2,
         "share of images in which the domain classifier sees their label, v1",
         "standard error of the share",
+        ("accuracy",),
+        "more",
     ),
 }
 """The metrics of images, in the order in which they are shown."""

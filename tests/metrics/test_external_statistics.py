@@ -56,10 +56,10 @@ def test_edm_and_pytorch_fid_files_are_mu_and_sigma_known_by_their_own_hash(netw
     assert found.features.shape == (0, 5)
     metrics = ImageMetrics(["fid"], network, found, 30)
     images = torch.randint(0, 256, (30, 3, 8, 8), dtype=torch.uint8)
-    metrics.update(images, torch.arange(30))
+    metrics.update(images, None, torch.arange(30))
     features = network(images).double()
     expected = frechet_distance(features.mean(0), features.T.cov(), found.mu, found.sigma)
-    assert metrics.compute()["val/fid"] == pytest.approx(float(expected), rel=1e-9)
+    assert metrics.compute()["fid"] == pytest.approx(float(expected), rel=1e-9)
     for name in ("kid", "prdc"):
         with pytest.raises(UserError, match=r"reference images or more, and cifar10-32x32.npz has 0"):
             ImageMetrics([name], network, found, 30)

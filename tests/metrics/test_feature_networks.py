@@ -111,6 +111,7 @@ def test_keys_name_the_features() -> None:
     assert metric_key("fid", "domain") == "val/fid_domain"
     assert metric_key("kid", "random") == "val/kid_random"
     assert metric_key("w2") == "val/w2"
+    assert metric_key("fid", "domain", prefix="") == "fid_domain"
     assert metric_key("mmd", prefix="test") == "test/mmd"
 
 

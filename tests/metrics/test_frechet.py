@@ -125,6 +125,21 @@ def test_a_known_factor_is_used() -> None:
     assert measured(FrechetDistance(known), features) > 2 * expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3000, 1000])
+def test_with_2048_features_it_is_zero_for_the_reference_itself_and_torch_fidelitys_for_another(n: int) -> None:
+    """F33: below 1e-3 at 2048 dimensions, with fewer images than those too."""
+    metric_fid = pytest.importorskip("torch_fidelity.metric_fid")
+    scale = torch.logspace(0, -2, 2048, dtype=torch.float64)
+    reference, features = normal(n, 2048, seed=1) * scale, 1.1 * normal(n, 2048, seed=2) * scale
+    metric = FrechetDistance(statistics(reference))
+    assert measured(metric, reference, 1000) == pytest.approx(0, abs=1e-3)
+    metric.reset()
+    arrays = [{"mu": x.mean(0).numpy(), "sigma": x.T.cov().numpy()} for x in (features, reference)]
+    theirs = metric_fid.fid_statistics_to_metric(*arrays, verbose=False)["frechet_inception_distance"]
+    assert measured(metric, features, 1000) == pytest.approx(theirs, rel=1e-6 if n > 2048 else 1e-4)
+
+
 def with_spread(reference: Tensor, features: Tensor, order: Tensor, batch_size: int) -> dict[str, float]:
     metric = FrechetDistanceWithSpread(statistics(reference), len(features))
     for indices in order.split(batch_size):

@@ -44,20 +44,20 @@ def test_the_floor_is_near_zero_where_there_are_many_and_is_measured_once(
     half = floor["real_images"]
     assert half == sum(len(batch) for batch in Half(digits, 0).reference_batches(500))
     typical = float(reference_statistics(digits, network, tmp_path).sigma.trace())
-    assert 0 < floor["val/fid_domain"] < 0.1 * typical
-    assert abs(floor["val/kid_domain"]) < 4 * floor["val/kid_domain_std"]
-    assert floor["val/accuracy_domain"] > 0.97
-    assert floor["val/density_domain"] == pytest.approx(1, abs=0.1)
+    assert 0 < floor["fid_domain"] < 0.1 * typical
+    assert abs(floor["kid_domain"]) < 4 * floor["kid_domain_std"]
+    assert floor["accuracy_domain"] > 0.97
+    assert floor["density_domain"] == pytest.approx(1, abs=0.1)
     fewer = halves(["fid"], digits, network, 100, tmp_path)
     assert fewer["real_images"] == 100
-    assert fewer["val/fid_domain"] > 1.5 * floor["val/fid_domain"]  # the bias of few images is the floor's too
+    assert fewer["fid_domain"] > 1.5 * floor["fid_domain"]  # the bias of few images is the floor's too
 
     def again(*_: object) -> Tensor:
         raise AssertionError("it was measured twice")
 
     monkeypatch.setattr(type(network), "extract", again)
     assert halves(names, digits, network, 5000, tmp_path) == floor
-    assert halves(["fid"], digits, network, 100, tmp_path, prefix="test")["test/fid_domain"] == fewer["val/fid_domain"]
+    assert halves(["fid"], digits, network, 100, tmp_path)["fid_domain"] == fewer["fid_domain"]
 
 
 def test_changed_weights_or_images_have_another_floor(make_set: type, stripes, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_changed_weights_or_images_have_another_floor(make_set: type, stripes, t
     changed = stripes.x.clone()
     changed[3] = 0
     floors.append(halves(["fid"], make_set(changed), network, 30, tmp_path))
-    assert len({floor["val/fid_random"] for floor in floors}) == 3
+    assert len({floor["fid_random"] for floor in floors}) == 3
 
 
 def test_a_set_too_small_for_halves_is_refused(make_set: type, stripes, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def make(digits: Digits, cache: Path) -> Make:
 
 def feed(metrics: ImageMetrics, images: tuple[Tensor, Tensor], order: Tensor, batch_size: int = 32) -> None:
     for indices in order.split(batch_size):
-        metrics.update(images[0][indices], indices, images[1][indices])
+        metrics.update(images[0][indices], images[1][indices], indices)
 
 
 def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, images, monkeypatch) -> None:
@@ -54,12 +54,24 @@ def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, i
     assert forwards == [32, 32, 26]  # the accuracy and the Inception Score read the same features
     found = metrics.compute()
     scores = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "accuracy"]
-    keys = {f"val/{score}_domain" for score in scores}
-    assert set(found) == keys | {spread_key(key) for key in keys} | {"val/kid_subsets_domain"}
-    assert 0.5 < found["val/accuracy_domain"] < 1
-    assert 2 < found["val/is_domain"] < 10
-    assert all(found[spread_key(key)] > 0 for key in keys - {"val/coverage_domain"})
+    keys = {f"{score}_domain" for score in scores}
+    assert set(found) == keys | {spread_key(key) for key in keys} | {"kid_subsets_domain"}
+    assert 0.5 < found["accuracy_domain"] < 1
+    assert 2 < found["is_domain"] < 10
+    assert all(found[spread_key(key)] > 0 for key in keys - {"coverage_domain"})
     assert next(iter(metrics.compute("test"))) == "test/fid_domain"
+
+
+def test_every_value_says_whether_less_or_more_of_it_is_better(make: Make, images) -> None:
+    metrics = make()
+    feed(metrics, images, torch.arange(N))
+    values = {key for key in metrics.compute() if not key.endswith("_std")}
+    assert set(metrics.better) == values
+    assert {key for key, better in metrics.better.items() if better == "less"} == {
+        "fid_domain",
+        "kid_domain",
+        "kid_subsets_domain",
+    }
 
 
 def test_neither_order_nor_batch_size_matters(make: Make, images) -> None:
@@ -80,6 +92,10 @@ def test_an_interrupted_evaluation_continues(make: Make, images, tmp_path: Path)
         second.compute()
     feed(second, images, second.missing(), 30)
     assert second.compute() == pytest.approx(whole.compute(), rel=1e-12)
+    again = make()
+    feed(again, images, torch.arange(50, N), 30)
+    again.load_state(first.state())  # in the place of what it had
+    assert torch.equal(again.missing(), torch.arange(30, N))
     assert whole.missing().tolist() == []
     whole.reset()
     assert len(whole.missing()) == N
@@ -95,9 +111,9 @@ def test_states_of_two_processes_add_up_and_none_counts_twice(make: Make, images
     with pytest.raises(UserError, match="counted already"):
         merged.add_state(ranks[0].state())
     with pytest.raises(ValueError, match="each of them once"):
-        merged.update(images[0][:2], torch.tensor([0, 1]), images[1][:2])
+        merged.update(images[0][:2], images[1][:2], torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="from 0 to 89"):
-        make().update(images[0][:1], torch.tensor([N]), images[1][:1])
+        make().update(images[0][:1], images[1][:1], torch.tensor([N]))
 
 
 @pytest.mark.parametrize("change", [{"n": N - 1}, {"names": ("fid",)}, {"features": "random", "names": ("fid", "kid")}])
@@ -106,6 +122,13 @@ def test_a_state_of_another_measurement_is_refused(make: Make, images, change: d
     feed(metrics, images, torch.arange(20))
     with pytest.raises(UserError, match="belongs to other metrics"):
         make(**{"names": ("fid", "kid"), **change}).add_state(metrics.state())
+
+
+def test_a_state_measured_against_another_reference_is_refused(make: Make, images, cache: Path) -> None:
+    metrics, other = make(("fid",)), image_metrics(["fid"], Digits(limit=149), N, cache)
+    feed(metrics, images, torch.arange(20))
+    with pytest.raises(UserError, match="belongs to other metrics"):
+        other.add_state(metrics.state())
 
 
 def test_what_a_state_holds_does_not_grow_with_the_images(make: Make) -> None:
@@ -130,8 +153,8 @@ def test_accuracy_is_judged_by_the_domain_network_whatever_the_features(make: Ma
     for each in (metrics, judged):
         feed(each, images, torch.arange(N))
     found = metrics.compute()
-    assert set(found) == {"val/fid_random", "val/fid_random_std", "val/accuracy_domain", "val/accuracy_domain_std"}
-    assert found["val/accuracy_domain"] == judged.compute()["val/accuracy_domain"]
+    assert set(found) == {"fid_random", "fid_random_std", "accuracy_domain", "accuracy_domain_std"}
+    assert found["accuracy_domain"] == judged.compute()["accuracy_domain"]
 
 
 def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digits, cache: Path) -> None:
@@ -151,7 +174,7 @@ def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digit
     with pytest.raises(UserError, match="random features come without class logits"):
         make(("is",), features="random")
     with pytest.raises(UserError, match="needs the labels"):
-        make(("accuracy",)).update(images[0], torch.arange(N))
+        make(("accuracy",)).update(images[0], None, torch.arange(N))
 
 
 def test_accuracy_of_data_without_classes_is_refused(make_set: type, cache: Path) -> None:
@@ -171,19 +194,19 @@ def test_names_come_once_and_in_the_tables_order() -> None:
 
 
 def test_a_singular_covariance_is_not_hidden(make: Make) -> None:
-    few = make(("fid",), 72).warnings()
+    few = make(("fid",), 72).remarks()
     assert len(few) == 1
     assert "72 generated images have a singular covariance in 72 dimensions" in few[0]
-    assert make(("fid",), 73).warnings() == []
-    assert make(("kid",), 20).warnings() == []
+    assert make(("fid",), 73).remarks() == []
+    assert make(("kid",), 20).remarks() == []
 
 
 def test_how_it_was_computed_travels_with_the_numbers(make: Make) -> None:
     metrics = make()
     found = metrics.estimators()
     assert set(found) == set(METRICS)
-    assert found["kid"]["spread"].endswith("45 images each")
-    assert metrics.network.weights_hash in found["accuracy"]["value"]
+    assert found["kid"].endswith("45 images each")
+    assert metrics.network.weights_hash in found["accuracy"]
     assert metrics.network.description()["resize"].startswith("none below 128 pixels")
     assert metrics.reference.description() == {"images": 150, "key": metrics.reference.key}
     assert len(metrics.reference.key) == len(hashlib.sha256().hexdigest())

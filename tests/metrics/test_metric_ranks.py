@@ -10,7 +10,16 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from fmlab.metrics import FrechetDistance, KernelDistance, MaximumMeanDiscrepancy, Wasserstein2
+from fmlab.metrics import (
+    FrechetDistance,
+    FrechetDistanceWithSpread,
+    InceptionScore,
+    KernelDistance,
+    KernelDistanceWithSpread,
+    MaximumMeanDiscrepancy,
+    PrecisionRecallDensityCoverage,
+    Wasserstein2,
+)
 
 
 def build() -> list:
@@ -19,6 +28,25 @@ def build() -> list:
     known = SimpleNamespace(mu=reference.double().mean(0), sigma=reference.double().T.cov(), n=60)
     kernels = [KernelDistance(reference), Wasserstein2(reference), MaximumMeanDiscrepancy(reference)]
     return [FrechetDistance(known), *kernels]
+
+
+def build_placed() -> list:
+    """Metrics that know each image by its place in the set."""
+    known = FrechetDistance(SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))).reference
+    reference = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
+    kept = [kind(reference, 41) for kind in (KernelDistanceWithSpread, PrecisionRecallDensityCoverage)]
+    return [FrechetDistanceWithSpread(known, 41), InceptionScore(6, 41), *kept]
+
+
+def values(metrics: list) -> list[float]:
+    found = [metric.compute() for metric in metrics]
+    return [float(value) for each in found for value in (each.values() if isinstance(each, dict) else [each])]
+
+
+def placed(batches: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Each batch with the places of its rows in the set."""
+    whole = torch.cat([*shares("one without samples")[0]])
+    return [(batch, (batch[:, None] == whole).all(dim=2).nonzero()[:, 1]) for batch in batches]
 
 
 def shares(case: str) -> list[list[Tensor]]:
@@ -34,11 +62,13 @@ def measure(rank: int, file: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     found = {}
     for case in ("uneven", "one without samples"):
-        metrics = build()
-        for metric in metrics:
-            for batch in shares(case)[rank]:
+        metrics, by_place = build(), build_placed()
+        for batch, places in placed(shares(case)[rank]):
+            for metric in metrics:
                 metric.update(batch)
-        found[case] = [float(metric.compute()) for metric in metrics]
+            for metric in by_place:
+                metric.update(batch, places)
+        found[case] = values([*metrics, *by_place])
     torch.save(found, Path(folder) / f"rank{rank}.pt")
     dist.destroy_process_group()
 
@@ -49,10 +79,12 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     method = "fork" if sys.platform == "linux" else "spawn"
     mp.start_processes(measure, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method=method)
     for case in ("uneven", "one without samples"):
-        alone = []
-        for metric in build():
-            for batch in [batch for share in shares(case) for batch in share]:
+        metrics, by_place = build(), build_placed()
+        for batch, places in placed([batch for share in shares(case) for batch in share]):
+            for metric in metrics:
                 metric.update(batch)
-            alone.append(float(metric.compute()))
+            for metric in by_place:
+                metric.update(batch, places)
+        alone = values([*metrics, *by_place])
         for rank in range(2):
             assert torch.load(tmp_path / f"rank{rank}.pt")[case] == pytest.approx(alone, rel=1e-9)

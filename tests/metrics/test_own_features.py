@@ -68,9 +68,9 @@ def test_its_metrics_bear_its_name_and_its_weights_are_hashed(write, stripes, tm
     network = metrics.network
     assert (network.name, network.dimension, network.resize) == ("my_features_MyFeatures", 7, "the network's own")
     assert len(network.weights_hash) == len(network.description()["code"]) == 64
-    metrics.update(stripes.x[:60], torch.arange(60))
+    metrics.update(stripes.x[:60], None, torch.arange(60))
     found = metrics.compute()
-    assert {"val/fid_my_features_MyFeatures", "val/kid_my_features_MyFeatures_std"} <= set(found)
+    assert {"fid_my_features_MyFeatures", "kid_my_features_MyFeatures_std"} <= set(found)
     # Without dropout, and with the same weights every time.
     again = feature_network("my_features.MyFeatures", stripes, tmp_path)
     assert torch.equal(again(stripes.x), network(stripes.x))
