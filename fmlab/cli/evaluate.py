@@ -19,7 +19,7 @@ from fmlab.cli.parts import Parts, part
 from fmlab.cli.sample import parse_labels
 from fmlab.cli.values import read_value
 from fmlab.errors import UserError, nearest
-from fmlab.evaluation import METRICS, Cell, Evaluation, Processes, Row, cells, draws, joined
+from fmlab.evaluation import USUAL, Cell, Evaluation, Processes, Row, cells, draws, joined
 from fmlab.evaluation.report import write_plots, write_rows
 from fmlab.loading import load
 from fmlab.paths import GaussianPath
@@ -90,8 +90,7 @@ def axis(key: str, value: Any) -> list[Any]:
 def prepared(trained: Trained, options: argparse.Namespace, processes: Processes) -> Evaluation:
     """The metrics and the samples that are asked for."""
     kind = "images" if trained.data is None else trained.data().kind
-    fitting = [name for name, wanted in METRICS.items() if wanted.kind == kind]
-    named = words(options.metrics, "metrics") if options.metrics else fitting
+    named = words(options.metrics, "metrics") if options.metrics else USUAL[kind]
     count = options.n if options.n is not None else NUMBER[kind]
     labels = None if options.labels == "frequencies" else parse_labels(options.labels)
     if labels is not None and not labels:

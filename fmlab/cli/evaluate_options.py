@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = command.add_argument
     add("run", help="a run's folder, its id, or an experiment's name (its newest run)")
-    add("--metrics", help="of images fid, kid; of points w2, mmd (all of them)")
+    add("--metrics", help="of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both)")
     add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
     add("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments (Heun)")
     add("--steps", default="20", help="solver steps (20)")

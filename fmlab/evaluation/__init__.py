@@ -5,18 +5,20 @@ from fmlab.evaluation.evaluation import Evaluation, Listener
 from fmlab.evaluation.journal import Journal, Row
 from fmlab.evaluation.processes import Processes, joined
 from fmlab.evaluation.provenance import Comparison, comparable, measurement, setting
-from fmlab.evaluation.scores import METRICS, MetricScores, Scores
+from fmlab.evaluation.scores import METRICS, USUAL, ImageScores, PointScores, Scores
 from fmlab.evaluation.table import markdown, ranked
 
 __all__ = [
     "METRICS",
+    "USUAL",
     "Cell",
     "Comparison",
     "Draws",
     "Evaluation",
+    "ImageScores",
     "Journal",
     "Listener",
-    "MetricScores",
+    "PointScores",
     "Processes",
     "Row",
     "Scores",

@@ -11,14 +11,14 @@ import torch
 
 from fmlab.errors import UserError
 from fmlab.evaluation.cells import Cell, Draws
-from fmlab.evaluation.floor import Half, reference_size
 from fmlab.evaluation.generation import Generation
 from fmlab.evaluation.journal import Journal, Row
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
-from fmlab.evaluation.scores import METRICS, MetricScores, check_wanted, make_network, make_scores
-from fmlab.metrics import cache_folder
+from fmlab.evaluation.scores import METRICS, ImageScores, PointScores, check_wanted, make_network, make_scores
+from fmlab.metrics import cache_folder, halves
+from fmlab.metrics.floor import Half
 from fmlab.trained import Trained
 
 PRECISION = "float32"
@@ -97,20 +97,20 @@ class Evaluation:
         self.batch_size = batch_size
         check_wanted(self.names, self.data.kind, draws.count)
         self.network = make_network(features, self.data, trained.device, cache_folder())
-        self.scores = self._scores(self.data)
+        self.scores = self._scores(self.data, draws.count)
         self._check_reference()
         self.measurement = self.scores.measurement(draws.count)
         self.folder = trained.run / "evaluations" / (name or self._name())
         self.journal = Journal(self.folder)
         self._checkpoint: Record | None = None
 
-    def _scores(self, data: Any) -> MetricScores:
-        return make_scores(self.names, data, self.network, self.trained.device, cache_folder())
+    def _scores(self, data: Any, samples: int) -> PointScores | ImageScores:
+        return make_scores(self.names, data, samples, self.network, self.trained.device, cache_folder())
 
     def _check_reference(self) -> None:
         """Refuses more samples than can be matched one to one with the reference."""
         for name in self.names:
-            if METRICS[name].one_to_one and self.draws.count > self.scores.size:
+            if METRICS[name].one_to_one and self.draws.count > (self.scores.size or 0):
                 cause = f"{name} matches {self.draws.count} samples with {self.scores.size} reference points"
                 raise UserError(cause, key="n", hint=f"--n {self.scores.size} at most")
 
@@ -205,8 +205,7 @@ class Evaluation:
 
     def _floor(self, known: dict[str, Row], told: Listener) -> Row | None:
         """One half of the real data against the other, no more of them than samples; None where they are too few."""
-        size = reference_size(self.data)
-        against, real = (Half(self.data, size, which) for which in (0, 1))
+        real, against = Half(self.data, 0), Half(self.data, 1)
         count = min(self.draws.count, len(real))
         if count < max(METRICS[name].least for name in self.names):
             return None
@@ -216,19 +215,27 @@ class Evaluation:
             told.finished(known[key], remembered=True)
             return known[key]
         began = time.perf_counter()
-        scores, seen = self._scores(against), 0
-        for index, batch in enumerate(real.reference_batches(self.batch_size)):
-            if index % self.processes.count == self.processes.rank and seen < count:
-                chosen = batch[: count - seen].to(self.trained.device)
-                places = torch.arange(seen, seen + len(chosen))
-                scores.update(chosen if self.network is not None else chosen.float().flatten(1), None, places)
-            seen += len(batch)
-        values = scores.compute()
+        values = self._floor_of_images() if isinstance(self.scores, ImageScores) else self._floor_of_points(count)
         row = Row(key, self.measurement, made, values, time.perf_counter() - began, floor=True)
         if self.processes.first:
             self.journal.append(row)
         told.finished(row, remembered=False)
         return row
+
+    def _floor_of_images(self) -> dict[str, float]:
+        assert isinstance(self.scores, ImageScores)
+        metrics = self.scores.metrics
+        found = halves(self.names, self.data, metrics.network, self.draws.count, cache_folder(), metrics.classifier)
+        return {name: value for name, value in found.items() if name != "real_images"}
+
+    def _floor_of_points(self, count: int) -> dict[str, float]:
+        scores, seen = self._scores(Half(self.data, 1), count), 0
+        for index, batch in enumerate(Half(self.data, 0).reference_batches(self.batch_size)):
+            if index % self.processes.count == self.processes.rank and seen < count:
+                chosen = batch[: count - seen].to(self.trained.device)
+                scores.update(chosen.float().flatten(1), None, torch.arange(seen, seen + len(chosen)))
+            seen += len(batch)
+        return scores.compute()
 
     def _make_folder(self) -> None:
         try:

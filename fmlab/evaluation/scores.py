@@ -16,8 +16,7 @@ from fmlab.errors import UserError, nearest
 from fmlab.evaluation.provenance import Record, measurement
 from fmlab.metrics import (
     FeatureNetwork,
-    FrechetDistance,
-    KernelDistance,
+    ImageMetrics,
     MaximumMeanDiscrepancy,
     Wasserstein2,
     feature_network,
@@ -25,7 +24,9 @@ from fmlab.metrics import (
     reference_points,
     reference_statistics,
 )
+from fmlab.metrics.domain import DomainClassifier, domain_network
 from fmlab.metrics.source import Source
+from fmlab.metrics.wanted import METRICS as IMAGE_METRICS
 
 
 class Scores(Protocol):
@@ -69,7 +70,6 @@ class Wanted:
     Attributes:
         kind: Whether it compares images or points.
         estimator: How it is estimated, with a version that changes when numbers do.
-        make: Makes it from what is known of the reference.
         better: Whether less or more of it is better.
         least: The fewest samples it can be computed from.
         one_to_one: Whether each sample is matched with a reference point of its own.
@@ -77,22 +77,19 @@ class Wanted:
 
     kind: Literal["images", "points"]
     estimator: str
-    make: Callable[[Any], Metric]
     better: Literal["less", "more"] = "less"
     least: int = 2
     one_to_one: bool = False
 
 
 METRICS: dict[str, Wanted] = {
-    "fid": Wanted("images", "Fréchet distance, unbiased covariances, float64, v1", FrechetDistance),
-    "kid": Wanted(
-        "images", "kernel (x.y/D + 1)^3, all pairs, unbiased, v1", lambda known: KernelDistance(known.features)
-    ),
-    "w2": Wanted(
-        "points", "exact assignment to a fixed choice of as many reference points, v1", Wasserstein2, one_to_one=True
-    ),
-    "mmd": Wanted("points", "Gaussian kernel, median bandwidth, all pairs, unbiased, v1", MaximumMeanDiscrepancy),
+    **{name: Wanted("images", known.estimator, known.better, known.images) for name, known in IMAGE_METRICS.items()},
+    "w2": Wanted("points", "exact assignment to a fixed choice of as many reference points, v1", one_to_one=True),
+    "mmd": Wanted("points", "Gaussian kernel, median bandwidth, all pairs, unbiased, v1"),
 }
+POINT_METRICS: dict[str, Callable[[Tensor], Metric]] = {"w2": Wasserstein2, "mmd": MaximumMeanDiscrepancy}
+USUAL = {"images": ["fid", "kid"], "points": ["w2", "mmd"]}
+"""The metrics where none is named."""
 
 
 def check_wanted(names: Sequence[str], kind: str, samples: int) -> None:
@@ -115,35 +112,25 @@ def check_wanted(names: Sequence[str], kind: str, samples: int) -> None:
             )
 
 
-class MetricScores:
-    """Metrics of one reference: those of images share one forward of the feature network.
+class PointScores:
+    """Metrics of points against a fixed choice of the reference's.
 
     Args:
-        metrics: Each metric by the name of its value.
-        estimators: How each is estimated.
-        better: Whether less or more of each is better.
-        network: The feature network, or None for points.
+        names: Out of `POINT_METRICS`.
         data: The data module of the reference.
-        size: The examples of the reference.
+        device: Where the metrics live.
     """
 
-    def __init__(
-        self,
-        metrics: Mapping[str, Metric],
-        estimators: Mapping[str, str],
-        better: Mapping[str, Literal["less", "more"]],
-        network: FeatureNetwork | None,
-        data: Source,
-        size: int,
-    ) -> None:
-        self.metrics, self.estimators, self.better = dict(metrics), dict(estimators), dict(better)
-        self.network, self.data, self.size = network, data, size
+    def __init__(self, names: Sequence[str], data: Source, device: torch.device) -> None:
+        points = reference_points(data)
+        self.data, self.size = data, len(points)
+        self.metrics = {name: POINT_METRICS[name](points).to(device) for name in names}
+        self.better = {name: METRICS[name].better for name in names}
 
     def update(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
-        """Adds uint8 images (B, C, H, W) or float points (B, D); labels and places make no difference to these."""
-        rows = samples if self.network is None else self.network(samples)
+        """Adds float points (B, D); labels and places make no difference."""
         for metric in self.metrics.values():
-            metric.update(rows)
+            metric.update(samples)
 
     def compute(self) -> dict[str, float]:
         """The values over all processes, each of which enters."""
@@ -171,42 +158,95 @@ class MetricScores:
 
     def measurement(self, samples: int) -> Record:
         """How the values are measured, for so many samples."""
-        return measurement(self.estimators, samples, self.data, self.size, self.network)
+        estimators = {name: METRICS[name].estimator for name in self.metrics}
+        return measurement(estimators, samples, self.data, self.size, None)
+
+
+class ImageScores:
+    """The metrics of images, which share one forward of the feature network.
+
+    Args:
+        metrics: The metrics.
+        data: The data module of the reference.
+    """
+
+    def __init__(self, metrics: ImageMetrics, data: Source) -> None:
+        self.metrics, self.data, self.size = metrics, data, metrics.reference.n
+        self.better = metrics.better
+
+    def update(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+        """Adds uint8 images (B, C, H, W)."""
+        self.metrics.update(samples, labels, places)
+
+    def compute(self) -> dict[str, float]:
+        """The values and spreads over all processes, each of which enters."""
+        return self.metrics.compute()
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        self.metrics.reset()
+
+    def state(self) -> dict[str, Any]:
+        """What this process has counted, as tensors."""
+        return dict(self.metrics.state())
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state` gave."""
+        self.reset()
+        self.metrics.add_state(dict(state))
+
+    def measurement(self, samples: int) -> Record:
+        """How the values are measured, for so many samples."""
+        network = self.metrics.network
+        known = {name: METRICS[name].estimator for name in self.metrics.names}
+        if "accuracy" in known:
+            known["accuracy"] = self.metrics.estimators()["accuracy"]  # with the weights of the classifier
+        estimators = {metric_key(name, network.name, ""): text for name, text in known.items()}  # type: ignore[arg-type]
+        return measurement(estimators, samples, self.data, self.size, network)
 
 
 def make_scores(
     names: Sequence[str],
     data: Any,
+    samples: int,
     network: FeatureNetwork | None,
     device: torch.device,
     cache: Path,
-) -> MetricScores:
+) -> PointScores | ImageScores:
     """The metrics of these names against a data set's reference split.
 
     Args:
         names: Out of `METRICS`.
         data: The data set.
+        samples: How many samples there will be, over all processes.
         network: The feature network for images, on the device on which it is to run; None for points.
-        device: Where the metrics live; a device without float64 (Apple's) is replaced by the CPU.
+        device: Where the metrics of points live; a device without float64 (Apple's) is replaced by the CPU.
         cache: The folder of cached reference statistics.
+
+    Raises:
+        UserError: If the features or the data lack what a metric needs.
     """
-    known: Any
     if network is None:
-        known = reference_points(data)
-        size, suffix = len(known), None
-    else:
-        known = reference_statistics(data, network, cache)
-        size, suffix = known.n, network.name
-    where = torch.device("cpu") if device.type == "mps" else device
-    keys = {name: metric_key(name, suffix).removeprefix("val/") for name in names}  # type: ignore[arg-type]
-    return MetricScores(
-        {keys[name]: METRICS[name].make(known).to(where) for name in names},
-        {keys[name]: METRICS[name].estimator for name in names},
-        {keys[name]: METRICS[name].better for name in names},
-        network,
-        data,
-        size,
-    )
+        return PointScores(names, data, torch.device("cpu") if device.type == "mps" else device)
+    classifier = judge(names, data, network, cache)
+    statistics = reference_statistics(data, network, cache)
+    return ImageScores(ImageMetrics(names, network, statistics, samples, classifier), data)
+
+
+def judge(names: Sequence[str], data: Any, network: FeatureNetwork, cache: Path) -> DomainClassifier | None:
+    """Whose classes `accuracy` goes by, where the feature network is no domain classifier itself.
+
+    Raises:
+        UserError: If the data have no classes.
+    """
+    if "accuracy" not in names:
+        return None
+    if data.num_classes is None or data.num_classes < 2:
+        raise UserError("class accuracy needs data of two or more classes", key="metrics")
+    if isinstance(network, DomainClassifier):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        return domain_network(getattr(data, "images", data), cache).to(network.device)
 
 
 def make_network(features: str, data: Any, device: torch.device, cache: Path) -> FeatureNetwork | None:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fmlab.data import DataModule
 from fmlab.errors import UserError
 from fmlab.keyed import fold
 from fmlab.metrics.cache import load_or_make
@@ -40,6 +41,10 @@ class Half:
         """Whether the image with this place in the split is in this half."""
         return (fold(index // 2, 2) ^ index) & 1 == self.which
 
+    def __len__(self) -> int:
+        """Its images or points."""
+        return sum(self.holds(index) for index in range(reference_size(self.data)))
+
     def reference_batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
         """The half's images, at most `batch_size` at a time."""
         start = held = 0
@@ -57,6 +62,13 @@ class Half:
         images, labels = self.data.labelled_images(split)
         mine = torch.tensor([self.holds(index) for index in range(len(labels))], dtype=torch.bool)
         return images[mine], labels[mine]
+
+
+def reference_size(data: Source) -> int:
+    """The examples of a data set's reference split, counted by reading it where it is not ours."""
+    if isinstance(data, DataModule):
+        return len(data.split(data.reference))
+    return sum(len(batch) for batch in data.reference_batches(4096))
 
 
 def halves(

@@ -88,13 +88,6 @@ MUTANTS = [
         "tests/evaluation/test_evaluation.py",
     ),
     Mutant(
-        "two halves that overlap",
-        "evaluation/floor.py",
-        "self.rows = ~self.rows",
-        "self.rows = self.rows.roll(1)",
-        "tests/evaluation/test_shares.py",
-    ),
-    Mutant(
         "every process makes every batch",
         "evaluation/processes.py",
         "return range(self.rank, batches, self.count)",

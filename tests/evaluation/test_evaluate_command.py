@@ -46,7 +46,7 @@ def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[
         if row["setting.solver"] == "Euler()"
     }
     assert euler == {(2, 1.0): 2, (3, 1.0): 3, (2, 2.0): 4, (3, 2.0): 6}
-    assert said.count("floor: 20 real against 719 others") == 1
+    assert said.count("floor: 20 real against 718 others") == 1
     assert "known already" not in said
     assert folder(run).name.startswith("fid_n20_domain_")
     assert (folder(run) / "results.md").read_text() in said
@@ -96,7 +96,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--metrics", "fdi"], ["metrics: there is no metric 'fdi'", "fid"]),
         (["--metrics", "fid,w2"], ["metrics: w2 compares points", "fid, kid"]),
         (["--metrics", "fid,,kid"], ["metrics: cannot read"]),
-        (["--n", "1"], ["n: fid needs at least 2 images, got 1"]),
+        (["--n", "1"], ["n: fid needs at least 20 images, got 1"]),
         (["--n", "0"], ["n: 0 samples"]),
         (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),

@@ -14,7 +14,7 @@ from torch import Tensor
 import fmlab
 from fmlab.data.pixels import to_uint8
 from fmlab.evaluation import Cell, Evaluation, Row, cells, comparable, draws
-from fmlab.evaluation.scores import MetricScores
+from fmlab.evaluation.scores import ImageScores
 from fmlab.fields import Sampling
 from fmlab.metrics import KernelDistance, shipped_network
 from fmlab.paths import Cosine
@@ -58,7 +58,7 @@ def test_the_numbers_are_those_of_the_samples(run: RunLayout) -> None:
     assert row.values["kid_domain"] == pytest.approx(float(kernel.compute()), rel=1e-5)
     assert row.setting["nfe"] == 10, "five evaluations, two forwards each"
     assert 0 < floor.values["fid_domain"] < row.values["fid_domain"]
-    assert floor.setting == {"field": "real data", "real": 60, "against": 719}
+    assert floor.setting == {"field": "real data", "real": 60, "against": 718}
 
 
 def test_validation_and_evaluation_agree(run: RunLayout) -> None:
@@ -107,16 +107,16 @@ def test_measurement_and_setting_are_complete(run: RunLayout) -> None:
 def interrupt_at(patch: pytest.MonkeyPatch, batch: int) -> list[int]:
     """Makes the update of that batch, counted from 0, fail as Ctrl-C does; the samples of every batch are counted."""
     seen: list[int] = []
-    update = MetricScores.update
+    update = ImageScores.update
 
-    def breaks(self: MetricScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+    def breaks(self: ImageScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
         if labels is not None:  # not the floor's
             seen.append(len(samples))
             if len(seen) == batch + 1:
                 raise KeyboardInterrupt
         update(self, samples, labels, places)
 
-    patch.setattr(MetricScores, "update", breaks)
+    patch.setattr(ImageScores, "update", breaks)
     return seen
 
 
@@ -182,26 +182,26 @@ def test_another_cell_s_samples_are_not_taken_for_its_own(run: RunLayout, tmp_pa
     evaluation(run).run([cell], keep)
     assert all(np.array_equal(np.load(keep)[name], array) for name, array in wanted.items())
     pictures = tmp_path / "pictures"
-    evaluation(run, 10).run([cell], pictures)
-    assert len(list(pictures.glob("0000*_class?.png"))) == 10
+    evaluation(run, 20).run([cell], pictures)
+    assert len(list(pictures.glob("0000*_class?.png"))) == 20
 
 
 def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many images there are, those alive are of one batch."""
     alive: list[int] = []
-    update = MetricScores.update
+    update = ImageScores.update
 
     def images() -> int:
         """Numbers in batches of images, of whatever type; the data set itself is larger."""
         found = [tensor for tensor in gc.get_objects() if type(tensor) is Tensor and tensor.shape[1:] == (1, 8, 8)]
         return sum(tensor.numel() for tensor in found if len(tensor) <= 16)
 
-    def weigh(self: MetricScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+    def weigh(self: ImageScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
         update(self, samples, labels, places)
         if labels is not None:
             alive.append(images())
 
-    monkeypatch.setattr(MetricScores, "update", weigh)
+    monkeypatch.setattr(ImageScores, "update", weigh)
     most = []
     for n in (32, 96):
         alive.clear()
