@@ -21,6 +21,7 @@ from fmlab.cli.values import read_value
 from fmlab.errors import UserError, nearest
 from fmlab.evaluation import USUAL, Cell, Evaluation, Processes, Row, cells, draws, joined
 from fmlab.evaluation.report import write_plots, write_rows
+from fmlab.evaluation.table import is_spread, with_spread
 from fmlab.loading import load
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Solver
@@ -167,7 +168,7 @@ class Live:
     def finished(self, row: Row, remembered: bool) -> None:
         """A line, and the files brought up to date, so that an interrupted evaluation has them."""
         made = row.setting
-        values = "  ".join(f"{name} {value:.4g}" for name, value in row.values.items())
+        values = "  ".join(f"{name} {with_spread(row.values, name)}" for name in row.values if not is_spread(name))
         took = "known already" if remembered else f"{row.seconds:.1f} s"
         if row.floor:
             what = f"floor: {made['real']} real against {made['against']} others"

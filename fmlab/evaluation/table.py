@@ -92,11 +92,12 @@ def table(rows: Sequence[Row], better: Better) -> Table:
     differ = [key for key, values in found.items() if key in _ALWAYS or len(values) > 1]
     common = {key: next(iter(values.values())) for key, values in found.items() if key not in differ}
     columns = [key for key in differ if key not in _LAST] + [key for key in _LAST if key in differ]
-    names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not _is_spread(name)]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not is_spread(name)]
     return Table(list(rows), common, columns, names, better)
 
 
-def _is_spread(name: str) -> bool:
+def is_spread(name: str) -> bool:
+    """Whether a value's name is that of another value's spread."""
     return name.endswith(SPREAD)
 
 
@@ -128,7 +129,7 @@ def _body(shown: Table) -> str:
     said = ", ".join(f"{key.removeprefix('versions.')} {short(value)}" for key, value in shown.common.items())
     header = [*(key.replace("_", " ") for key in shown.columns), *shown.names]
     rivals = [row for row in shown.rows if row.setting["field"] == "network"]  # the exact field stands beside them
-    best = {name: ranked(rivals, name, side)[:1] for name, side in shown.better.items()}
+    best = {name: ranked(rivals, name, side)[:1] for name, side in shown.better.items() if len(rivals) > 1}
     lines = []
     for row, made in zip(shown.rows, shown.settings):
         values = [_value(row, name, best.get(name, [])) for name in shown.names]
@@ -143,13 +144,17 @@ def _made(row: Row, made: Mapping[str, Any], columns: Sequence[str]) -> list[str
 
 
 def _value(row: Row, name: str, best: Sequence[Row]) -> str:
-    """A value with its spread, bold where it is the best."""
+    """A value, bold where it is the best."""
     if name not in row.values:
         return ""
-    text = _number(row.values[name])
-    if f"{name}{SPREAD}" in row.values:
-        text += f" ± {row.values[f'{name}{SPREAD}']:.2g}"
+    text = with_spread(row.values, name)
     return f"**{text}**" if row in best else text
+
+
+def with_spread(values: Mapping[str, float], name: str) -> str:
+    """`3.1 ± 0.25`, or the value alone where there is no spread."""
+    spread = values.get(f"{name}{SPREAD}")
+    return _number(values[name]) + ("" if spread is None else f" ± {spread:.2g}")
 
 
 def _number(value: float) -> str:

@@ -45,6 +45,7 @@ def test_what_differs_is_a_column_and_what_is_common_is_said_once() -> None:
         ["10", "19", "1 ± 0.25"],
     ], "real data first, then in the order of settings; the best is the network's best"
     assert lines[0][0] == "floor: 500 real, 700 others"
+    assert markdown(rows[1:], LESS).count("**") == 2, "in the heading: one alone is the best of none"
     common = text.split("|")[0]
     for words in ("1000 images against Digits train (1437 images, abababab)", "domain (cdcdcdcd)", "Fréchet, v1"):
         assert words in common
