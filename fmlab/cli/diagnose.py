@@ -18,9 +18,9 @@ from fmlab.cli.run_sampler import run_sampling, sampler_section
 from fmlab.data import TensorSet
 from fmlab.errors import UserError
 from fmlab.evaluation.diagnose import Diagnosis, diagnose
+from fmlab.evaluation.diagnose_figure import diagnosis_picture
 from fmlab.evaluation.diagnose_subject import Subject
 from fmlab.figures import neighbours_picture, save_png
-from fmlab.figures.diagnosis import diagnosis_picture
 from fmlab.loading import load_module
 from fmlab.records import RunLayout, atomic_write_json, find_run
 
