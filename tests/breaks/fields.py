@@ -5,16 +5,16 @@ from breaks.mutant import Mutant
 MUTANTS = [
     Mutant(
         "guidance towards the null condition",
-        "fields/guided.py",
-        "return self.unconditional(x, t).mix(self.conditional(x, t), self.scale)",
-        "return self.conditional(x, t).mix(self.unconditional(x, t), self.scale)",
+        "fields/guidance_rules.py",
+        "return main.mix(guide, 1 - weight)",
+        "return main.mix(guide, weight)",
         "tests/fields",
     ),
     Mutant(
         "a guided step counted once",
         "fields/guided.py",
-        "return self.conditional.nfe + self.unconditional.nfe",
-        "return self.conditional.nfe",
+        "return self.main.nfe + self.guide.nfe",
+        "return self.main.nfe",
         "tests/fields",
     ),
     Mutant(

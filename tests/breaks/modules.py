@@ -19,14 +19,14 @@ MUTANTS = [
     ),
     Mutant(
         "the rank's key",
-        "modules/base.py",
-        "self.trainer.world_size + self.global_rank\n\n    def drop",
-        "self.trainer.world_size\n\n    def drop",
+        "modules/network_module.py",
+        "self.trainer.world_size + self.global_rank",
+        "self.trainer.world_size",
         "tests/modules",
     ),
     Mutant(
         "dropout not keyed by the step",
-        "modules/base.py",
+        "modules/network_module.py",
         "fold(self.seed, step, shard, Purpose.TORCH)",
         "fold(self.seed, shard, Purpose.TORCH)",
         "tests/modules",
@@ -47,7 +47,7 @@ MUTANTS = [
     ),
     Mutant(
         "validation with the live weights",
-        "modules/base.py",
+        "modules/network_module.py",
         "return next(iter(self.averaged.values()), self.network)",
         "return self.network",
         "tests/callbacks",
@@ -145,9 +145,9 @@ MUTANTS = [
     ),
     Mutant(
         "progress that a resumed run forgets",
-        "modules/base.py",
+        "modules/network_module.py",
         "return min(1.0, self.global_step / max",
-        "return min(1.0, self._position[1] / max",
+        "return min(1.0, 0 / max",
         "tests/runs/test_objective_runs.py",
     ),
     Mutant(

@@ -6,8 +6,8 @@ MUTANTS = [
     Mutant(
         "the sign of the score",
         "paths/prediction.py",
-        "return -self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Pr",
-        "return self.noise / self.path.beta(t)\n\n    def mix(self, other: PathPrediction, weight: float) -> Pr",
+        "return -self.noise / self.path.beta(t)\n\n    def combine(self, other: PathPrediction, function: Combination) -> Pr",
+        "return self.noise / self.path.beta(t)\n\n    def combine(self, other: PathPrediction, function: Combination) -> Pr",
         "tests/paths",
     ),
     Mutant(
@@ -132,15 +132,15 @@ MUTANTS = [
     Mutant(
         "a posterior mixed with itself",
         "paths/prediction.py",
-        "return (1 - weight) * self.as_kind(kind) + weight * other.as_kind(kind)",
-        "return self.as_kind(kind)",
+        "return function(self.as_kind(kind), other.as_kind(kind))",
+        "return function(self.as_kind(kind), self.as_kind(kind))",
         "tests/paths/test_prediction.py",
     ),
     Mutant(
         "a mixed score of one side",
         "paths/prediction.py",
-        "(1 - weight) * self.own_score + weight * other.score",
-        "self.own_score",
+        "function(self.own_score, other.score)",
+        "function(self.own_score, self.own_score)",
         "tests/paths/test_prediction.py",
     ),
     Mutant(
