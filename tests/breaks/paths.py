@@ -6,8 +6,10 @@ MUTANTS = [
     Mutant(
         "the sign of the score",
         "paths/prediction.py",
-        "return -self.noise / self.path.beta(t)\n\n    def combine(self, other: PathPrediction, function: Combination) -> Pr",
-        "return self.noise / self.path.beta(t)\n\n    def combine(self, other: PathPrediction, function: Combination) -> Pr",
+        "return -self.noise / self.path.beta(t)\n\n"
+        "    def combine(self, other: PathPrediction, function: Combination) -> Prediction",
+        "return self.noise / self.path.beta(t)\n\n"
+        "    def combine(self, other: PathPrediction, function: Combination) -> Prediction",
         "tests/paths",
     ),
     Mutant(
