@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -79,15 +80,15 @@ def test_edm2_pickles_are_read_without_running_code(network, arrays, tmp_path: P
 
 
 def test_a_pickle_that_names_anything_but_arrays_is_refused(network, tmp_path: Path) -> None:
-    class Touch:
+    class MakesFolder:
         def __reduce__(self) -> tuple:
-            return Path.touch, (tmp_path / "touched",)
+            return os.mkdir, (str(tmp_path / "made"),)
 
     path = tmp_path / "stats.pkl"
-    path.write_bytes(pickle.dumps({"fid": Touch()}))
+    path.write_bytes(pickle.dumps({"fid": MakesFolder()}))
     with pytest.raises(UserError, match="cannot be read"):
         statistics_file(path, network, tmp_path)
-    assert not (tmp_path / "touched").exists()
+    assert not (tmp_path / "made").exists()
 
 
 def test_adm_batches_have_moments_of_the_whole_set_and_images_to_compare_with(network, arrays, tmp_path: Path) -> None:

@@ -19,10 +19,9 @@ def test_equal_parts_of_a_shuffled_set_whatever_the_batches() -> None:
         split = splits_of(n)
         assert split.bincount().max() - split.bincount().min() <= 1
         assert len(split.unique()) == 10
-    # Labels that repeat every ten images do not line up with the splits.
-    assert all(
-        len(split_labels.unique()) == 10 for split_labels in (torch.arange(1000) % 10)[split.argsort()].split(100)
-    )
+    # Neither labels that repeat every ten images nor labels in order line up with the splits.
+    for labels in (torch.arange(1000) % 10, torch.arange(1000) // 100):
+        assert all(len(part.unique()) == 10 for part in labels[split.argsort()].split(100))
 
 
 def test_undecided_classifications_score_one_and_sharp_ones_the_exponential_of_the_entropy_of_classes() -> None:

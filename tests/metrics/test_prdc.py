@@ -5,6 +5,7 @@ from torch import Tensor
 
 from fmlab.metrics import PrecisionRecallDensityCoverage
 from fmlab.metrics.kept_rows import KeptRows
+from fmlab.metrics.prdc import squared_distances
 
 NAMES = ("precision", "recall", "density", "coverage")
 
@@ -101,6 +102,16 @@ def test_copies_of_the_reference_count_whatever_block_they_fall_in() -> None:
     balls = (d < d.topk(6, largest=False).values[:, 5, None]).sum(dim=0)
     expected = int(balls[:900].sum() + balls[:300].sum()) / (5 * 1200)
     assert found["density"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_pair_has_one_distance_whatever_the_block() -> None:
+    x, y = normal(300, 300, seed=1), normal(200, 300, seed=2)
+    whole = torch.cat(list(squared_distances(x, y)))
+    for start, size in ((0, 1), (7, 3), (100, 64)):
+        (part,) = squared_distances(x[start : start + size], y)
+        assert torch.equal(part, whole[start : start + size])
+    exact = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
+    torch.testing.assert_close(whole, exact.float(), rtol=1e-6, atol=0)
 
 
 def test_rows_that_blew_up_give_nan() -> None:
