@@ -129,7 +129,8 @@ CPU_POINTS = 16
 """So many points at most go through a network twice in one batch on a processor.
 
 There a forward costs its layers' fixed time and its points' time, and a larger batch leaves the caches: for the digits'
-DiT on one core one batch takes 0.8 of the time of two at 8 and 16 points, but 1.1 at 32 and 1.2 from 64 to 256.
+DiT on one core one batch takes 0.8 of the time of two at 8 points and 0.85 at 16, but 1.1 at 32 and 1.2 from 64 to 256
+(`benchmarks/guided_step.py`).
 """
 
 

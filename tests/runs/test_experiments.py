@@ -32,7 +32,7 @@ SMALL_UNET = ["--model.network.channels=8", "--model.network.channel_mult=[1,2]"
 SMALL_DIT = ["--model.network.width=16", "--model.network.depth=1", "--model.network.heads=2"]
 SMALL = {
     "digits": SMALL_DIT,
-    "classifier_digits": [word.replace("network.", "network.trunk.") for word in SMALL_DIT],
+    "classifier_digits": ["--model.network.trunk.width=16", "--model.network.trunk.depth=1"],
     "toy2d": ["--model.network.width=16", "--samples.points=20"],
     "dit_fashion": SMALL_DIT,
     "unet_fashion": SMALL_UNET,
