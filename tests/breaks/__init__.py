@@ -7,6 +7,7 @@ from breaks.distributions import MUTANTS as DISTRIBUTIONS
 from breaks.evaluation import MUTANTS as EVALUATION
 from breaks.exchange import MUTANTS as EXCHANGE
 from breaks.fields import MUTANTS as FIELDS
+from breaks.guidance import MUTANTS as GUIDANCE
 from breaks.metrics import MUTANTS as METRICS
 from breaks.modules import MUTANTS as MODULES
 from breaks.mutant import Mutant
@@ -19,6 +20,7 @@ from breaks.solvers import MUTANTS as SOLVERS
 
 MUTANTS: list[Mutant] = [
     *EVALUATION,
+    *GUIDANCE,
     *EXCHANGE,
     *CALLBACKS,
     *CLI,
