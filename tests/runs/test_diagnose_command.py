@@ -34,7 +34,8 @@ TOY = [
 
 
 def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
-    run = fit("--model.path=VP", "--fid.solver=Heun", "--data.limit=300", "--trainer.log_every_n_steps=1")
+    steady = ["--model.lr_scheduler=WarmupConstant", "--model.lr_scheduler.warmup_steps=0"]
+    run = fit("--model.path=VP", "--fid.solver=Heun", "--data.limit=300", "--trainer.log_every_n_steps=1", *steady)
     capsys.readouterr()
     words = ["diagnose", str(run.root), "--n", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
     assert main(words) == 0
