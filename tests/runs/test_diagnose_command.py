@@ -150,10 +150,10 @@ def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> 
     # An option replaces a part; an argument alone changes the run's own.
     assert type(sampler(noisy, solver="AB2")[0]) is AB2
     solver, steps, grid, _, scale = sampler(
-        noisy, {**NO_PARTS, "grid": {"sigma_max": 9}}, solver="Euler", steps=3, guidance_scale=0.0
+        noisy, {**NO_PARTS, "grid": {"rho": 5, "sigma_max": 9}}, solver="Euler", steps=3, guidance_scale=0.0
     )
     assert isinstance(grid, RhoGrid)
-    assert (type(solver), grid.rho, grid.sigma_max, steps, scale) == (Euler, 3, 9, 3, 0.0)
+    assert (type(solver), grid.rho, grid.sigma_max, steps, scale) == (Euler, 5, 9, 3, 0.0)
     assert type(sampler("{}\n", grid="CosineGrid")[2]) is CosineGrid
     with pytest.raises(UserError, match="cannot be read"):
         sampler("fid: [\n")
