@@ -102,7 +102,7 @@ def test_what_cannot_be_one_batch_is_two() -> None:
     first, second = Counted(NETWORKS["mlp"](1)), Counted(NETWORKS["mlp"](1), seed=1)
     x, t = points(first)
     field = LearnedField(first, CondOT(), "velocity", LABELS)
-    weak = LearnedField(second, CondOT(), "velocity", LABELS)
+    weak = LearnedField(second, field.path, "velocity", LABELS)
     mixed = guided(field, 2.0, weak=weak)
     torch.testing.assert_close(mixed(x, t).velocity, 2 * field(x, t).velocity - weak(x, t).velocity)
     assert (first.sizes, second.sizes) == ([4, 4], [4, 4])
