@@ -16,7 +16,7 @@ from fmlab.evaluation.journal import Journal, Row
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
-from fmlab.evaluation.scores import METRICS, ImageScores, PointScores, check_wanted, make_network, make_scores
+from fmlab.evaluation.scores import METRICS, ImageScores, PointScores, check_wanted, make_scores
 from fmlab.metrics import cache_folder, halves
 from fmlab.metrics.floor import Half
 from fmlab.trained import Trained
@@ -96,7 +96,7 @@ class Evaluation:
             raise UserError(f"{batch_size} samples a solve", key="batch_size", hint="at least 1")
         self.batch_size = batch_size
         check_wanted(self.names, self.data.kind, draws.count)
-        self.network = make_network(features, self.data, trained.device, cache_folder())
+        self.features = features
         self.scores = self._scores(self.data, draws.count)
         self._check_reference()
         self.measurement = self.scores.measurement(draws.count)
@@ -105,7 +105,7 @@ class Evaluation:
         self._checkpoint: Record | None = None
 
     def _scores(self, data: Any, samples: int) -> PointScores | ImageScores:
-        return make_scores(self.names, data, samples, self.network, self.trained.device, cache_folder())
+        return make_scores(self.names, data, samples, self.features, self.trained.device, cache_folder())
 
     def _check_reference(self) -> None:
         """Refuses more samples than can be matched one to one with the reference."""
@@ -116,7 +116,7 @@ class Evaluation:
 
     def _name(self) -> str:
         """`fid-kid_n10000_domain_3fa01c`: the metrics, the number, the features and the whole measurement's hash."""
-        features = [self.network.name] if self.network is not None else []
+        features = [self.scores.metrics.network.name] if isinstance(self.scores, ImageScores) else []
         words = ["-".join(self.names), f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
         return "_".join(words)
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,16 +15,15 @@ from torchmetrics import Metric
 from fmlab.errors import UserError, nearest
 from fmlab.evaluation.provenance import Record, measurement
 from fmlab.metrics import (
-    FeatureNetwork,
     ImageMetrics,
     MaximumMeanDiscrepancy,
     Wasserstein2,
-    feature_network,
+    image_metrics,
     metric_key,
     reference_points,
-    reference_statistics,
 )
-from fmlab.metrics.domain import DomainClassifier, domain_network
+from fmlab.metrics.keys import Score
+from fmlab.metrics.reference import sums_device
 from fmlab.metrics.source import Source
 from fmlab.metrics.wanted import METRICS as IMAGE_METRICS
 
@@ -198,20 +197,17 @@ class ImageScores:
     def measurement(self, samples: int) -> Record:
         """How the values are measured, for so many samples."""
         network = self.metrics.network
-        known = {name: METRICS[name].estimator for name in self.metrics.names}
-        if "accuracy" in known:
-            known["accuracy"] = self.metrics.estimators()["accuracy"]  # with the weights of the classifier
-        estimators = {metric_key(name, network.name, ""): text for name, text in known.items()}  # type: ignore[arg-type]
+        # Class accuracy goes by the domain classifier, whatever the features; its weights are part of the measurement.
+        seen_by = {name: "domain" if name == "accuracy" else network.name for name in self.metrics.names}
+        texts = {name: METRICS[name].estimator for name in seen_by}
+        if "accuracy" in texts:
+            texts["accuracy"] = self.metrics.estimators()["accuracy"]
+        estimators = {metric_key(cast(Score, name), seen_by[name], ""): text for name, text in texts.items()}
         return measurement(estimators, samples, self.data, self.size, network)
 
 
 def make_scores(
-    names: Sequence[str],
-    data: Any,
-    samples: int,
-    network: FeatureNetwork | None,
-    device: torch.device,
-    cache: Path,
+    names: Sequence[str], data: Any, samples: int, features: str, device: torch.device, cache: Path
 ) -> PointScores | ImageScores:
     """The metrics of these names against a data set's reference split.
 
@@ -219,45 +215,16 @@ def make_scores(
         names: Out of `METRICS`.
         data: The data set.
         samples: How many samples there will be, over all processes.
-        network: The feature network for images, on the device on which it is to run; None for points.
-        device: Where the metrics of points live; a device without float64 (Apple's) is replaced by the CPU.
+        features: Which network sees the images.
+        device: Where the metrics live; a device without float64 (Apple's) is replaced by the CPU.
         cache: The folder of cached reference statistics.
 
     Raises:
-        UserError: If the features or the data lack what a metric needs.
-    """
-    if network is None:
-        return PointScores(names, data, torch.device("cpu") if device.type == "mps" else device)
-    classifier = judge(names, data, network, cache)
-    statistics = reference_statistics(data, network, cache)
-    return ImageScores(ImageMetrics(names, network, statistics, samples, classifier), data)
-
-
-def judge(names: Sequence[str], data: Any, network: FeatureNetwork, cache: Path) -> DomainClassifier | None:
-    """Whose classes `accuracy` goes by, where the feature network is no domain classifier itself.
-
-    Raises:
-        UserError: If the data have no classes.
-    """
-    if "accuracy" not in names:
-        return None
-    if data.num_classes is None or data.num_classes < 2:
-        raise UserError("class accuracy needs data of two or more classes", key="metrics")
-    if isinstance(network, DomainClassifier):
-        return None
-    with torch.random.fork_rng(devices=[]):
-        return domain_network(getattr(data, "images", data), cache).to(network.device)
-
-
-def make_network(features: str, data: Any, device: torch.device, cache: Path) -> FeatureNetwork | None:
-    """The feature network of a data set on a device, or None for points; pairs are judged by what they are pairs of.
-
-    Raises:
-        UserError: If there are no such features, or they do not fit the data.
+        UserError: If there are no such features, or they or the data lack what a metric needs.
     """
     if data.kind == "points":
-        return None
+        return PointScores(names, data, sums_device(device))
     try:
-        return feature_network(features, getattr(data, "images", data), cache).to(device)
+        return ImageScores(image_metrics(names, data, samples, cache, features, device=device), data)
     except UserError as error:
         raise UserError(error.message, key=error.key or "features", hint=error.hint) from error
