@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fmlab.errors import UserError
+from fmlab.exchange.exported import is_exported
 from fmlab.fields import ConditionedField, Guidance, LearnedClassifier, LearnedField, PathField, guided
 from fmlab.records import find_run
 
@@ -19,7 +20,7 @@ class RunWeights:
     """Which weights of which run: what RUN, RUN@last, RUN@raw and RUN@FILE@raw say.
 
     Attributes:
-        run: The run's folder, its id, or an experiment's name (its newest run).
+        run: The run's folder, its id, or an experiment's name (its newest run); or an exported file.
         checkpoint: `best`, `last` or a file.
         weights: The averaged weights or the trained ones as they are.
     """
@@ -31,13 +32,15 @@ class RunWeights:
     @classmethod
     def parse(cls, text: str) -> RunWeights:
         """Reads the words between the `@`; `raw` means the weights, any other a checkpoint."""
-        if Path(text).is_dir():
+        if Path(text).is_dir() or is_exported(text):
             return cls(text)
         run, *words = text.split("@")
         checkpoint = next((word for word in words if word != "raw"), cls.checkpoint)
         return cls(run, checkpoint, "raw" if "raw" in words else "averaged")
 
     def __str__(self) -> str:
+        if is_exported(self.run):  # which leaves nothing to choose
+            return self.run
         return "@".join([self.run, self.checkpoint, *(["raw"] if self.weights == "raw" else [])])
 
 
@@ -53,6 +56,8 @@ def resolved(guidance: Guidance) -> Guidance:
 
 def _resolved(text: str) -> str:
     parsed = RunWeights.parse(text)
+    if is_exported(parsed.run):
+        return str(Path(parsed.run).resolve())
     layout = find_run(parsed.run)
     layout.checkpoint(parsed.checkpoint)
     return str(replace(parsed, run=str(layout.root)))
@@ -77,6 +82,13 @@ class Guides:
             UserError: If a run cannot be read, or does not go with what is guided.
         """
         guidance = Guidance.of(guidance)
+        by_itself = guidance.classifier is not None or (guidance.weak is None and guidance.scale != 1)
+        if by_itself and isinstance(field, LearnedField) and not self.trained.unconditional:
+            raise UserError(
+                "the network has never been trained without a label (model.label_dropout was 0)",
+                key="guidance.scale",
+                hint="use guidance scale 1, or autoguidance with --guidance.weak",
+            )
         weak = None if guidance.weak is None else self._weak_field(guidance.weak, field)
         classifier = None if guidance.classifier is None else self._classifier(guidance.classifier)[0]
         return guided(field, guidance, weak=weak, classifier=classifier)

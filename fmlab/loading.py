@@ -88,6 +88,7 @@ def _trained(
         data=data,
         checkpoint=checkpoint,
         weights=weights,
+        unconditional=module.num_classes is None or module.label_dropout > 0,
     )
 
 

@@ -33,6 +33,7 @@ class Trained:
         data: Gives the run's data module, where it is known.
         checkpoint: The file that the weights come from.
         weights: Which weights they are: `averaged, decay 0.999` or `raw`.
+        unconditional: Whether the network was trained without labels too, which guidance by itself needs.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Trained:
         data: Callable[[], Any] | None = None,
         checkpoint: Path | None = None,
         weights: str = "raw",
+        unconditional: bool = True,
     ) -> None:
         self.start, self.law = start, law
         self.data, self.checkpoint, self.weights = data, checkpoint, weights
+        self.unconditional = unconditional
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
         self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
         self.guides = Guides(self)

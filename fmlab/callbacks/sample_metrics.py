@@ -15,7 +15,7 @@ from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
-from fmlab.evaluation import METRICS, measurement, setting
+from fmlab.evaluation import METRICS, data_reference, measurement, setting
 from fmlab.evaluation.cells import FREQUENCIES, frequent_labels
 from fmlab.fields import Sampling
 from fmlab.metrics import (
@@ -139,7 +139,8 @@ class SampleMetrics(Callback):
         """How the numbers are measured: numbers of different measurement are not to be ranked together."""
         keys = {name.removeprefix("val/"): METRICS[name.removeprefix("val/").split("_")[0]] for name in self.metrics}
         estimators = {key: metric.estimator for key, metric in keys.items()}
-        return measurement(estimators, self.num_samples, datamodule(trainer), self.reference_size, self.network)
+        reference = data_reference(datamodule(trainer), self.reference_size)
+        return measurement(estimators, self.num_samples, reference, self.network)
 
     def setting(self, trainer: Trainer) -> dict[str, Any]:
         """How the samples are made: settings may differ within a comparison, as columns of it."""

@@ -14,12 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fmlab.cli.evaluate_options import words
 from fmlab.cli.evaluate_wandb import send
+from fmlab.cli.guidance_options import check_used, read_guidance
 from fmlab.cli.names import find_class, parameters
 from fmlab.cli.parts import Parts, part
 from fmlab.cli.sample import parse_labels
 from fmlab.cli.values import read_value
 from fmlab.errors import UserError, nearest
 from fmlab.evaluation import USUAL, Cell, Evaluation, Processes, Row, cells, draws, joined
+from fmlab.evaluation.closest import PREFIX
 from fmlab.evaluation.report import write_plots, write_rows
 from fmlab.evaluation.table import is_spread, with_spread
 from fmlab.loading import load
@@ -36,13 +38,16 @@ def evaluate(options: argparse.Namespace, parts: Parts) -> int:
     grid = {name: list(choices(name, base, getattr(options, name), parts)) for name, base in _BASES.items()}
     with joined() as processes:
         trained = load(options.run, options.checkpoint, options.weights, processes.device(options.device))
-        evaluation = prepared(trained, options, processes)
-        wanted = cells(
-            grid["solver"], grid["grid"], grid["path"], options.steps, options.guidance_scale, exact=options.exact
-        )
+        guidances = [read_guidance(options, scale) for scale in options.guidance_scale]
+        check_used(guidances)
+        axes = (grid["solver"], grid["grid"], grid["path"], options.steps, guidances)
+        wanted = cells(*axes, exact=options.exact, ema_stds=options.ema_std)
+        evaluation = prepared(trained, options, processes, trained.guides.num_classes(guidances[0]))
         keep = Path(options.keep) if options.keep else None
         if processes.first:
             print(f"evaluation {evaluation.folder}", flush=True)
+            for line in evaluation.scores.remarks():
+                print(f"remark     {line}", flush=True)
         with Live(evaluation, processes) as live:
             try:
                 rows = evaluation.run(wanted, keep, live)
@@ -88,16 +93,29 @@ def axis(key: str, value: Any) -> list[Any]:
     return [read_value(word) for word in words(value, key)] if isinstance(value, str) and "," in value else [value]
 
 
-def prepared(trained: Trained, options: argparse.Namespace, processes: Processes) -> Evaluation:
-    """The metrics and the samples that are asked for."""
+def prepared(
+    trained: Trained, options: argparse.Namespace, processes: Processes, num_classes: int | None
+) -> Evaluation:
+    """The metrics and the samples that are asked for, of so many classes."""
     kind = "images" if trained.data is None else trained.data().kind
     named = words(options.metrics, "metrics") if options.metrics else USUAL[kind]
     count = options.n if options.n is not None else NUMBER[kind]
     labels = None if options.labels == "frequencies" else parse_labels(options.labels)
     if labels is not None and not labels:
         raise UserError(f"{options.labels} holds no label", key="labels", hint="write 3, 0-9 or 1,4,7")
-    made = draws(trained, count, options.seed, labels)
-    return Evaluation(trained, named, made, options.features, options.out, options.batch_size, processes)
+    made = draws(trained, count, options.seed, labels, num_classes)
+    where = (options.run, options.checkpoint, options.weights, trained.device)
+    return Evaluation(
+        trained,
+        named,
+        made,
+        options.features,
+        options.out,
+        options.batch_size,
+        processes,
+        reference=options.reference,
+        average=lambda std: load(*where, ema_std=std),
+    )
 
 
 def conclude(evaluation: Evaluation, rows: list[Row], keep: Path | None, wandb: bool) -> None:
@@ -109,6 +127,8 @@ def conclude(evaluation: Evaluation, rows: list[Row], keep: Path | None, wandb: 
     print(f"results    {evaluation.folder}/results.csv, .json, .md")
     for picture in pictures:
         print(f"plot       {picture}")
+    for picture in sorted(evaluation.folder.glob(f"{PREFIX}*.png")):
+        print(f"neighbours {picture}")
     if keep is not None:
         print(f"samples    {keep}" + ("" if len(rows) <= 2 else " and beside it" * (keep.suffix == ".npz")))
     if wandb:
@@ -175,6 +195,7 @@ class Live:
         else:
             exact = ", exact field" if made["field"] == "exact" else ""
             what = f"{made['solver']} {made['steps']} steps, NFE {made['nfe']:g}, w {made['guidance_scale']:g}{exact}"
+            what += f", {made['weights']}" if str(made["weights"]).startswith("power") else ""
         self.say(f"{what:52} {values}  ({took})")
         if self.processes.first and not remembered:
             write_rows(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from fmlab.cli.guidance_options import add_guidance
 from fmlab.cli.parts import Parser, split_parts
 from fmlab.errors import UserError
 
@@ -34,23 +35,27 @@ def parser() -> argparse.ArgumentParser:
     )
     add = command.add_argument
     add("run", help="a run's folder, its id, or an experiment's name (its newest run)")
-    add("--metrics", help="of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both)")
+    about = "of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both); of either neighbours"
+    add("--metrics", help=about)
     add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
     add("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments (Heun)")
     add("--steps", default="20", help="solver steps (20)")
     add("--grid", default="UniformGrid", help="where the steps lie, see fmlab list grids (UniformGrid)")
     add("--path", help="a Gaussian path to sample along, see fmlab list paths; the trained one if left out")
     add("--guidance_scale", "--guidance.scale", default="1", help="w; 1: conditional (1)")
+    add_guidance(command)
     add(
         "--labels",
         default="frequencies",
         help="drawn by the training set's frequencies, or such as 0-9 or 1,4, in turn",
     )
     add("--features", default="auto", help="auto, domain, inception or random: which network sees the images (auto)")
+    add("--reference", help="a file of reference statistics (.npz, .pkl) in the place of the run's data")
     add("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
     add("--exact", action="store_true", help="measure the exact field of the run's training data too")
     add("--checkpoint", default="best", help="best, last or a file (best)")
     add("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
+    add("--ema.std", dest="ema_std", help="widths of power-function averages to measure, such as 0.05,0.10")
     add("--batch_size", type=int, default=250, help="samples a solve (250)")
     add("--device", help="cpu, cuda, ...; a GPU if there is one")
     add("--keep", help="keep the samples: a folder for one PNG each, or a .npz")
@@ -109,6 +114,8 @@ def main(argv: list[str]) -> int:
     options.steps = numbers(options.steps, "steps", int, "--steps 20, or --steps 5,10,20")
     scales = numbers(options.guidance_scale, "guidance.scale", float, "--guidance.scale 2, or --guidance.scale 1,1.5,2")
     options.guidance_scale = scales
+    stds = options.ema_std
+    options.ema_std = [None] if stds is None else numbers(stds, "ema.std", float, "--ema.std 0.05, or 0.05,0.10")
     from fmlab.cli.evaluate import evaluate
 
     return evaluate(options, parts)

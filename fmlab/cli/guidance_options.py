@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fmlab.errors import UserError
@@ -26,6 +27,19 @@ def add_guidance(command: argparse.ArgumentParser) -> None:
     for name in OPTIONS:
         kind = str if name in ("interval", "weak", "classifier") else float
         command.add_argument(f"--guidance.{name}", dest=f"guidance_{name}", type=kind, help=about[name])
+
+
+def check_used(guidances: Sequence[Guidance]) -> None:
+    """Refuses what is made of the guidance where nothing is guided.
+
+    Raises:
+        UserError: If no scale but 1 is asked for, and no classifier.
+    """
+    for guidance in guidances:
+        if guidance.scale != 1 or guidance.classifier is not None or not guidance.changes:
+            return
+    named = next(iter(guidances[0].changes))
+    raise UserError("nothing is guided at scale 1", key=f"guidance.{named}", hint="add --guidance.scale 2")
 
 
 def parse_interval(text: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from fmlab.cli.guidance_options import read_guidance
+from fmlab.cli.guidance_options import check_used, read_guidance
 from fmlab.cli.parts import Parts, part
 from fmlab.cli.values import show
 from fmlab.data.pixels import to_uint8
@@ -31,9 +31,7 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     path = part("path", options.path, GaussianPath, parts) if options.path else None
     sampling = Sampling(solver, options.steps, grid, path)
     guidance = read_guidance(options, options.guidance_scale)
-    if guidance.scale == 1 and guidance.classifier is None and guidance.changes:
-        named = next(iter(guidance.changes))
-        raise UserError("nothing is guided at scale 1", key=f"guidance.{named}", hint="add --guidance.scale 2")
+    check_used([guidance])
     labels, n = choose(trained, options, trained.guides.num_classes(guidance))
     samples, seconds = draw(trained, sampling, guidance, labels, n, options)
     picture = write_grid(trained, samples, labels, options, sampling, guidance)

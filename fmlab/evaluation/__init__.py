@@ -2,11 +2,14 @@
 
 from fmlab.evaluation.cells import Cell, Draws, cells, draws
 from fmlab.evaluation.evaluation import Evaluation, Listener
+from fmlab.evaluation.image_scores import ImageScores
 from fmlab.evaluation.journal import Journal, Row
+from fmlab.evaluation.point_scores import PointScores
 from fmlab.evaluation.processes import Processes, joined
-from fmlab.evaluation.provenance import Comparison, comparable, measurement, setting
-from fmlab.evaluation.scores import METRICS, USUAL, ImageScores, PointScores, Scores
+from fmlab.evaluation.provenance import Comparison, comparable, data_reference, measurement, setting
+from fmlab.evaluation.scores import Scores
 from fmlab.evaluation.table import markdown, ranked
+from fmlab.evaluation.wanted import METRICS, USUAL
 
 __all__ = [
     "METRICS",
@@ -24,6 +27,7 @@ __all__ = [
     "Scores",
     "cells",
     "comparable",
+    "data_reference",
     "draws",
     "joined",
     "markdown",

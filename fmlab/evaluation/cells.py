@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import PathField, Sampling
+from fmlab.fields import Guidance, PathField, Sampling
 from fmlab.keyed import Purpose, keyed_generator
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Solver
@@ -29,16 +29,18 @@ class Cell:
         steps: Solver steps.
         grid: Where the steps lie.
         path: The path to sample along; the trained one if None.
-        guidance_scale: The guidance scale w.
+        guidance: The guidance scale w, or all of guidance.
         exact: Follow the exact field, not the network.
+        ema_std: The width of the power-function average that is the network; None is the network as it was loaded.
     """
 
     solver: Solver
     steps: int
     grid: Grid
     path: GaussianPath | None = None
-    guidance_scale: float = 1.0
+    guidance: float | Guidance = 1.0
     exact: bool = False
+    ema_std: float | None = None
 
     def sampling(self) -> Sampling:
         """How the samples are made, with a count of forwards of its own."""
@@ -47,7 +49,7 @@ class Cell:
     def field(self, trained: Trained, labels: Tensor | None) -> PathField:
         """The field for a batch of labels. Whatever guidance there is reaches the field here, and here only."""
         make_field = trained.exact_field if self.exact else trained.field
-        return make_field(labels, self.guidance_scale)
+        return make_field(labels, self.guidance)
 
     def check(self, trained: Trained) -> None:
         """Finds out before any sampling what does not go together.
@@ -55,7 +57,8 @@ class Cell:
         Raises:
             UserError: If the grid, the path or the guidance do not fit the network or each other.
         """
-        label = None if trained.num_classes is None else torch.zeros(1, dtype=torch.int64, device=trained.device)
+        classes = trained.guides.num_classes(self.guidance)
+        label = None if classes is None else torch.zeros(1, dtype=torch.int64, device=trained.device)
         field = self.field(trained, label)
         if self.path is not None and not isinstance(field.path, GaussianPath):
             name = type(field.path).__name__
@@ -65,7 +68,9 @@ class Cell:
     def __str__(self) -> str:
         along = f" along {self.path!r}" if self.path else ""
         field = ", exact field" if self.exact else ""
-        return f"{self.solver!r} on {self.grid!r}{along}, {self.steps} steps, w {self.guidance_scale:g}{field}"
+        average = "" if self.ema_std is None else f", ema std {self.ema_std:g}"
+        guidance = Guidance.of(self.guidance).name
+        return f"{self.solver!r} on {self.grid!r}{along}, {self.steps} steps, {guidance}{average}{field}"
 
 
 def cells(
@@ -73,13 +78,14 @@ def cells(
     grids: Sequence[Grid],
     paths: Sequence[GaussianPath | None],
     steps: Sequence[int],
-    guidance_scales: Sequence[float],
+    guidances: Sequence[float | Guidance],
     exact: bool = False,
+    ema_stds: Sequence[float | None] = (None,),
 ) -> list[Cell]:
-    """Every combination; with `exact` the same again for the exact field, behind the network's."""
-    fields = (False, True) if exact else (False,)
-    axes = product(fields, guidance_scales, paths, grids, solvers, steps)
-    return [Cell(solver, count, grid, path, scale, field) for field, scale, path, grid, solver, count in axes]
+    """Every combination, network by network; with `exact` the same again for the exact field, behind the networks'."""
+    networks = [(False, std) for std in ema_stds] + [(True, None)] * exact
+    axes = product(networks, guidances, paths, grids, solvers, steps)
+    return [Cell(solver, count, grid, path, how, *which) for which, how, path, grid, solver, count in axes]
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,18 @@ class Draws:
     labels: Tensor | None
     rule: str | None
 
-    def seeds(self, start: int, stop: int) -> range:
-        """The seeds of the samples from `start` to `stop`."""
-        return range(self.seed + start, self.seed + stop)
+    def seeds(self, places: Tensor) -> list[int]:
+        """The seeds of the samples at these places, int64 (B,)."""
+        return (self.seed + places).tolist()
 
-    def labels_of(self, start: int, stop: int) -> Tensor | None:
+    def labels_of(self, places: Tensor) -> Tensor | None:
         """Their labels."""
-        return None if self.labels is None else self.labels[start:stop]
+        return None if self.labels is None else self.labels[places]
 
 
-def draws(trained: Trained, count: int, seed: int, labels: Sequence[int] | None) -> Draws:
+def draws(
+    trained: Trained, count: int, seed: int, labels: Sequence[int] | None, num_classes: int | None = None
+) -> Draws:
     """The samples to make.
 
     Args:
@@ -115,12 +123,14 @@ def draws(trained: Trained, count: int, seed: int, labels: Sequence[int] | None)
         count: How many.
         seed: The seed of the first.
         labels: These in turn; None draws them from the frequencies of the training set, by a key of its own.
+        num_classes: How many labels there are, where a classifier brings them; the network's own if left out.
 
     Raises:
         UserError: If a label does not exist, or labels are asked of a model without.
     """
-    if trained.num_classes is None or labels is not None:
-        chosen = trained.choose_labels(count, labels)
+    num_classes = num_classes or trained.num_classes
+    if num_classes is None or labels is not None:
+        chosen = trained.choose_labels(count, labels, num_classes)
         return Draws(count, seed, chosen, None if labels is None else f"{_spans(labels)} in turn")
     data = None if trained.data is None else trained.data()
     return Draws(count, seed, frequent_labels(data, count, seed), FREQUENCIES)

@@ -5,18 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from fmlab.data import ImageData, TensorSet
 from fmlab.data.pixels import to_uint8
-from fmlab.errors import UserError
 from fmlab.evaluation.diagnose_subject import Subject
-from fmlab.metrics.choice import keyed_rows
+from fmlab.metrics.neighbour_sets import neighbour_sets
 from fmlab.metrics.neighbours import Memorisation, NearestNeighbours
-
-FEWEST = 20  # held-out examples; the median of fewer says little
-MOST = 2000
 
 
 @dataclass(frozen=True)
@@ -48,16 +42,7 @@ def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
     Raises:
         UserError: If the training examples are not in memory, or too few are held out.
     """
-    data = getattr(subject.data, "images", subject.data)  # pairs are judged by what they are pairs of
-    train, validation = data.split("train"), data.split("validation")
-    if not isinstance(train, TensorSet):
-        raise UserError(f"the {len(train):,} training examples of {type(data).__name__} are not in memory")
-    if len(validation) < FEWEST:
-        raise UserError(f"{len(validation)} held-out examples are too few, at least {FEWEST} are needed")
-    known = train.x
-    if type(data).augment is ImageData.augment and data.flip:
-        known = torch.cat([known, known.flip(-1)])
-    held_out = validation.take(keyed_rows(len(validation), MOST))
+    known, held_out = neighbour_sets(subject.data)
     compared = to_uint8(samples) if subject.images else samples
     metric = NearestNeighbours(known.to(subject.device), held_out.to(subject.device))
     metric.update(compared)

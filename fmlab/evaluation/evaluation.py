@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import Protocol
 
 from fmlab.errors import UserError
 from fmlab.evaluation.cells import Cell, Draws
+from fmlab.evaluation.closest import write_closest
 from fmlab.evaluation.generation import Generation
 from fmlab.evaluation.journal import Journal, Row
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
-from fmlab.evaluation.scores import METRICS, ImageScores, PointScores, check_wanted, make_scores
-from fmlab.metrics import cache_folder, halves
+from fmlab.evaluation.scores import make_scores
+from fmlab.evaluation.wanted import METRICS, check_wanted
+from fmlab.fields import Guidance
+from fmlab.metrics import cache_folder
 from fmlab.metrics.floor import Half
 from fmlab.trained import Trained
 
@@ -66,6 +67,8 @@ class Evaluation:
         name: The evaluation's name, a folder in the run's `evaluations`; named after the measurement if left out.
         batch_size: Samples a solve.
         processes: Who shares the work; this process alone if left out.
+        reference: A file of reference statistics in the place of the data's own.
+        average: Gives the network with the power-function average of a width, for cells that name one.
         save_seconds: Statistics half way are saved after a batch if this long has passed since; SAVE_SECONDS if left
             out.
 
@@ -84,6 +87,8 @@ class Evaluation:
         name: str | None = None,
         batch_size: int = 250,
         processes: Processes | None = None,
+        reference: str | None = None,
+        average: Callable[[float], Trained] | None = None,
         save_seconds: float | None = None,
     ) -> None:
         self.trained, self.names, self.draws = trained, list(dict.fromkeys(metrics)), draws
@@ -96,16 +101,15 @@ class Evaluation:
             raise UserError(f"{batch_size} samples a solve", key="batch_size", hint="at least 1")
         self.batch_size = batch_size
         check_wanted(self.names, self.data.kind, draws.count)
-        self.features = features
-        self.scores = self._scores(self.data, draws.count)
+        where = (trained.device, cache_folder(), reference)
+        self.scores = make_scores(self.names, self.data, draws.count, features, *where)
         self._check_reference()
         self.measurement = self.scores.measurement(draws.count)
         self.folder = trained.run / "evaluations" / (name or self._name())
         self.journal = Journal(self.folder)
         self._checkpoint: Record | None = None
-
-    def _scores(self, data: Any, samples: int) -> PointScores | ImageScores:
-        return make_scores(self.names, data, samples, self.features, self.trained.device, cache_folder())
+        self._average = average
+        self._averaged: tuple[float, Trained] | None = None
 
     def _check_reference(self) -> None:
         """Refuses more samples than can be matched one to one with the reference."""
@@ -116,7 +120,7 @@ class Evaluation:
 
     def _name(self) -> str:
         """`fid-kid_n10000_domain_3fa01c`: the metrics, the number, the features and the whole measurement's hash."""
-        features = [self.scores.metrics.network.name] if isinstance(self.scores, ImageScores) else []
+        features = [self.measurement["features"]["name"]] if self.measurement["features"] else []
         words = ["-".join(self.names), f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
         return "_".join(words)
 
@@ -133,7 +137,7 @@ class Evaluation:
         """
         told = listener or Silent()
         for cell in cells:
-            cell.check(self.trained)
+            cell.check(self.network(cell))
         if keep is not None:
             keeper(keep, "", self.draws, self.trained.shape)
         self._make_folder()
@@ -144,6 +148,19 @@ class Evaluation:
             rows.append(self._cell(cell, number, len(cells), known, keep, told))
         return rows
 
+    def network(self, cell: Cell) -> Trained:
+        """The trained network with a cell's weights; of averages one at a time is kept.
+
+        Raises:
+            UserError: If the run has no such average.
+        """
+        std = cell.ema_std
+        if std is None or cell.exact or self._average is None:
+            return self.trained
+        if self._averaged is None or self._averaged[0] != std:
+            self._averaged = (std, self._average(std))
+        return self._averaged[1]
+
     def setting(self, cell: Cell, nfe: float | None = None) -> Record:
         """How a cell's samples are made; the exact field has neither weights nor a checkpoint."""
         if self._checkpoint is None and self.trained.checkpoint is not None:
@@ -152,10 +169,10 @@ class Evaluation:
         return setting(
             cell.sampling(),
             self.trained.path,
-            cell.guidance_scale,
+            cell.guidance,
             seeds=(self.draws.seed, self.draws.seed + self.draws.count - 1),
             labels=self.draws.rule,
-            weights=None if cell.exact else self.trained.weights,
+            weights=None if cell.exact else self.network(cell).weights,
             precision=PRECISION,
             batch_size=self.batch_size,
             data=self.data,
@@ -184,11 +201,12 @@ class Evaluation:
         if kept is not None and not where.told_by_first(kept.begin() if where.first else None):
             partial.forget()  # nothing was kept of the samples that the statistics half way have seen
         generation = Generation(
-            self.trained, self.draws, self.scores, self.processes, self.batch_size, self.save_seconds
+            self.network(cell), self.draws, self.scores, self.processes, self.batch_size, self.save_seconds
         )
         passed = generation.run(cell, partial, kept, told.advance)
         row = Row(key, self.measurement, self.setting(cell, passed.nfe), passed.values, passed.seconds)
         if where.first:
+            write_closest(self.folder, generation, cell, key)
             if kept is not None:
                 kept.finish()
             self.journal.append(row)
@@ -200,7 +218,7 @@ class Evaluation:
         if of == 1:
             return keep
         exact = "_exact" if cell.exact else ""
-        name = f"{type(cell.solver).__name__}{cell.steps}_w{cell.guidance_scale:g}{exact}_{key[:6]}"
+        name = f"{type(cell.solver).__name__}{cell.steps}_w{Guidance.of(cell.guidance).scale:g}{exact}_{key[:6]}"
         return keep.with_name(f"{keep.stem}_{name}.npz") if keep.suffix == ".npz" else keep / name
 
     def _floor(self, known: dict[str, Row], told: Listener) -> Row | None:
@@ -215,27 +233,14 @@ class Evaluation:
             told.finished(known[key], remembered=True)
             return known[key]
         began = time.perf_counter()
-        values = self._floor_of_images() if isinstance(self.scores, ImageScores) else self._floor_of_points(count)
+        values = self.scores.floor(self.draws.count, self.batch_size, self.processes)
+        if not values:
+            return None
         row = Row(key, self.measurement, made, values, time.perf_counter() - began, floor=True)
         if self.processes.first:
             self.journal.append(row)
         told.finished(row, remembered=False)
         return row
-
-    def _floor_of_images(self) -> dict[str, float]:
-        assert isinstance(self.scores, ImageScores)
-        metrics = self.scores.metrics
-        found = halves(self.names, self.data, metrics.network, self.draws.count, cache_folder(), metrics.classifier)
-        return {name: value for name, value in found.items() if name != "real_images"}
-
-    def _floor_of_points(self, count: int) -> dict[str, float]:
-        scores, seen = self._scores(Half(self.data, 1), count), 0
-        for index, batch in enumerate(Half(self.data, 0).reference_batches(self.batch_size)):
-            if index % self.processes.count == self.processes.rank and seen < count:
-                chosen = batch[: count - seen].to(self.trained.device)
-                scores.update(chosen.float().flatten(1), None, torch.arange(seen, seen + len(chosen)))
-            seen += len(batch)
-        return scores.compute()
 
     def _make_folder(self) -> None:
         try:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from fmlab.data.pixels import to_uint8
 from fmlab.evaluation.cells import Cell, Draws
@@ -109,21 +110,34 @@ class Generation:
 
     def _batch(self, cell: Cell, start: int, stop: int, keep: Keeper | None) -> int:
         """Makes and measures the samples of a batch; returns the forwards each took."""
-        sampling, labels = cell.sampling(), self.draws.labels_of(start, stop)
-        for samples in sampling.batches(
+        places = torch.arange(start, stop)
+        shown, nfe = self.made(cell, places)
+        self.scores.update(shown, self.draws.labels_of(places), places)
+        if keep is not None:
+            keep.add(start, shown)
+        return nfe
+
+    def made(self, cell: Cell, places: Tensor) -> tuple[Tensor, int]:
+        """The samples at these places, in one solve, and the forwards each took.
+
+        Args:
+            cell: How they are made.
+            places: Their places among all samples, int64 (B,).
+
+        Returns:
+            uint8 images (B, C, H, W), or float points (B, D).
+        """
+        sampling = cell.sampling()
+        (samples,) = sampling.batches(
             lambda condition: cell.field(self.trained, condition),
-            self.draws.seeds(start, stop),
+            self.draws.seeds(places),
             self.trained.shape,
-            labels,
-            batch_size=stop - start,
+            self.draws.labels_of(places),
+            batch_size=len(places),
             device=self.trained.device,
             start=self.trained.start,
-        ):
-            shown = to_uint8(samples) if self.images else samples.float().flatten(1)
-            self.scores.update(shown, labels, torch.arange(start, stop))
-            if keep is not None:
-                keep.add(start, shown)
-        return sampling.nfe
+        )
+        return (to_uint8(samples) if self.images else samples.float().flatten(1)), sampling.nfe
 
 
 def float32() -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fmlab.fields import Sampling
+from fmlab.fields import Guidance, Sampling
 from fmlab.paths import ProbabilityPath
 from fmlab.records.meta import versions
 
@@ -38,21 +38,25 @@ _WORDS = {
 _UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
 
 
-def measurement(estimators: Mapping[str, str], samples: int, data: Any, size: int | None, network: Any) -> Record:
+def data_reference(data: Any, size: int | None) -> Record:
+    """The reference split of a data module, of which so many examples are used, as a measurement names it."""
+    split = getattr(data, "reference", None)
+    return {"data": type(data).__name__, "split": split, "size": size, "hash": data.reference_hash()}
+
+
+def measurement(estimators: Mapping[str, str], samples: int, reference: Record, network: Any) -> Record:
     """How numbers are measured.
 
     Args:
         estimators: How each of them is estimated, with a version, by the metric's name.
         samples: Images or points generated.
-        data: The data module whose reference split they are compared with.
-        size: The examples of it that are used.
+        reference: What they are compared with: its `data`, `split`, `size` and `hash`.
         network: The feature network, or None for points.
     """
-    reference = {"data": type(data).__name__, "split": getattr(data, "reference", None), "size": size}
     images = network is not None
     return {
         "samples": samples,
-        "reference": {**reference, "hash": data.reference_hash()},
+        "reference": reference,
         "features": {"name": network.name, "weights": network.weights_hash} if images else None,
         "resize": getattr(network, "resize", "by the features' network, if any") if images else None,
         "uint8": UINT8 if images else None,
@@ -63,7 +67,7 @@ def measurement(estimators: Mapping[str, str], samples: int, data: Any, size: in
 def setting(
     sampling: Sampling,
     path: ProbabilityPath,
-    guidance_scale: float,
+    guidance: float | Guidance,
     *,
     seeds: tuple[int, int],
     labels: str | None,
@@ -80,7 +84,7 @@ def setting(
     Args:
         sampling: Solver, grid, steps and path.
         path: The path of the field, along which to sample where `sampling` names no other.
-        guidance_scale: The guidance scale w.
+        guidance: The guidance scale w, or all of guidance.
         seeds: The first and the last.
         labels: The rule that gives each sample its label; None without labels.
         weights: Which weights of the network.
@@ -91,6 +95,7 @@ def setting(
         checkpoint: `file`, `step` and `hash` of the checkpoint; None within training.
         nfe: Forwards a sample, once they are measured.
     """
+    more = {name: value for name, value in Guidance.of(guidance).changes.items() if name != "scale"}
     return {
         "field": field,
         "solver": repr(sampling.solver),
@@ -98,7 +103,8 @@ def setting(
         "path": repr(sampling.path or path),
         "steps": sampling.steps,
         "nfe": nfe,
-        "guidance_scale": guidance_scale,
+        "guidance_scale": Guidance.of(guidance).scale,
+        **({"guidance": more} if more else {}),
         "labels": labels,
         "seeds": list(seeds),
         "weights": weights,

@@ -89,14 +89,23 @@ def _generated(shown: Table) -> list[dict[str, Any]]:
 def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, Curve]]:
     """The lines of a metric by panel and name, each with its points in order."""
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
-    told = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and "." not in key]
+    told = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and _names_a_line(key)]
     for row, made in zip(shown.rows, shown.settings):
         if row.floor or name not in row.values or axis not in made:
             continue
         heading = f"{other.replace('_', ' ')} {short(made.get(other))}" if other in shown.columns else ""
-        line = ", ".join(short(made.get(key)) for key in told if made.get(key) != "network")
+        line = ", ".join(_word(key, made.get(key)) for key in told if made.get(key) not in ("network", None))
         points[heading][line].append((float(made[axis]), row.values[name], row.values.get(f"{name}{SPREAD}", 0.0)))
     return {heading: {line: _curve(line, found) for line, found in lines.items()} for heading, lines in points.items()}
+
+
+def _names_a_line(key: str) -> bool:
+    """Whether a line of a plot is named by this setting; a checkpoint is, by its step alone."""
+    return "." not in key or key.startswith("guidance.") or key == "checkpoint.step"
+
+
+def _word(key: str, value: Any) -> str:
+    return f"{key.partition('.')[2]} {short(value)}" if "." in key else short(value)
 
 
 def _curve(line: str, found: list[tuple[float, float, float]]) -> Curve:

@@ -82,18 +82,26 @@ class Table:
 
 
 def table(rows: Sequence[Row], better: Better) -> Table:
-    """A table of rows that may be compared; settings that differ become columns, and what a row lacks differs not."""
+    """A table of rows that may be compared; settings that differ become columns.
+
+    What a row lacks does not differ, but for guidance, of which a record holds only what is not as usual.
+    """
     made = [dict(flat(row.setting)) for row in rows if not row.floor]
     found: dict[str, dict[str, Any]] = {}
     for one in made:
         for key, value in one.items():
             if value is not None and (not key.startswith("versions.") or key in _SAID_VERSIONS):
                 found.setdefault(key, {})[str(value)] = value
-    differ = [key for key, values in found.items() if key in _ALWAYS or len(values) > 1]
+    differ = [key for key, values in found.items() if key in _ALWAYS or len(values) > 1 or _for_some(key, made)]
     common = {key: next(iter(values.values())) for key, values in found.items() if key not in differ}
     columns = [key for key in differ if key not in _LAST] + [key for key in _LAST if key in differ]
     names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not is_spread(name)]
     return Table(list(rows), common, columns, names, better)
+
+
+def _for_some(key: str, made: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether this is part of some rows' guidance, and not of all."""
+    return key.startswith("guidance.") and not all(key in one for one in made)
 
 
 def is_spread(name: str) -> bool:

@@ -122,6 +122,10 @@ class NearestNeighbours(Metric):
     Distances are root mean square differences an entry: of uint8 images in grey levels of 255, of points or features
     in their own unit.
 
+    Attributes:
+        pairs: Once computed, of the samples of all ranks, nearest first: the distance from the nearest
+            training example, its row, and the place (N, 3), float64 on the CPU.
+
     Args:
         training: What the model was trained on (M, *event): uint8 images, points or features.
         held_out: Real examples (H, *event) that it was not trained on.
@@ -132,6 +136,7 @@ class NearestNeighbours(Metric):
     full_state_update = False
 
     found: list[Tensor]
+    pairs: Tensor
     known: Tensor
     held_out: Tensor
 
@@ -148,15 +153,22 @@ class NearestNeighbours(Metric):
     def reset(self) -> None:
         """Forgets all samples."""
         super().reset()
-        # A rank without any sample still has a (0, 2) row: torchmetrics cannot gather it beside (B, 2) otherwise.
-        self.found.append(self.held_out.new_zeros(0, 2))
+        # A rank without any sample still has a (0, 3) row: torchmetrics cannot gather it beside (B, 3) otherwise.
+        self.found.append(self.held_out.new_zeros(0, 3))
 
-    def update(self, samples: Tensor) -> None:
-        """Adds samples (B, *event), of the training examples' kind: uint8 with uint8."""
+    def update(self, samples: Tensor, places: Tensor | None = None) -> None:
+        """Adds samples (B, *event), of the training examples' kind: uint8 with uint8.
+
+        Args:
+            samples: The samples.
+            places: Their places among all samples, int64 (B,); in the order in which they come here if left out.
+        """
         if (samples.dtype == torch.uint8) != (self.known.dtype == torch.uint8):
             raise TypeError(f"{samples.dtype} samples against {self.known.dtype} training examples")
         distances, rows = nearest_rows(samples.detach().to(self.known.device), self.known)
-        self.found.append(torch.stack([distances, rows.double()], 1).to(self.held_out.device))
+        if places is None:
+            places = sum(map(len, self.found)) + torch.arange(len(rows))
+        self.found.append(torch.stack([distances, rows.double(), places.cpu().double()], 1).to(self.held_out.device))
 
     def neighbours(self) -> tuple[Tensor, Tensor]:
         """Distances (N,), float64, and training rows (N,), int64, of this process's samples in their order."""
@@ -169,4 +181,6 @@ class NearestNeighbours(Metric):
         Raises:
             UserError: There are fewer than two samples, or held-out examples.
         """
-        return asdict(memorisation(self.neighbours()[0], self.held_out))
+        self.pairs = dim_zero_cat(self.found).cpu()
+        self.pairs = self.pairs[self.pairs[:, 0].argsort()]  # so that the bootstrap does not see batches and ranks
+        return asdict(memorisation(self.pairs[:, 0], self.held_out))

@@ -83,7 +83,7 @@ MUTANTS = [
     Mutant(
         "guidance left at the door",
         "evaluation/cells.py",
-        "return make_field(labels, self.guidance_scale)",
+        "return make_field(labels, self.guidance)",
         "return make_field(labels)",
         "tests/evaluation/test_evaluation.py",
     ),
@@ -111,8 +111,8 @@ MUTANTS = [
     Mutant(
         "images kept from batch to batch",
         "evaluation/generation.py",
-        "self.scores.update(shown, labels, torch.arange(start, stop))",
-        "self.scores.update(shown, labels, torch.arange(start, stop)); self.scores.all = "
+        "self.scores.update(shown, self.draws.labels_of(places), places)",
+        "self.scores.update(shown, self.draws.labels_of(places), places); self.scores.all = "
         "[*getattr(self.scores, 'all', []), shown]",
         "tests/evaluation/test_evaluation.py",
     ),
@@ -139,7 +139,7 @@ MUTANTS = [
     ),
     Mutant(
         "neighbours without mirror images",
-        "evaluation/diagnose_memory.py",
+        "metrics/neighbour_sets.py",
         "torch.cat([known, known.flip(-1)])",
         "torch.cat([known, known])",
         "tests/evaluation",
@@ -192,5 +192,54 @@ MUTANTS = [
         "if rate >= max(rates) / 2",
         "if rate >= 0",
         "tests/evaluation",
+    ),
+    Mutant(
+        "all averages are the loaded network",
+        "evaluation/evaluation.py",
+        "if self._averaged is None or self._averaged[0] != std:",
+        "if self._averaged is None:",
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "neighbours that forget at an interruption",
+        "evaluation/neighbour_scores.py",
+        'self.metric.found.append(state["found"].to(self.metric.found[0].device))',
+        "pass",
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "the most distant samples shown as the closest",
+        "metrics/neighbours.py",
+        "self.pairs = self.pairs[self.pairs[:, 0].argsort()]",
+        "self.pairs = self.pairs[self.pairs[:, 0].argsort(descending=True)]",
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "the run's own data where a file is the reference",
+        "evaluation/scores.py",
+        "features, reference=reference, device=device)",
+        "features, device=device)",
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "a line for all guidances",
+        "evaluation/report.py",
+        'return "." not in key or key.startswith("guidance.") or',
+        'return "." not in key or',
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "guidance by a null that was never trained",
+        "guides.py",
+        "and not self.trained.unconditional:",
+        "and not self.trained:",
+        "tests/evaluation/test_evaluate_networks.py",
+    ),
+    Mutant(
+        "only the scale of guidance evaluated",
+        "evaluation/cells.py",
+        "return make_field(labels, self.guidance)",
+        "return make_field(labels, getattr(self.guidance, 'scale', self.guidance))",
+        "tests/evaluation/test_evaluate_networks.py",
     ),
 ]

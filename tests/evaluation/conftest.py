@@ -10,6 +10,7 @@ from tiny_runs import arguments, newest
 from fmlab.records import RunLayout
 
 LEARNS = ["--model.optimizer.lr=0.01", "--fid.seed=0", "--fid.guidance_scale=1"]
+AVERAGES = ["--power_ema.snapshots=3", "--power_ema.stds=[0.1,0.2]"]
 POINTS = ["--data.train_size=240", "--data.validation_size=60", "--data.global_batch_size=60", "--samples.points=20"]
 
 
@@ -37,7 +38,7 @@ def trained(folder: Path, cache: Path, experiment: str, *extra: str) -> RunLayou
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> RunLayout:
     """A network that has learned a little: its samples differ by seed, label and solver."""
-    return trained(tmp_path_factory.mktemp("runs"), cache, "digits", "--floor.enabled=false")
+    return trained(tmp_path_factory.mktemp("runs"), cache, "digits", "--floor.enabled=false", *AVERAGES)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def generated(row_list: list[Row]) -> list[Row]:
 def test_the_numbers_are_those_of_the_samples(run: RunLayout) -> None:
     """Against `Trained.sample` with the labels given, and numpy's covariances."""
     done = evaluation(run)
-    floor, row = done.run([Cell(Heun(), 3, UniformGrid(), guidance_scale=2.0)])
+    floor, row = done.run([Cell(Heun(), 3, UniformGrid(), guidance=2.0)])
     images = to_uint8(
         done.trained.sample(labels=done.draws.labels, guidance_scale=2.0, solver=Heun(), steps=3, batch_size=60)
     )
@@ -214,7 +214,7 @@ def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytes
 
 @pytest.mark.parametrize("solver", [Euler(), Heun(), Dopri5(1e-3, 1e-3)], ids=["Euler", "Heun", "Dopri5"])
 def test_the_same_seeds_are_the_same_images_at_any_batch_size(solver: Euler, run: RunLayout, tmp_path: Path) -> None:
-    cell, found = Cell(solver, 4, UniformGrid(), guidance_scale=1.5), []
+    cell, found = Cell(solver, 4, UniformGrid(), guidance=1.5), []
     for size in (5, 12, 40):
         keep = tmp_path / f"{size}.npz"
         evaluation(run, 40, batch_size=size, name=str(size)).run([cell], keep)
