@@ -1,4 +1,4 @@
-"""Every line of docs/course.md: its Python in one session, its commands for a few steps, its pictures in the repository."""
+"""Every line of docs/course.md: its Python in one session, its commands for a few steps, its pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from fmlab.__main__ import main
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "course.md").read_text()
 COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    fmlab ")]
-SHORT = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--wandb.mode=disabled", "--trainer.accelerator=cpu"]
+SHORT = [
+    "--trainer.max_steps=2",
+    "--trainer.val_check_interval=2",
+    "--wandb.mode=disabled",
+    "--trainer.accelerator=cpu",
+]
 
 
 def test_the_python_of_the_page_runs_and_its_claims_hold() -> None:
@@ -41,3 +46,8 @@ def test_a_command_of_the_page_runs(command: str, tmp_path: Path, monkeypatch: p
         small = [word for word in TINY if word.startswith("--model.network.width") and "UNet" not in command]
         words += [*SHORT, *small, "--fid.enabled=false", "--samples.enabled=false"]
     assert main([verb, *words]) == 0
+
+
+def test_the_pictures_of_the_page_are_there() -> None:
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGE):
+        assert (ROOT / "docs" / picture).is_file(), picture
