@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         default="frequencies",
         help="drawn by the training set's frequencies, or such as 0-9 or 1,4, in turn",
     )
-    add("--features", default="auto", help="auto, domain, inception or random: which network sees the images (auto)")
+    about = "which network sees the images: auto, domain, inception, dinov2, clip, random, or an import path (auto)"
+    add("--features", default="auto", help=about)
     add("--reference", help="a file of reference statistics (.npz, .pkl) in the place of the run's data")
     add("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
     add("--exact", action="store_true", help="measure the exact field of the run's training data too")
