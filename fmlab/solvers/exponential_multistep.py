@@ -116,7 +116,7 @@ class _Steps(Solver):
         used = self.usable(here, there)
         if used == 0:
             return first_order_step(x, evaluation, here, there)
-        if used == 1 and self.starts_twice:
+        if len(self.points) == 1 and self.starts_twice:
             return two_stage_step(field, x, t, evaluation, here, there)
         return exponential_step(x, here, there, self.points[-used:], self.predictions[-used:])
 
