@@ -44,8 +44,7 @@ LAWS = """\
 The end of an SDE has no converged counterpart without its noise, so here laws are compared: the error of mean and
 covariance of {n} samples of the three Gaussians, relative to the law's spread and covariance, in per cent. The first
 row is what exact draws of that number typically give; errors up to it are sampling noise. Euler and Heun follow the
-ODE from the same start. Euler-Maruyama is there once for every diffusion coefficient. EDMChurn's defaults are those of
-a network that loses detail: the noise they add is a little too large for an exact field."""
+ODE from the same start. Euler-Maruyama is there once for every diffusion coefficient."""
 
 
 def section(

@@ -38,7 +38,7 @@ from fmlab.data.pixels import to_float
 from fmlab.errors import UserError
 from fmlab.fields import ExactField
 from fmlab.paths import CondOT
-from fmlab.solvers import Euler, EulerMaruyama, Grid, Heun, SeededNoise, Solver, UniformGrid
+from fmlab.solvers import DPMSolverPP2M, Euler, EulerMaruyama, Grid, Heun, SeededNoise, Solver, UniformGrid
 
 BEFORE_MEMORISATION = 0.75
 
@@ -94,7 +94,7 @@ def measure(case: Case, parts: Parts, budgets: Sequence[int]) -> Results:
         {
             (repr(grid), repr(solver)): case.within(budgets, solver, grid)
             for grid in parts.grids
-            for solver in (Euler(), Heun())
+            for solver in (Euler(), Heun(), DPMSolverPP2M())
         },
     )
 

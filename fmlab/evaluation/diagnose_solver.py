@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.evaluation.diagnose_subject import Subject
-from fmlab.fields import PathField, Sampling
-from fmlab.paths import FlowAndScore, ProbabilityPath
+from fmlab.fields import Sampling, StillField
+from fmlab.paths import ProbabilityPath
 from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
@@ -201,16 +201,9 @@ def needed(scan: Sequence[Solve], distance: float) -> Need | None:
     return Need(math.ceil(nfe), "extrapolated" if last is None else "about")
 
 
-class _Still(PathField):
-    """A field that stands still and counts what a solver asks."""
-
-    def evaluate(self, x: Tensor, t: Tensor) -> FlowAndScore:
-        return FlowAndScore(self.path, x, t, torch.zeros_like(x))
-
-
 def evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
     """How many evaluations of the field so many steps of a solver take; at a path's ends some take fewer."""
-    field = _Still(path)
+    field = StillField(path)
     solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path))
     return field.nfe
 

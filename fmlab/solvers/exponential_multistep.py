@@ -51,10 +51,10 @@ class DPMSolverPP2M(ExponentialMultistep):
 
 
 class DPMSolverPP3M(ExponentialMultistep):
-    """DPM-Solver++(3M), order 3: one evaluation a step (Lu et al. 2022, section 4), and one more to start.
+    """DPM-Solver++(3M), order 3: one evaluation a step, and one more to start (after Lu et al. 2022).
 
-    The quadratic through the last three predictions is integrated exactly. (The authors' code and its descendants count
-    the second difference half, which makes the order 2.) The first step between finite log-SNRs is one of
+    The quadratic through the last three predictions is integrated exactly. (diffusers 0.42 counts the second difference
+    half, which makes the order 2.) The first step between finite log-SNRs is one of
     `DPMSolverPP2S`, two evaluations: after a DDIM step the order would be 2. At an end of time where the log-SNR is
     infinite it takes DDIM steps. It needs a Gaussian path.
     """

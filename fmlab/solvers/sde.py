@@ -94,7 +94,7 @@ class StochasticHeun(DiffusionSolver):
     """Heun's method for an SDE whose noise does not depend on the state: weak order 2, strong order 1.
 
     Drift and sigma_t are averaged between both ends of the step, the second drift where an Euler-Maruyama step with the
-    same increment leads (Kloeden and Platen 1992, equation 15.1.1). Two evaluations a step; of a flow one in the last,
+    same increment leads (Kloeden and Platen 1992, section 15.1). Two evaluations a step; of a flow one in the last,
     which adds no noise: on a Gaussian path it is a DDIM step, elsewhere the flow's Euler step. A process is simulated
     with the noise it has.
 
