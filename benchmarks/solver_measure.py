@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from fmlab.distributions import GaussianMixture
-from fmlab.fields import ExactField, PathField
+from fmlab.fields import ExactField, StillField
 from fmlab.fields.exact import PosteriorMean
-from fmlab.paths import CondOT, GaussianPath, Prediction
+from fmlab.paths import CondOT, GaussianPath
 from fmlab.solvers import Dopri5, Grid, Solver, UniformGrid
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -89,7 +89,7 @@ class Results:
         orders: The order that each fixed-step solver declares.
         solvers: Each fixed-step solver on UniformGrid, one point a budget.
         tolerances: Each adaptive solver, one point a tolerance.
-        grids: Each grid with Euler and with Heun, one point a budget.
+        grids: Each grid with Euler, Heun and DPMSolverPP2M, one point a budget.
     """
 
     case: Case
@@ -131,17 +131,10 @@ def rms(x: Tensor) -> float:
     return x.square().mean().sqrt().item()
 
 
-class Rest(PathField):
-    """A field that costs nothing and stands still; it counts what solvers ask."""
-
-    def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
-        return Prediction(CondOT(), x, t, "velocity", torch.zeros_like(x))
-
-
 @cache
 def cost(solver: Solver, steps: int) -> tuple[int, bool]:
     """The evaluations that so many steps cost, and whether they draw noise."""
-    field, drawn = Rest(CondOT()), []
+    field, drawn = StillField(CondOT()), []
 
     def noise(step: int, like: Tensor) -> Tensor:
         drawn.append(step)

@@ -1,7 +1,7 @@
 """Every solver and every grid on fields known in closed form: `python benchmarks/solver_table.py`
 
 Error against evaluations of the field (NFE), so solver error alone: no network is involved. It writes the tables into
-docs/results.md and the plots docs/solvers_mixture.png and docs/solvers_digits.png.
+docs/results.md and the plots docs/solvers_mixture.png, docs/solvers_digits.png and docs/solvers_sde.png.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from solver_measure import (
     law_errors,
     typical_law_errors,
 )
-from solver_report import plot, section
+from solver_report import plot, plot_laws, section
 from torch import Tensor
 
 from fmlab import distributions
@@ -38,7 +38,7 @@ from fmlab.data.pixels import to_float
 from fmlab.errors import UserError
 from fmlab.fields import ExactField
 from fmlab.paths import CondOT
-from fmlab.solvers import Euler, Grid, Heun, SeededNoise, Solver, UniformGrid
+from fmlab.solvers import DPMSolverPP2M, Euler, EulerMaruyama, Grid, Heun, SeededNoise, Solver, UniformGrid
 
 BEFORE_MEMORISATION = 0.75
 
@@ -94,7 +94,7 @@ def measure(case: Case, parts: Parts, budgets: Sequence[int]) -> Results:
         {
             (repr(grid), repr(solver)): case.within(budgets, solver, grid)
             for grid in parts.grids
-            for solver in (Euler(), Heun())
+            for solver in (Euler(), Heun(), DPMSolverPP2M())
         },
     )
 
@@ -104,7 +104,7 @@ def measure_laws(parts: Parts, budgets: Sequence[int], n: int) -> dict[str, list
     law, path = distributions.three_gaussians(), CondOT()
     start = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
     found = {f"{n:,} exact draws": [typical_law_errors(law, n)] * len(budgets)}
-    for solver in [*parts.stochastic, Euler(), Heun()]:
+    for solver in [*with_every_diffusion(parts.stochastic), Euler(), Heun()]:
         points = []
         for budget in budgets:
             exact, generator = ExactField(law, path), torch.Generator().manual_seed(1)
@@ -117,6 +117,14 @@ def measure_laws(parts: Parts, budgets: Sequence[int], n: int) -> dict[str, list
             points.append(law_errors(end, law, exact.nfe))
         found[repr(solver)] = points
     return found
+
+
+def with_every_diffusion(solvers: Sequence[Solver]) -> list[Solver]:
+    """The solvers, Euler-Maruyama once for each diffusion coefficient."""
+    room = importlib.import_module("fmlab.solvers")
+    diffusions = [getattr(room, entry.name)() for entry in of_kind("diffusions")]
+    others = [solver for solver in solvers if not isinstance(solver, EulerMaruyama)]
+    return [*(EulerMaruyama(diffusion) for diffusion in diffusions), *others]
 
 
 def images(data: ImageData) -> tuple[Tensor, Tensor]:
@@ -150,7 +158,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--root", default=os.environ.get("FMLAB_DATA", "data"), help="where FashionMNIST/raw is")
     parser.add_argument("--limit", type=int, default=1000, help="Fashion-MNIST training images")
     parser.add_argument("--samples", type=int, default=64, help="images a case; four times as many points")
-    parser.add_argument("--law_samples", type=int, default=40_000, help="points for the SDE's mean and covariance")
+    parser.add_argument("--law_samples", type=int, default=20_000, help="points for the SDE's mean and covariance")
     parser.add_argument("--budgets", nargs="+", type=int, default=[8, 16, 32, 64, 128, 256], help="evaluations")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
     return parser.parse_args()
@@ -172,6 +180,8 @@ def main() -> None:
         plots["solvers_fashion"] = [measure(case, parts, chosen.budgets) for case in cases]
     for name, results in plots.items():
         plot(results, chosen.budgets, chosen.out / f"{name}.png")
+    if laws:
+        plot_laws(laws, chosen.budgets, chosen.out / "solvers_sde.png")
     text = section(plots, laws, parts.left_out, chosen.budgets)
     write_section("solver_table", text, chosen.out / "results.md")
     print(f"{time.perf_counter() - began:.0f} s; {chosen.out / 'results.md'}")

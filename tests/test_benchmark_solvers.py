@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("solver_table", "solver_measure", "solver_report", "results_page"):
+    for name in ("solver_ranking", "solver_table", "solver_measure", "solver_report", "results_page"):
         sys.modules.pop(name, None)
 
 
@@ -43,6 +43,17 @@ def test_budgets_and_kinds() -> None:
     assert [affordable(solver, 2) for solver in (Euler(), Heun(), AB3())] == [2, 1, 0]
     assert [is_adaptive(solver) for solver in (Euler(), Dopri5())] == [False, True]
     assert [is_stochastic(solver) for solver in (Euler(), Dopri5(), EulerMaruyama())] == [False, False, True]
+
+
+def test_ranks_and_their_correlation() -> None:
+    from solver_measure import Point
+    from solver_ranking import correlation, ranks
+
+    errors = {name: [Point(8, 8, error)] for name, error in zip("abcd", (0.3, 0.1, 0.30001, 1e-9))}
+    found = ranks({**errors, "none": [None]}, 0, floor=1e-6)
+    assert found == {"a": 3.5, "b": 2, "c": 3.5, "d": 1}
+    assert correlation(found, found) == pytest.approx(1)
+    assert correlation(found, {"d": 4, "b": 3, "a": 1.5, "c": 1.5, "e": 5}) == pytest.approx(-1)
 
 
 def test_errors_are_distances_to_the_solution() -> None:

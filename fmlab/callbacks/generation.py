@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
+from fmlab.fields import Sampling, StillField
 from fmlab.modules import GenerativeModule
 from fmlab.paths import GaussianPath
 
@@ -40,15 +41,30 @@ def check_guidance(scale: float, pl_module: LightningModule, key: str) -> None:
         )
 
 
-def check_path(sampling: Sampling, pl_module: LightningModule, key: str) -> None:
-    """Refuses another path to sample along, before any training, if the model's own is not Gaussian."""
-    path = check_generates(pl_module, key).path
-    if sampling.path is not None and not isinstance(path, GaussianPath):
+def check_sampler(sampling: Sampling, pl_module: LightningModule, prefix: str) -> None:
+    """Refuses, before any training, what needs a Gaussian path if the model's own is not: path, grid, solver.
+
+    Args:
+        sampling: How samples will be made.
+        pl_module: The model.
+        prefix: What stands before `path`, `grid` and `solver` in the keys at fault: `fid.`, or nothing.
+    """
+    path = check_generates(pl_module, f"{prefix}path").path
+    if isinstance(path, GaussianPath):
+        return
+    if sampling.path is not None:
         raise UserError(
             f"a change of schedule needs a model on a Gaussian path, here is {type(path).__name__}",
-            key=key,
-            hint=f"leave {key} out",
+            key=f"{prefix}path",
+            hint=f"leave {prefix}path out",
         )
+    part, other = "grid", "UniformGrid"
+    try:
+        times = sampling.grid(sampling.steps, path)
+        part, other = "solver", "Heun, or another that follows any flow"
+        sampling.solver.solve(StillField(path), torch.zeros(1, 1), times)
+    except UserError as error:
+        raise UserError(error.message, key=f"{prefix}{part}", hint=f"use {other}") from error
 
 
 def datamodule(trainer: Trainer) -> Any:

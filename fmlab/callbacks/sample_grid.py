@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
+from fmlab.callbacks.generation import check_guidance, check_sampler, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -62,7 +62,7 @@ class SampleGrid(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for scale in self.guidance_scales:
             check_guidance(scale, pl_module, "samples.guidance_scales")
-        check_path(self.sampling, pl_module, "samples.path")
+        check_sampler(self.sampling, pl_module, "samples.")
         if self.columns < 1:
             raise UserError(f"a grid has at least 1 column, got {self.columns}", key="samples.columns")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
-from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
+from fmlab.callbacks.generation import check_guidance, check_sampler, datamodule, generate
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.evaluation import METRICS, data_reference, measurement, setting
@@ -79,7 +79,7 @@ class SampleMetrics(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
-        check_path(self.sampling, pl_module, "fid.path")
+        check_sampler(self.sampling, pl_module, "fid.")
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""

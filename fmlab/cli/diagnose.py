@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from fmlab.callbacks.generation import check_guidance, check_path
+from fmlab.callbacks.generation import check_guidance, check_sampler
 from fmlab.cli.diagnose_report import report
 from fmlab.cli.parts import Parts
 from fmlab.cli.run_sampler import run_sampling, sampler_section
@@ -36,7 +36,7 @@ def diagnose_run(options: argparse.Namespace, parts: Parts) -> int:
     section = sampler_section(run)
     sampling, scale = run_sampling(section, options, parts)
     check_guidance(scale, module, "guidance_scale")
-    check_path(sampling, module, "path")
+    check_sampler(sampling, module, "")
     sampling.grid(sampling.steps, sampling.path or module.path)  # a grid that does not go with them is refused now
     subject = Subject(
         module,

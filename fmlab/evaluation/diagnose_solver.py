@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.evaluation.diagnose_subject import Subject
-from fmlab.fields import PathField, Sampling
-from fmlab.paths import CondOT, Prediction
+from fmlab.fields import Sampling, StillField
+from fmlab.paths import ProbabilityPath
 from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
@@ -166,9 +166,10 @@ def measure_solver(subject: Subject, converged: Converged) -> SolverError:
             solve = _attempt(subject, replace(sampling, steps=steps), converged)
             scan |= {} if solve is None else {steps: solve}
     others: dict[str, Solve] = {}
-    budget = evaluations(sampling.solver, own.steps)
+    path = sampling.path or subject.module.path
+    budget = evaluations(sampling.solver, own.steps, path)
     for solver in OTHERS:
-        steps = affordable(solver, budget)
+        steps = affordable(solver, budget, path)
         if steps and type(solver) is not type(sampling.solver):
             solve = _attempt(subject, replace(sampling, solver=solver, steps=steps), converged)
             others |= {} if solve is None else {type(solver).__name__: solve}
@@ -200,23 +201,16 @@ def needed(scan: Sequence[Solve], distance: float) -> Need | None:
     return Need(math.ceil(nfe), "extrapolated" if last is None else "about")
 
 
-class _Still(PathField):
-    """A field that stands still and counts what a solver asks."""
-
-    def evaluate(self, x: Tensor, t: Tensor) -> Prediction:
-        return Prediction(CondOT(), x, t, "velocity", torch.zeros_like(x))
-
-
-def evaluations(solver: Solver, steps: int) -> int:
-    """How many evaluations of the field so many steps of a solver take."""
-    field = _Still(CondOT())
-    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, field.path))
+def evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
+    """How many evaluations of the field so many steps of a solver take; at a path's ends some take fewer."""
+    field = StillField(path)
+    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path))
     return field.nfe
 
 
-def affordable(solver: Solver, budget: int) -> int:
+def affordable(solver: Solver, budget: int, path: ProbabilityPath) -> int:
     """The most steps of a solver that so many evaluations pay for; 0 if they pay for none."""
-    return bisect_right(range(1, budget + 1), budget, key=lambda steps: evaluations(solver, steps))
+    return bisect_right(range(1, budget + 1), budget, key=lambda steps: evaluations(solver, steps, path))
 
 
 def _measure(subject: Subject, sampling: Sampling, converged: Converged) -> Solve:

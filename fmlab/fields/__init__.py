@@ -18,6 +18,7 @@ from fmlab.fields.processes import (
 )
 from fmlab.fields.sampling import Sampling, Start, gaussian_start
 from fmlab.fields.schedule_change import ScheduleChange
+from fmlab.fields.still import StillField
 
 __all__ = [
     "TERMS",
@@ -40,6 +41,7 @@ __all__ = [
     "Sampling",
     "ScheduleChange",
     "Start",
+    "StillField",
     "TrainingDraw",
     "TransitionLaw",
     "gaussian_start",

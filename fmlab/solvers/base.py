@@ -50,7 +50,8 @@ class Solver(ABC):
 
     Attributes:
         order: The order of convergence in the step size (for an SDE, the strong order).
-        stochastic: Whether it follows fields that have noise of their own, such as `OrnsteinUhlenbeck`.
+        stochastic: Whether it draws noise; only such a solver follows fields that have noise of their own, such as
+            `OrnsteinUhlenbeck`, and only where it needs no path.
     """
 
     order: float

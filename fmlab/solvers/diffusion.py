@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -19,11 +20,11 @@ class DiffusionCoefficient(ABC):
         """sigma_t, shaped like `t`."""
 
 
-class ConstantDiffusion(DiffusionCoefficient):
-    """sigma_t = scale at every time. Near t = 1 it needs steps shorter than beta_t^2 / scale^2.
+class ScaledDiffusion(DiffusionCoefficient):
+    """A coefficient times a number.
 
     Args:
-        scale: The coefficient, not negative; 0 gives the ODE.
+        scale: The number, not negative; 0 gives the ODE.
     """
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -31,14 +32,25 @@ class ConstantDiffusion(DiffusionCoefficient):
             raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
         self.scale = scale
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(scale={self.scale})"
+
+
+class ConstantDiffusion(ScaledDiffusion):
+    """sigma_t = scale at every time. Near t = 1 it needs steps shorter than beta_t^2 / scale^2.
+
+    Args:
+        scale: The coefficient, not negative; 0 gives the ODE.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__(scale)
+
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return torch.full_like(t, self.scale)
 
-    def __repr__(self) -> str:
-        return f"ConstantDiffusion(scale={self.scale})"
 
-
-class NoiseLevelDiffusion(DiffusionCoefficient):
+class NoiseLevelDiffusion(ScaledDiffusion):
     """sigma_t^2 = 2 scale^2 beta_t, which vanishes with the noise and keeps the drift's stiffness at 1 / beta_t.
 
     At scale 1 it is the form that SiT calls "sigma" (Ma et al. 2024, section 2.4). On a bridge between two laws the
@@ -49,15 +61,43 @@ class NoiseLevelDiffusion(DiffusionCoefficient):
     """
 
     def __init__(self, scale: float = 1.0) -> None:
-        if scale < 0:
-            raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
-        self.scale = scale
+        super().__init__(scale)
 
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return self.scale * torch.sqrt(2 * path.noise_scale(t))
 
-    def __repr__(self) -> str:
-        return f"NoiseLevelDiffusion(scale={self.scale})"
+
+class ProportionalDiffusion(ScaledDiffusion):
+    """sigma_t = scale beta_t: noise as a share of the noise that is there, which adds no stiffness to the drift.
+
+    It is EDM's SDE at a constant beta(t) = scale^2 / 2 (Karras et al. 2022, equation 6), for x / alpha at the noise
+    level beta / alpha on any path. On a bridge between two laws the noise is gamma_t in place of beta_t.
+
+    Args:
+        scale: How much noise, not negative; 0 gives the ODE.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__(scale)
+
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
+        return self.scale * path.noise_scale(t)
+
+
+class SineDiffusion(ScaledDiffusion):
+    """sigma_t^2 = 2 scale^2 sin^2(pi t): none at either end, most half-way.
+
+    At scale 1 it is the form that SiT's code calls "inccreasing-decreasing" (Ma et al. 2024).
+
+    Args:
+        scale: How much noise, not negative; 0 gives the ODE.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__(scale)
+
+    def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
+        return self.scale * math.sqrt(2) * torch.sin(math.pi * t).clamp(min=0)
 
 
 class MemorylessDiffusion(DiffusionCoefficient):

@@ -34,8 +34,9 @@ from fmlab.keyed import Purpose, keyed_generator
 from fmlab.metrics import RandomFeatures, frechet_distance
 from fmlab.modules import FlowMatching, closest_law, exact_law
 from fmlab.networks import MLP
+from fmlab.paths import VE, VP, CondOT, Interpolant
 from fmlab.records import RunLayout
-from fmlab.solvers import AB2, RK4, Dopri5, Euler, EulerMaruyama, Heun, ListGrid, UniformGrid
+from fmlab.solvers import AB2, RK4, Dopri5, DPMSolverPP2S, Euler, EulerMaruyama, Heun, ListGrid, UniformGrid
 
 
 def powers(order: float, counts: list[int]) -> list[Solve]:
@@ -55,9 +56,13 @@ def test_needed_forwards_follow_a_power_law() -> None:
 
 def test_what_a_solver_costs_and_what_a_budget_buys() -> None:
     """F12: Euler 1, Heun 2 but for its last step, RK4 4, AB2 1 after a start of 2."""
-    assert [evaluations(solver, 5) for solver in (Euler(), Heun(), RK4(), AB2())] == [5, 9, 20, 6]
-    assert [affordable(solver, 20) for solver in (Euler(), Heun(), RK4(), AB2())] == [20, 10, 5, 19]
-    assert [affordable(solver, 2) for solver in (Heun(), RK4())] == [1, 0]
+    path = CondOT()
+    assert [evaluations(solver, 5, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [5, 9, 20, 6]
+    assert [affordable(solver, 20, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [20, 10, 5, 19]
+    assert [affordable(solver, 2, path) for solver in (Heun(), RK4())] == [1, 0]
+    at_ends = [evaluations(DPMSolverPP2S(), 5, path) for path in (CondOT(), VP(), VE())]
+    assert at_ends == [8, 9, 10], "one less at each end of infinite log-SNR"
+    assert evaluations(Heun(), 5, Interpolant()) == 9
 
 
 def test_the_scan_holds_the_runs_own_steps() -> None:

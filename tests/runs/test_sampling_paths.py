@@ -58,15 +58,24 @@ def test_another_path_everywhere(
     assert (few - trained.sample(labels=range(4), steps=3, solver=Euler())).abs().max() > 0.05
 
 
-@pytest.mark.parametrize("section", ["fid", "samples"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("fid.path", "VP"),
+        ("samples.path", "VP"),
+        ("fid.solver", "DPMSolverPP2M"),
+        ("samples.solver", "EDMChurn"),
+        ("samples.grid", "LogSNRGrid"),
+    ],
+)
 def test_a_model_on_no_gaussian_path_is_refused_before_training(
-    section: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    key: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The key at fault is named, as is the model's path."""
-    words = [*arguments(tmp_path), "--model.path=Interpolant", f"--{section}.path=VP"]
+    words = [*arguments(tmp_path), "--model.path=Interpolant", f"--{key}={value}"]
     assert main(["fit", *words]) == 2
     told = capsys.readouterr().err.strip().splitlines()
-    assert told[0].startswith(f"error: {section}.path: ")
+    assert told[0].startswith(f"error: {key}: ")
     assert "Interpolant" in told[0]
     assert len(told) <= 3
 

@@ -7,9 +7,10 @@ from functools import cache
 
 import pytest
 import torch
+from closed_forms import DormandPrince, double, noise, three_modes
 from torch import Tensor
 
-from fmlab.distributions import Gaussian, GaussianMixture
+from fmlab.distributions import Gaussian
 from fmlab.fields import ExactField
 from fmlab.paths import CondOT, Cosine, FlowAndScore, GaussianPath
 from fmlab.solvers import (
@@ -29,14 +30,7 @@ from fmlab.solvers import (
 )
 from fmlab.solvers.adams_bashforth import adams_bashforth_weights
 from fmlab.solvers.dopri5 import DORMAND_PRINCE, ERROR_WEIGHTS
-from fmlab.solvers.runge_kutta import RungeKutta, Tableau
-
-
-class DormandPrince(RungeKutta):
-    """Dopri5's tableau with steps of fixed length."""
-
-    order = 5.0
-    tableau = DORMAND_PRINCE
+from fmlab.solvers.runge_kutta import Tableau
 
 
 class TimeOnly:
@@ -48,20 +42,6 @@ class TimeOnly:
     def __call__(self, x: Tensor, t: Tensor) -> FlowAndScore:
         self.asked.append(t.item())
         return FlowAndScore(self.path, x, t, self.velocity(t) * torch.ones_like(x))
-
-
-def double(values) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def three_modes(path: GaussianPath) -> ExactField:
-    covariances = torch.eye(2, dtype=torch.float64) * double([0.3, 0.2, 0.4])[:, None, None]
-    means = double([[2.0, 0.0], [-1.0, 1.5], [0.0, -2.0]])
-    return ExactField(GaussianMixture(double([0.3, 0.5, 0.2]), means, covariances), path)
-
-
-def noise() -> Tensor:
-    return torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 @cache

@@ -1,22 +1,17 @@
-"""Euler-Maruyama on flows and on processes (facts F15-F18).
-
-For an affine field the end of a solve is affine in the start and in every increment, so a batch with one increment
-switched on a row gives the end's mean and variance exactly, without drawing anything.
-"""
+"""Euler-Maruyama on flows and on processes (facts F15-F18)."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from typing import Any
 
 import pytest
 import torch
+from closed_forms import affine, exported_solvers, normal
 from torch import Tensor
 
-import fmlab.solvers
-from fmlab.distributions import Gaussian, GaussianMixture, three_gaussians
+from fmlab.distributions import GaussianMixture, three_gaussians
 from fmlab.errors import UserError
 from fmlab.fields import BrownianMotion, ExactField, Langevin, LearnedField, LinearODE, OrnsteinUhlenbeck
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Interpolant, Polynomial
@@ -27,35 +22,24 @@ from fmlab.solvers import (
     EulerMaruyama,
     MemorylessDiffusion,
     NoiseLevelDiffusion,
+    ProportionalDiffusion,
+    SineDiffusion,
     Solver,
 )
 
 PATHS = [CondOT(), Cosine(), VP(), Polynomial(2)]
 
 
-def affine(solver: Solver, field: Any, times: Tensor, mean: float, std: float) -> tuple[float, float, float]:
-    """Mean and variance at the end of a solve from N(mean, std^2), and the slope from start to end."""
-    steps = len(times) - 1
-    x = torch.full((steps + 2, 1), mean, dtype=torch.float64)
-    x[1] += 1
-
-    def noise(step: int, like: Tensor) -> Tensor:
-        only = torch.zeros_like(like)
-        only[step + 2] = 1
-        return only
-
-    end = solver.solve(field, x, times, noise=noise).flatten()
-    slope, impulses = end[1] - end[0], end[2:] - end[0]
-    return end[0].item(), ((slope * std) ** 2 + impulses.square().sum()).item(), slope.item()
-
-
-def normal(mean: float, std: float) -> Gaussian:
-    return Gaussian(torch.tensor([mean], dtype=torch.float64), torch.tensor([[std**2]], dtype=torch.float64))
-
-
 @pytest.mark.parametrize(
     "diffusion",
-    [ConstantDiffusion(0.5), NoiseLevelDiffusion(), NoiseLevelDiffusion(0.4), MemorylessDiffusion()],
+    [
+        ConstantDiffusion(0.5),
+        NoiseLevelDiffusion(),
+        NoiseLevelDiffusion(0.4),
+        ProportionalDiffusion(1.5),
+        SineDiffusion(0.7),
+        MemorylessDiffusion(),
+    ],
     ids=repr,
 )
 @pytest.mark.parametrize("path", PATHS, ids=repr)
@@ -200,17 +184,7 @@ def test_langevin_leaves_a_mixture_as_it_is() -> None:
     assert (statistics(tighter)[-1] - before[-1]).abs() < 0.1
 
 
-def ode_solvers() -> list[Solver]:
-    """Every exported solver that is for ODEs, as its defaults make it."""
-    solvers: list[Solver] = []
-    for name in fmlab.solvers.__all__:
-        found = getattr(fmlab.solvers, name)
-        if inspect.isclass(found) and issubclass(found, Solver) and not inspect.isabstract(found):
-            solvers.append(found())
-    return [solver for solver in solvers if not solver.stochastic]
-
-
-@pytest.mark.parametrize("solver", ode_solvers(), ids=repr)
+@pytest.mark.parametrize("solver", [each for each in exported_solvers() if not each.stochastic], ids=repr)
 def test_ode_solvers_refuse_noise_and_take_a_flow(solver: Solver) -> None:
     """A solver that needs a path says so of a process as of any field without one."""
     times, x = torch.linspace(0, 1, 65, dtype=torch.float64), torch.ones(3, 2, dtype=torch.float64)

@@ -1,0 +1,250 @@
+"""Do exact fields rank solvers as a trained network does? `python benchmarks/solver_ranking.py RUN`
+
+The same solvers and grids follow the trained field of a run of images, the exact field of its training set with the
+same labels and seeds, and the mixture of `solver_table.py`. Each is ranked at equal evaluations by its distance from a
+converged solve of the same field; the noisy ones, which have none, by the Frechet distance of the images. It writes its
+section of docs/results.md and docs/solvers_trained.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from results_page import markdown_table, write_section
+from scipy.stats import spearmanr
+from solver_measure import Point, affordable, rms
+from solver_report import MARKERS, dressed, logarithmic
+from solver_table import BEFORE_MEMORISATION, Parts, mixture_case
+from torch import Tensor
+
+import fmlab
+from fmlab.data.pixels import to_uint8
+from fmlab.evaluation.scores import make_scores
+from fmlab.fields import ExactField, PathField, Sampling
+from fmlab.metrics.cache import cache_folder
+from fmlab.paths import gaussian_path
+from fmlab.solvers import Dopri5, Grid, Heun, SeededNoise, Solver, UniformGrid
+from fmlab.trained import Trained
+
+Setting = tuple[Solver, Grid]
+Errors = dict[str, list[Point | None]]
+
+ABOUT = """\
+## Solvers on a trained network, and on exact fields
+
+`python benchmarks/solver_ranking.py {run}` gives every fixed-step solver (on `UniformGrid`) and every grid (with Heun)
+the same number of evaluations of the network of `{run}` (step {step:,}, averaged weights, {samples} images, one label
+an image, no guidance), of the exact field of its {training:,} training images from the same seeds and labels, until t = 1,
+where it returns one of them, and until t = 0.75, and of the three Gaussians of the section above. Error is the root
+mean square distance an entry to a converged solve of the same field: {steps} midpoint steps for the network, which lie
+{bound:.0e} from half as many, and Dopri5 for the exact fields. Rank 1 is the least error; equal errors share a rank."""
+
+
+@dataclass
+class Images:
+    """One field of images, followed from fixed seeds.
+
+    Attributes:
+        make_field: Gives it for labels.
+        labels: One an image.
+        seeds: One an image.
+        shape: Of an image.
+    """
+
+    make_field: Callable[[Tensor], PathField]
+    labels: Tensor
+    seeds: Sequence[int]
+    shape: tuple[int, ...]
+    precision: torch.dtype = torch.float32
+
+    def solve(self, solver: Solver, grid: Grid, steps: int) -> tuple[Tensor, int]:
+        """The images at t = 1 and their evaluations."""
+        field, noise = self.make_field(self.labels), SeededNoise(self.seeds)
+        start = field.path.initial(noise.initial(self.shape).to(self.precision))
+        end = solver.solve(field, start, grid(steps, field.path), noise=noise)
+        return end, field.nfe
+
+    def errors(self, settings: dict[str, Setting], budgets: Sequence[int], converged: Tensor) -> Errors:
+        """One error a setting and budget."""
+        found: Errors = {}
+        for name, (solver, grid) in settings.items():
+            found[name] = []
+            for budget in budgets:
+                steps = affordable(solver, budget)
+                end, nfe = self.solve(solver, grid, steps) if steps else (None, 0)
+                found[name].append(None if end is None else Point(steps, nfe, rms(end.double() - converged)))
+        return found
+
+
+def stopped(trained: Trained) -> Callable[[Tensor], PathField]:
+    """The exact field on the run's path until it is settled which training image comes out."""
+    assert trained.law is not None
+    law, path = trained.law(), copy.copy(gaussian_path(trained.path, "an exact field"))
+    path.t_end = BEFORE_MEMORISATION
+    return lambda labels: ExactField(law, path, labels)
+
+
+def ranks(errors: Errors, index: int, floor: float) -> dict[str, float]:
+    """Ranks of the settings at one budget, equal ones where errors are; below `floor` all are equal."""
+    known = {name: max(points[index].error, floor) for name, points in errors.items() if points[index]}  # type: ignore[union-attr]
+    # Three significant digits: solvers that are one method on this path differ by rounding only.
+    values = {name: float(f"{error:.2e}") for name, error in known.items()}
+    ordered = sorted(values.values())
+    return {name: ordered.index(value) + (ordered.count(value) + 1) / 2 for name, value in values.items()}
+
+
+def correlation(first: dict[str, float], second: dict[str, float]) -> float:
+    """Spearman's rank correlation over the settings that both rank."""
+    names = [name for name in first if name in second]
+    return float(spearmanr([first[name] for name in names], [second[name] for name in names]).statistic)
+
+
+def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> float:
+    """The Frechet distance of n images, seen by the data set's own features."""
+    scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())  # type: ignore[misc]
+    labels = trained.choose_labels(n, None)
+    sampling = Sampling(solver, affordable(solver, budget), UniformGrid())
+    first = 0
+    for batch in sampling.batches(trained.field, range(n), trained.shape, labels, device=trained.device):
+        places = torch.arange(first, first + len(batch))
+        scores.update(to_uint8(batch), labels[places] if labels is not None else None, places)
+        first += len(batch)
+    return next(value for name, value in scores.compute().items() if name.startswith("fid") and "std" not in name)
+
+
+def table(fields: dict[str, Errors], budgets: Sequence[int], floors: dict[str, float]) -> str:
+    """Error and rank of each setting on each field, one table a budget, best on the network first."""
+    parts = []
+    for index, budget in enumerate(budgets):
+        ranked = {field: ranks(errors, index, floors[field]) for field, errors in fields.items()}
+        by_network = ranked["network"]
+        rows = []
+        for name in sorted(by_network, key=lambda name: by_network[name]):
+            cells = [cell(fields[field][name][index], ranked[field][name], floors[field]) for field in fields]
+            rows.append([f"`{name}`", *cells])
+        others = [field for field in fields if field != "network"]
+        told = ", ".join(f"{correlation(by_network, ranked[field]):.2f} with the {field}" for field in others)
+        parts += [f"### At {budget} evaluations: Spearman's rank correlation {told}"]
+        parts += [markdown_table(["solver or grid", *fields], rows)]
+    return "\n\n".join(parts)
+
+
+def cell(point: Point | None, rank: float, floor: float) -> str:
+    assert point is not None
+    shown = f"{point.error:.1e}" if point.error > floor else f"< {floor:.0e}"
+    return f"{shown} ({rank:g})"
+
+
+def plot(fields: dict[str, Errors], budgets: Sequence[int], solvers: Sequence[str], out: Path, shown: int) -> None:
+    """Error against NFE on the network; and its errors against those on the mixture at one budget."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    for name, colour, marker, style in dressed(solvers):
+        points = [point for point in fields["network"][name] if point]
+        where, errors = [p.nfe for p in points], [p.error for p in points]
+        left.plot(where, errors, style, color=colour, marker=marker, ms=5, lw=1.4, label=name.removesuffix("()"))
+    logarithmic(left, budgets)
+    left.set_ylabel("RMS distance to the converged solve")
+    left.set_title("solvers on the trained network", fontsize=11)
+    index = list(budgets).index(shown)
+    for name, colour, marker, _ in dressed(solvers):
+        pair = [fields[field][name][index] for field in ("three Gaussians", "network")]
+        if all(pair):
+            right.plot([pair[0].error], [pair[1].error], marker, color=colour, ms=8)  # type: ignore[union-attr]
+    grids = [name for name in fields["network"] if name not in solvers]
+    for number, name in enumerate(grids):
+        pair = [fields[field][name][index] for field in ("three Gaussians", "network")]
+        if all(pair):
+            x, y = (point.error for point in pair)  # type: ignore[union-attr]
+            right.plot([x], [y], MARKERS[number], color="grey", ms=7, fillstyle="none", label=name)
+    right.set_xscale("log")
+    right.set_yscale("log")
+    right.set_xlabel("error on the exact field of three Gaussians")
+    right.set_ylabel("error on the trained network")
+    right.set_title(f"{shown} evaluations: solvers as on the left, grids with Heun in grey", fontsize=11)
+    right.grid(alpha=0.3)
+    handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside right center", fontsize=8)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--samples", type=int, default=64, help="images whose error is measured")
+    parser.add_argument("--budgets", nargs="+", type=int, default=[8, 16, 32], help="evaluations")
+    parser.add_argument("--converged", type=int, default=320, help="midpoint steps of the network's converged solve")
+    parser.add_argument("--frechet", type=int, default=500, help="images of each Frechet distance")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def main() -> None:
+    chosen, parts, began = options(), Parts.exported(), time.perf_counter()
+    trained = fmlab.load(chosen.run)
+    solvers: dict[str, Setting] = {repr(solver): (solver, UniformGrid()) for solver in parts.fixed}
+    grids: dict[str, Setting] = {
+        f"Heun, {type(grid).__name__}": (Heun(), grid) for grid in parts.grids if not isinstance(grid, UniformGrid)
+    }
+    settings, seeds = {**solvers, **grids}, range(chosen.samples)
+    labels = trained.choose_labels(chosen.samples, None)
+    assert labels is not None
+    network = Images(trained.field, labels, seeds, trained.shape)
+    exact = {"training images": trained.exact_field, "training images to 0.75": stopped(trained)}
+    images = {name: Images(field, labels, seeds, trained.shape, torch.float64) for name, field in exact.items()}
+    midpoint = next(solver for solver in parts.fixed if type(solver).__name__ == "Midpoint")
+    counts = (chosen.converged // 2, chosen.converged)
+    half, converged = (network.solve(midpoint, UniformGrid(), n)[0].double() for n in counts)
+    mixture = mixture_case(4 * chosen.samples)
+    bound = rms(converged - half)
+    fields, floors = {"network": network.errors(settings, chosen.budgets, converged)}, {"network": bound}
+    for name, field in images.items():
+        target, looser = (field.solve(Dopri5(tol, tol, 100_000), UniformGrid(), 1)[0] for tol in (1e-9, 1e-8))
+        fields[name], floors[name] = field.errors(settings, chosen.budgets, target), 10 * rms(target - looser)
+    fields["three Gaussians"] = {
+        name: mixture.within(chosen.budgets, solver, grid) for name, (solver, grid) in settings.items()
+    }
+    floors["three Gaussians"] = mixture.floor
+    budget = chosen.budgets[len(chosen.budgets) // 2]
+    plot(fields, chosen.budgets, list(solvers), chosen.out / "solvers_trained.png", budget)
+    every = [*parts.fixed, *parts.stochastic]
+    distances = {solver: [frechet(trained, solver, n, chosen.frechet) for n in chosen.budgets[:2]] for solver in every}
+    rows = [
+        [f"`{solver!r}`", "yes" if solver.stochastic else "no", *(f"{value:.3f}" for value in values)]
+        for solver, values in sorted(distances.items(), key=lambda item: item[1][-1])
+    ]
+    law = trained.law() if trained.law is not None else None
+    about = ABOUT.format(
+        run=chosen.run,
+        step=trained.step,
+        samples=chosen.samples,
+        training=len(law.points),  # type: ignore[union-attr]
+        steps=chosen.converged,
+        bound=bound,
+    )
+    distance_table = "\n\n".join(
+        [
+            "### By the distance of images from real ones",
+            f"The Fréchet distance by the data set's own features, {chosen.frechet} images without guidance, every"
+            " solver on `UniformGrid`, noisy ones too.",
+            markdown_table(["solver", "noisy", *(f"{n} NFE" for n in chosen.budgets[:2])], rows),
+        ]
+    )
+    picture = "![Solvers on a trained network](solvers_trained.png)"
+    text = "\n\n".join([about, SEEN, picture, table(fields, chosen.budgets, floors), distance_table])
+    write_section("solver_ranking", text, chosen.out / "results.md")
+    print(f"{time.perf_counter() - began:.0f} s; {chosen.out / 'results.md'}")
+
+
+SEEN = ""
+
+if __name__ == "__main__":
+    main()
