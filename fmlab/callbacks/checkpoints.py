@@ -66,10 +66,11 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         # The last step too is saved here: at the end of training Lightning counts a broken-off epoch as a whole one,
         # and a run prolonged from there would skip the rest of its data.
-        due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
-        if due and trainer.global_step != self._saved_step:
+        step = trainer.global_step
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps
+        if due and step != self._saved_step:
             self._save(trainer, "last.ckpt")
-            self._saved_step = trainer.global_step
+            self._saved_step = step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
