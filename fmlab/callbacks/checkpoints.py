@@ -11,10 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError, nearest
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(NoStepHooks, Checkpoint):
     """Writes `checkpoints/last.ckpt` regularly and at the end, and `checkpoints/best.ckpt` when the metric improves.
 
     Both are written beside their place and renamed, so that they are whole or not there (Lightning's own temporary

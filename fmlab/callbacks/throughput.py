@@ -8,10 +8,11 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.modules import NetworkModule, unpack
 
 
-class Throughput(Callback):
+class Throughput(NoStepHooks, Callback):
     """Logs images a second over all devices and milliseconds an optimizer step, without the time spent in validation.
 
     Args:

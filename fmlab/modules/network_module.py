@@ -100,7 +100,7 @@ class NetworkModule(LightningModule):
 
     def prepared(self, batch: Batch, draw: Generators) -> Batch:
         """A training batch as the network is to see it: augmented."""
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if batch.source is not None or not hasattr(data, "augment") or not getattr(data, "augments", True):
             return batch
         return batch.replace(data=data.augment(batch.data, draw(Purpose.AUGMENT)))
