@@ -88,30 +88,38 @@ class BareLoop:
 
     def step(self) -> None:
         """One optimizer step."""
-        recipe, device, rows = self.recipe, self.device, self.rows()
+        recipe, rows = self.recipe, self.rows()
         self.done += 1
-        data, condition = self.images[rows].float() / 127.5 - 1, self.labels[rows]
-        if recipe.flip:
-            mirrored = torch.rand(len(rows), 1, 1, 1, device=device) < 0.5
-            data = torch.where(mirrored, data.flip(-1), data)
-        dropped = torch.rand(len(rows), device=device) < recipe.label_dropout
-        condition = condition.masked_fill(dropped, recipe.num_classes)
-        noise = torch.randn_like(data)
-        t = torch.sigmoid(recipe.time_mean + recipe.time_std * torch.randn(len(rows), device=device))
-        x = torch.lerp(noise, data, t.view(-1, 1, 1, 1))
-        with self.autocast:
-            velocity = self.network(x, t, condition)
-        loss = mse_loss(velocity.float(), data - noise)
-
+        loss = self.loss(self.images[rows], self.labels[rows])
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip)
         rate = schedule(self.done - 1, recipe.warmup_steps, recipe.last)
         self.optimizer.param_groups[0]["lr"] = recipe.lr * rate
         self.optimizer.step()
-        with torch.no_grad():
-            weight = 1 - min(recipe.decay, (1 + self.done) / (10 + self.done))
-            torch._foreach_lerp_(self.averages, self.parameters, weight)
+        self.average(self.done)
+
+    def loss(self, images: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Of one batch, at fresh noise and times."""
+        recipe, device, size = self.recipe, self.device, len(images)
+        data = images.float() / 127.5 - 1
+        if recipe.flip:
+            mirrored = torch.rand(size, 1, 1, 1, device=device) < 0.5
+            data = torch.where(mirrored, data.flip(-1), data)
+        dropped = torch.rand(size, device=device) < recipe.label_dropout
+        condition = condition.masked_fill(dropped, recipe.num_classes)
+        noise = torch.randn_like(data)
+        t = torch.sigmoid(recipe.time_mean + recipe.time_std * torch.randn(size, device=device))
+        x = torch.lerp(noise, data, t.view(-1, 1, 1, 1))
+        with self.autocast:
+            velocity = self.network(x, t, condition)
+        return mse_loss(velocity.float(), data - noise)
+
+    @torch.no_grad()
+    def average(self, step: int) -> None:
+        """Moves the averaged weights, with the usual warm-up."""
+        weight = 1 - min(self.recipe.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.averages, self.parameters, weight)
 
 
 def train(recipe: Recipe) -> Clock:

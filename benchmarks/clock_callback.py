@@ -12,8 +12,10 @@ from bare_loop import BareLoop, Recipe
 from clock import Clock, write
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from fmlab.callbacks import NoStepHooks
 
-class ClockCallback(Callback):
+
+class ClockCallback(NoStepHooks, Callback):
     """Measures a run and writes the measurement to a file.
 
     Args:
@@ -35,7 +37,7 @@ class ClockCallback(Callback):
             write(self.clock.measurement(), self.file)
 
 
-class AlternatingCallback(Callback):
+class AlternatingCallback(NoStepHooks, Callback):
     """After every block of the run's steps, as many steps of the bare loop in the same process; writes the times.
 
     Args:

@@ -179,10 +179,16 @@ def alternate(arguments: argparse.Namespace, words: list[str], precision: str, f
     print(
         f"{arguments.experiment}, {len(pairs)} pairs of blocks of {arguments.steps} steps in one process, {precision}"
     )
-    print(text_of_times(summary))
+    print(text_of_times(summary), flush=True)
+    numbers = [str(number) for number in (arguments.warmup, arguments.steps, arguments.pairs)]
+    run([sys.executable, str(HERE / "plain_lightning.py"), str(folder / "recipe.json"), *numbers, str(file)], file)
+    plain_pairs = json.loads(file.read_text())
+    plain = time_summary(*zip(*plain_pairs))
+    print(text_of_split(summary, plain))
     if arguments.out is not None:
         settings = {"experiment": arguments.experiment, "precision": precision, "machine": machine()}
-        arguments.out.write_text(json.dumps({**settings, "pairs": pairs, "summary": summary}, indent=1) + "\n")
+        measured = {"pairs": pairs, "summary": summary, "plain_lightning_pairs": plain_pairs, "plain_lightning": plain}
+        arguments.out.write_text(json.dumps({**settings, **measured}, indent=1) + "\n")
 
 
 # What comes out -----------------------------------------------------------------------------------------------------
@@ -253,6 +259,16 @@ def text_of_times(summary: dict[str, Any]) -> str:
         f"ratio       {summary['ratio']:.4f} (median), 95 % of the mean {low:.4f}..{high:.4f}\n"
         f"difference  {summary['difference']:.2f} ms (median), 95 % of the mean {least:.2f}..{most:.2f}\n"
         f"goal        at most {summary['goal']:.2f} ms: {'reached' if summary['reached'] else 'missed'}"
+    )
+
+
+def text_of_split(summary: dict[str, Any], plain: dict[str, Any]) -> str:
+    """How much of the difference a plain module under Lightning's Trainer has too, against the same bare loop."""
+    lightning, bare = plain["difference"], plain["milliseconds"]["bare"]
+    least, most = plain["difference_interval"]
+    return (
+        f"Lightning   {lightning:.2f} ms of it (median), 95 % of the mean {least:.2f}..{most:.2f}, bare {bare:.2f} ms\n"
+        f"fmlab       {summary['difference'] - lightning:.2f} ms, the rest"
     )
 
 

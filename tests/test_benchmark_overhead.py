@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from fmlab.cli.builder import Builder, trainer_section
 from fmlab.cli.prepare import prepare
@@ -22,7 +24,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("overhead", "bare_loop", "clock"):
+    for name in ("overhead", "bare_loop", "clock", "clock_callback", "plain_lightning"):
         sys.modules.pop(name, None)
 
 
@@ -72,3 +74,29 @@ def test_the_summary_of_known_times() -> None:
     assert not summary["reached"]
     with pytest.raises(SystemExit, match="same weights"):
         summarize([{"fmlab": run(1.0), "bare": run(1.0, weights="b")}])
+
+
+def test_plain_lightning_takes_the_steps_of_the_bare_loop(tmp_path: Path) -> None:
+    """The same draws in the same order, so the same weights in the end."""
+    from bare_loop import BareLoop
+    from overhead import fit_words, recipe_of
+    from plain_lightning import Batches, PlainModule, train
+
+    tiny = ["--model.network.width=16", "--model.network.depth=1", "--trainer.accelerator=cpu"]
+    recipe = recipe_of(prepare(fit_words("digits", 30, tmp_path, tiny)), "32-true", 2, 30, tmp_path / "split.pt")
+    bare, plain = BareLoop(recipe), BareLoop(recipe)
+    torch.manual_seed(1)
+    for _ in range(30):
+        bare.step()
+    torch.manual_seed(1)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_steps=30, max_epochs=-1, enable_model_summary=False, **quiet)
+    trainer.fit(PlainModule(plain), Batches(plain))
+    for mine, theirs in zip(plain.parameters + plain.averages, bare.parameters + bare.averages):
+        torch.testing.assert_close(mine, theirs)
+
+    recipe.save(tmp_path / "recipe.json")
+    train(tmp_path / "recipe.json", 2, 7, 4, tmp_path / "times.json")
+    pairs = json.loads((tmp_path / "times.json").read_text())
+    assert len(pairs) == 4
+    assert all(milliseconds > 0 for pair in pairs for milliseconds in pair)

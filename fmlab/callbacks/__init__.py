@@ -8,6 +8,7 @@ from fmlab.callbacks.power_averages import PowerAverages
 from fmlab.callbacks.progress import LineProgress
 from fmlab.callbacks.sample_grid import SampleGrid
 from fmlab.callbacks.sample_metrics import SampleMetrics
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.callbacks.throughput import Throughput
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "InitialWeights",
     "LineProgress",
     "LossFloor",
+    "NoStepHooks",
     "PowerAverages",
     "SampleGrid",
     "SampleMetrics",

@@ -10,11 +10,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError
 from fmlab.modules import NetworkModule
 
 
-class AveragedWeights(Callback):
+class AveragedWeights(NoStepHooks, Callback):
     """Averages the network's parameters over training; validation and sampling use the first average.
 
     Each average is a network of its own, which validation calls in place of the trained one. Nothing is swapped, so a

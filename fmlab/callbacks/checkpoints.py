@@ -11,10 +11,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError, nearest
 
 
-class Checkpoints(Checkpoint):
+class Checkpoints(NoStepHooks, Checkpoint):
     """Writes `checkpoints/last.ckpt` regularly and at the end, and `checkpoints/best.ckpt` when the metric improves.
 
     Both are written beside their place and renamed, so that they are whole or not there (Lightning's own temporary
@@ -66,10 +67,11 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         # The last step too is saved here: at the end of training Lightning counts a broken-off epoch as a whole one,
         # and a run prolonged from there would skip the rest of its data.
-        due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
-        if due and trainer.global_step != self._saved_step:
+        step = trainer.global_step
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps
+        if due and step != self._saved_step:
             self._save(trainer, "last.ckpt")
-            self._saved_step = trainer.global_step
+            self._saved_step = step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:

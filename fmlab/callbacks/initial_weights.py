@@ -7,13 +7,14 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError
 from fmlab.modules import GenerativeModule
 
 KEY = "initial.weights"
 
 
-class InitialWeights(Callback):
+class InitialWeights(NoStepHooks, Callback):
     """Begins a run from the weights of another run or of a file that `fmlab export` or `fmlab import` made.
 
     The network must compute the same as the one the weights come from, which is checked; path, prediction and data are

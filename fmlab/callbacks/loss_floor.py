@@ -10,13 +10,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from fmlab.callbacks.generation import datamodule
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError
 from fmlab.modules import ExcessLoss, GenerativeModule, exact_law
 from fmlab.objectives import MeansByTime
 from fmlab.records.atomic import atomic_write_json
 
 
-class LossFloor(Callback):
+class LossFloor(NoStepHooks, Callback):
     """Compares the network with the exact field of the whole training set, on the same draws at every validation.
 
     Logs `train/excess`, the network's squared distance from the exact field in the loss's own space and weight, in

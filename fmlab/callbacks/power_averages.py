@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError
 from fmlab.modules import GenerativeModule
 from fmlab.power_ema import decay, exponent, snapshot_file, snapshots_in, tensor_name
@@ -17,7 +18,7 @@ from fmlab.records import RunLayout
 from fmlab.records.tensors import write_tensors
 
 
-class PowerAverages(Callback):
+class PowerAverages(NoStepHooks, Callback):
     """Averages the parameters with power-function profiles and keeps snapshots, for `--ema.std` (Karras et al., 2024).
 
     Validation does not use these averages. They cost one network's memory each, and each snapshot one network's disk

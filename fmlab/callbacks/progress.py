@@ -8,8 +8,10 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 
-class LineProgress(ProgressBar):
+
+class LineProgress(NoStepHooks, ProgressBar):
     """Prints one line every few seconds and one after each validation; for log files.
 
     Args:

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fmlab.callbacks.generation import check_guidance, check_sampler, datamodule, generate
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -20,7 +21,7 @@ from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
 
-class SampleGrid(Callback):
+class SampleGrid(NoStepHooks, Callback):
     """Draws the same seeds and labels at every validation: one row a class, one picture a guidance scale.
 
     Pictures go to `samples/` in the run's folder and to the loggers. Vectors are drawn as points over the reference;

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.generation import check_guidance, check_sampler, datamodule, generate
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.evaluation import METRICS, data_reference, measurement, setting
@@ -34,7 +35,7 @@ from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 
 
-class SampleMetrics(Callback):
+class SampleMetrics(NoStepHooks, Callback):
     """Fréchet and kernel distance for images, 2-Wasserstein distance and MMD for vectors, with the averaged weights.
 
     Generation and features are shared out over the processes; the statistics add up exactly. The seeds, and the labels

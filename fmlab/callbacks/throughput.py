@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fmlab.modules import unpack
+from fmlab.callbacks.step_hooks import NoStepHooks
+from fmlab.modules import NetworkModule, unpack
 
 
-class Throughput(Callback):
+class Throughput(NoStepHooks, Callback):
     """Logs images a second over all devices and milliseconds an optimizer step, without the time spent in validation.
 
     Args:
@@ -37,16 +38,16 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._samples += len(unpack(batch).data)
-        steps = trainer.global_step - self._step
-        if trainer.global_step % trainer.log_every_n_steps or steps < 1:  # type: ignore[attr-defined]
+        step = trainer.global_step
+        if step % trainer.log_every_n_steps or step <= self._step:  # type: ignore[attr-defined]
             return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         elapsed = time.perf_counter() - self._since
-        pl_module.log_dict(
+        cast(NetworkModule, pl_module).report(
             {
                 "perf/images_per_second": self._samples * trainer.world_size / elapsed,
-                "perf/milliseconds_per_step": 1000 * elapsed / steps,
+                "perf/milliseconds_per_step": 1000 * elapsed / (step - self._step),
             }
         )
         self._restart(trainer)

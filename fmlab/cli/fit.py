@@ -21,7 +21,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from fmlab.callbacks import Checkpoints
+from fmlab.callbacks import Checkpoints, NoStepHooks
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
 from fmlab.cli.loggers import RunCsv, make_wandb
@@ -168,7 +168,7 @@ def _is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-class Heartbeat(Callback):
+class Heartbeat(NoStepHooks, Callback):
     """Writes the step into the run's status every few seconds, so that others see it live."""
 
     def __init__(self, layout: RunLayout, seconds: float = 10.0) -> None:

@@ -125,6 +125,11 @@ class DataModule(LightningDataModule):
 
     # What models, grids and metrics call.
 
+    @property
+    def augments(self) -> bool:
+        """Whether `augment` does anything; where it does not, training need not make a generator for it."""
+        return type(self).augment is not DataModule.augment
+
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Augments a float batch, on its device, with a generator on that device; here it changes nothing."""
         return x
@@ -195,6 +200,10 @@ class ImageData(DataModule):
         if limit is not None and limit < 1:
             raise UserError(f"must be at least 1, got {limit}", key="data.limit")
         self.flip, self.limit = flip, limit
+
+    @property
+    def augments(self) -> bool:
+        return self.flip or type(self).augment is not ImageData.augment
 
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Mirrors each image of a float batch with probability 1/2, if `flip` says so."""

@@ -178,9 +178,10 @@ class GenerativeModule(NetworkModule):
             moment: Where in training this is.
         """
         source = self.source.draw(batch.data, batch.source, draw(Purpose.NOISE))
-        training = moment is not None
-        more = partial(self.further_pairs, training=training)
-        source = paired_source(self.coupling, batch.replace(source=source), draw, more, together=training)
+        if type(self.coupling) is not Independent:
+            training = moment is not None
+            more = partial(self.further_pairs, training=training)
+            source = paired_source(self.coupling, batch.replace(source=source), draw, more, together=training)
         t = self.admissible(self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment()))
         return self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
 

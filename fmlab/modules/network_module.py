@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -57,7 +58,19 @@ class NetworkModule(LightningModule):
         self._running = (torch.compile(network) if compile else network,)
         self.averaged: dict[str, nn.Module] = {}
         self.loss_by_time = LossByTime()
+        self._report: dict[str, float] = {}
         self._position = (-1, 0)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute as a module does; the one that Lightning sets at every call of a hook, directly.
+
+        Before a plain value, nn.Module looks through its parameters, buffers and submodules: a step sets the name of
+        the hook fifty times.
+        """
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     @abstractmethod
@@ -79,18 +92,18 @@ class NetworkModule(LightningModule):
 
     # What training draws ----------------------------------------------------------------------------------------------
 
-    def shard(self) -> int:
-        """accumulation index x world size + rank, counted as batches arrive."""
-        step, index = self._position
-        self._position = (step, index + 1) if step == self.global_step else (self.global_step, 0)
+    def shard(self, step: int) -> int:
+        """accumulation index x world size + rank, counted as the batches of an optimizer step arrive."""
+        last, index = self._position
+        self._position = (step, index + 1) if step == last else (step, 0)
         return self._position[1] * self.trainer.world_size + self.global_rank
 
     def prepared(self, batch: Batch, draw: Generators) -> Batch:
         """A training batch as the network is to see it: augmented."""
-        augment = getattr(getattr(self.trainer, "datamodule", None), "augment", None)
-        if augment is None or batch.source is not None:
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if batch.source is not None or not hasattr(data, "augment") or not getattr(data, "augments", True):
             return batch
-        return batch.replace(data=augment(batch.data, draw(Purpose.AUGMENT)))
+        return batch.replace(data=data.augment(batch.data, draw(Purpose.AUGMENT)))
 
     def moment(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> Moment:
         """Where in training times are drawn."""
@@ -106,7 +119,8 @@ class NetworkModule(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = unpack(batch)
-        step, shard = self.global_step, self.shard()
+        step = self.global_step
+        shard = self.shard(step)
         seed_default_generators(fold(self.seed, step, shard, Purpose.TORCH), batch.data.device)  # for nn.Dropout
 
         def draw(purpose: Purpose) -> torch.Generator:
@@ -117,6 +131,9 @@ class NetworkModule(LightningModule):
         losses, t = self.losses(self._running[0], batch, draw, self.moment(self.progress, shard, shards))
         self.loss_by_time.add(losses, t)
         return losses.mean()
+
+    # Lightning asks for it at every step, and Python would take the function apart each time.
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())
@@ -132,8 +149,27 @@ class NetworkModule(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self._reports:
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+            self.report({"train/grad_norm": torch.nn.utils.get_total_norm(gradients).item()})
             self._report_losses(optimizer)
+
+    def report(self, values: Mapping[str, float]) -> None:
+        """Adds numbers to the line that this training step leaves in the log.
+
+        They go straight to the loggers. `self.log` would make an object of each number and, until the epoch ends, read
+        all of them again at every step.
+        """
+        self._report.update(values)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Writes the line, once the callbacks have added to it."""
+        if not self._report:
+            return
+        values = torch.tensor(list(self._report.values())).tolist()  # in float32, as `self.log` has them
+        line = {**dict(zip(self._report, values)), "epoch": self.current_epoch}
+        self._report = {}
+        for logger in self.loggers:
+            logger.log_metrics(line, step=self.global_step - 1)  # the index of the step, as Lightning counts
+            logger.save()
 
     def configure_gradient_clipping(
         self,
@@ -148,9 +184,10 @@ class NetworkModule(LightningModule):
         """The loss since the last report, in total and in bins of t, over all processes."""
         totals = self.trainer.strategy.reduce(self.loss_by_time.take().to(self.device), reduce_op="sum")
         sums, counts = totals.cpu().tolist()
-        self.log("train/loss", sum(sums) / max(sum(counts), 1), prog_bar=True)
+        loss = sum(sums) / max(sum(counts), 1)
+        self.log("train/loss", loss, prog_bar=True, logger=False)  # for the bar, and for callbacks that watch it
         bins = {f"train/loss_t_bin_{i}": sums[i] / counts[i] for i in range(len(sums)) if counts[i]}
-        self.log_dict({**bins, "train/lr": optimizer.param_groups[0]["lr"]})
+        self.report({"train/loss": loss, **bins, "train/lr": optimizer.param_groups[0]["lr"]})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint knows the shape of a sample, which a network need not."""

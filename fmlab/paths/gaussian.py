@@ -79,8 +79,10 @@ class GaussianPath(ProbabilityPath):
 
     def draw(self, data: Tensor, source: Tensor, t: Tensor, noise: Tensor | None = None) -> PathSample:
         """`sample` and `pair_velocity` of data and noise (here called the source) at once."""
-        x, velocity = self.sample(data, source, t), self.pair_velocity(data, source, t)
-        return PathSample(x, t, velocity, source, self.beta(expand_time(t, data)))
+        time = expand_time(t, data)
+        beta = self.beta(time)  # once: on a small batch these few numbers cost as much as the data
+        x = self.alpha(time) * data + beta * source
+        return PathSample(x, t, self.pair_velocity(data, source, time), source, beta)
 
     def with_dependent_pairs(self) -> Self:
         """This path for pairs from a coupling such as optimal transport.

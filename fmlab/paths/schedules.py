@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
+from fmlab.paths.base import expand_time
 from fmlab.paths.gaussian import GaussianPath
 
 
@@ -63,6 +64,10 @@ class CondOT(_FlowPath):
 
     def alpha_dot(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
+
+    def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """z - (1 - sigma_min) eps, the same at all times."""
+        return data.to(expand_time(t, data).dtype) - (1 - self.sigma_min) * noise
 
     def _fall(self, t: Tensor) -> Tensor:
         return 1 - t
