@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fmlab.cli.prepare import Prepared, prepare
 from fmlab.errors import UserError, nearest
 from fmlab.launch import space
 from fmlab.launch.command import expand
 from fmlab.launch.sweep_file import Sweep
 from fmlab.records import find_run
+
+if TYPE_CHECKING:
+    from fmlab.cli.prepare import Prepared
 
 
 def check_flags(sweep: Sweep) -> int:
@@ -59,6 +61,8 @@ def _some(form: dict[str, Any]) -> list[Any]:
 
 
 def _check_fit(words: list[str]) -> set[str] | None:
+    from fmlab.cli.prepare import prepare  # heavy, and no business of a worker
+
     return logged_by_fit(prepare(words))
 
 

@@ -29,6 +29,7 @@ class Board:
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
         self._live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
         self._shown: dict[int, str] = {}
+        self._varied = [name for name, form in ledger.sweep.parameters.items() if "value" not in form]
 
     def __enter__(self) -> Board:
         views = self.ledger.views()
@@ -55,7 +56,7 @@ class Board:
 
     def line(self, view: TrialView, views: Sequence[TrialView]) -> str:
         """One trial's change in one line."""
-        words = [f"{view.number + 1:>3}/{len(views)}", f"{view.state:7}", in_words(view.parameters)]
+        words = [f"{view.number + 1:>3}/{len(views)}", f"{view.state:7}", self._told(view)]
         if view.state in ("done", "pruned") and view.value is not None:
             words.append(f"{self.ledger.sweep.metric} {view.value:.4g}")
         if view.state in ("done", "pruned", "failed"):
@@ -69,9 +70,8 @@ class Board:
         """The trials that run, then the best, as many as the terminal has room for."""
         metric, sign = self.ledger.sweep.metric, -1 if self.ledger.sweep.maximize else 1
         best = self.ledger.best(views)
-        varied = [name for name, form in self.ledger.sweep.parameters.items() if "value" not in form]
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in ("trial", "state", *varied, *([metric] if metric else []), "seconds", ""):
+        for name in ("trial", "state", *self._varied, *([metric] if metric else []), "seconds", ""):
             table.add_column(Text(name), overflow="fold", justify="right" if name in (metric, "seconds") else "left")
 
         def order(view: TrialView) -> tuple[int, float, int]:
@@ -79,7 +79,7 @@ class Board:
 
         room = max(3, self.console.size.height - 6)
         for view in sorted(views, key=order)[:room]:
-            values = [in_word(view.parameters[name]) if name in view.parameters else "" for name in varied]
+            values = [in_word(view.parameters[name]) if name in view.parameters else "" for name in self._varied]
             number = [] if not metric else ["" if view.value is None else f"{view.value:.4g}"]
             note = view.reason or ("best" if best is not None and best.number == view.number else "")
             cells = [str(view.number + 1), view.state, *values, *number, f"{view.seconds:.0f}", note]
@@ -94,15 +94,19 @@ class Board:
         best = self.ledger.best(views)
         return told + ("" if best is None else f"; best {self.ledger.sweep.metric} {best.value:.4g}")
 
+    def _told(self, view: TrialView) -> str:
+        """What is peculiar to a trial."""
+        return in_words({name: view.parameters[name] for name in self._varied if name in view.parameters})
+
     def conclude(self) -> None:
         """What failed, why and where to read on, and which trial is the best."""
         views = self.ledger.views()
         logs = self.ledger.folder / HIDDEN / "logs"
         for view in [view for view in views if view.state == "failed"][:10]:
-            print(f"failed     {in_words(view.parameters)}: {view.reason or 'no reason is known'}")
+            print(f"failed     {self._told(view)}: {view.reason or 'no reason is known'}")
             print(f"           {logs / view.folder.name}.txt")
         best = self.ledger.best(views)
         print(f"trials     {self.summary(views)}")
         if best is not None:
-            print(f"best       {best.folder}  {in_words(best.parameters)}")
+            print(f"best       {best.folder}  {self._told(best)}")
         sys.stdout.flush()

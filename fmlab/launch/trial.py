@@ -32,7 +32,8 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
     if read_status(layout).state == "running":  # on a machine that is gone
         write_status(layout, "interrupted")
     log = ledger.folder / HIDDEN / "logs" / f"{claim.folder.name}.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    for place in (log.parent, claim.folder):
+        place.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
@@ -48,8 +49,8 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
     itself = Owner.of(process.pid)
     ledger.started(claim, itself)
     watch = Watch(ledger, claim, layout)
-    while process.poll() is None:
-        if stop.wait(POLL):
+    while not _ended_within(process, POLL):
+        if stop.is_set():
             end(process)
             return Outcome("waiting")
         if watch.look():
@@ -138,6 +139,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _reason(layout: RunLayout, code: int, log: Path) -> str:
