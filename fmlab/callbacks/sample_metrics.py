@@ -163,3 +163,6 @@ class SampleMetrics(Callback):
         file = Path(trainer.default_root_dir) / "measurement.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record, indent=2) + "\n")
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_measurement"):
+                logger.log_measurement(record)

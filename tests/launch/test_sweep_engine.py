@@ -161,7 +161,7 @@ def wait_for(condition: Callable[[], bool], message: str, seconds: float = 60) -
 @pytest.mark.slow
 def test_two_hundred_trials_survive_workers_killed_at_random(tmp_path: Path) -> None:
     """Workers, and once the engine, die by SIGKILL at any moment; each trial is counted once."""
-    text = "method: grid\nparameters:\n  x: {values: [%s]}\n  y: {values: [0, 1]}" % ", ".join(map(str, range(100)))
+    text = f"method: grid\nparameters:\n  x: {{values: {list(range(100))}}}\n  y: {{values: [0, 1]}}"
     file = write_sweep(tmp_path, text)
     command = [sys.executable, "-m", "fmlab", "sweep", str(file), "--workers", "4", "--dir", str(tmp_path / "runs")]
     signs, kills, over = tmp_path / "runs" / "trivial" / HIDDEN / "workers", [0, 0], threading.Event()
