@@ -1,4 +1,4 @@
-"""A stand-in for W&B's server on this machine: as much of it as the real client, `wandb sweep` and `wandb agent` ask for.
+"""A stand-in for W&B's server: as much of it as the real client, `wandb sweep` and `wandb agent` ask for.
 
 It keeps what it is sent, so that a test can look at it, and can be told to be slow, to hang or to answer errors.
 """
