@@ -50,8 +50,8 @@ MUTANTS = [
     Mutant(
         "one and true are the same choice",
         "launch/space.py",
-        'CategoricalDistribution(list(dict.fromkeys(json.dumps(value) for value in form["values"])))',
-        'CategoricalDistribution(list(dict.fromkeys(json.dumps(value) for value in dict.fromkeys(map(str, form["values"])))))',
+        'json.dumps(value) for value in form["values"]',
+        'json.dumps(str(value)) for value in form["values"]',
         "tests/launch/test_sweep_space.py",
     ),
     Mutant(

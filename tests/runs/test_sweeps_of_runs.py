@@ -73,7 +73,7 @@ def test_a_bad_run_is_stopped_and_says_so(tmp_path: Path) -> None:
         "  model.optimizer.lr: {values: [1.0e-3, 10.0]}\n"
         "early_terminate: {type: hyperband, min_iter: 1, eta: 2}"
     )
-    file = write(tmp_path, text, "--trainer.max_steps=400", "--trainer.val_check_interval=40", "--fid=null")
+    file = write(tmp_path, text, "--trainer.max_steps=400", "--trainer.val_check_interval=40", "--fid.enabled=false")
     ended = fmlab("sweep", str(file), cwd=tmp_path, timeout=1500)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     good, bad = views(file)
@@ -85,7 +85,7 @@ def test_a_bad_run_is_stopped_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_evaluated_in_every_way(tmp_path: Path) -> None:
-    limits = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--fid=null", "--floor=null"]
+    limits = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--fid.enabled=false", "--floor=null"]
     words = ["fit", "--config", str(EXPERIMENTS / "digits.yaml"), *TINY, *limits]
     made = fmlab(*words, cwd=tmp_path, timeout=1500)
     assert made.returncode == 0, made.stderr
