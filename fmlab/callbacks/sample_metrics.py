@@ -164,3 +164,6 @@ class SampleMetrics(NoStepHooks, Callback):
         file = Path(trainer.default_root_dir) / "measurement.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record, indent=2) + "\n")
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_measurement"):
+                logger.log_measurement(record)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fmlab.cli.evaluate_options import words
-from fmlab.cli.evaluate_wandb import send
+from fmlab.cli.evaluate_wandb import logged, send
 from fmlab.cli.guidance_options import check_used, read_guidance
 from fmlab.cli.names import find_class, parameters
 from fmlab.cli.parts import Parts, part
@@ -26,6 +26,7 @@ from fmlab.evaluation.report import write_plots, write_rows
 from fmlab.evaluation.table import is_spread, with_spread
 from fmlab.loading import load
 from fmlab.paths import GaussianPath
+from fmlab.records import CsvMetrics, atomic_write_json, trial_folder
 from fmlab.solvers import Grid, Solver
 from fmlab.trained import Trained
 
@@ -131,8 +132,23 @@ def conclude(evaluation: Evaluation, rows: list[Row], keep: Path | None, wandb: 
         print(f"neighbours {picture}")
     if keep is not None:
         print(f"samples    {keep}" + ("" if len(rows) <= 2 else " and beside it" * (keep.suffix == ".npz")))
+    write_trial(evaluation, rows)
     if wandb:
         send(evaluation, rows, table, pictures)
+
+
+def write_trial(evaluation: Evaluation, rows: list[Row]) -> None:
+    """As a trial of a sweep, an evaluation leaves its numbers, and how they were measured, where a run would."""
+    place = trial_folder()
+    if place is None:
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    metrics = CsvMetrics(place / "metrics.csv")
+    for index, row in enumerate(row for row in rows if not row.floor):
+        metrics.write(index, logged(row))
+    settings = [row.setting for row in rows if not row.floor]
+    record = {"run": str(evaluation.trained.run), "measurement": evaluation.measurement, "settings": settings}
+    atomic_write_json(place / "measurement.json", record)
 
 
 class Live:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fmlab.cli.guidance_options import add_guidance
-from fmlab.cli.parts import Parser, split_parts
+from fmlab.cli.parts import Parser, Parts, split_parts
 from fmlab.errors import UserError
 
 T = TypeVar("T")
@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = command.add_argument
-    add("run", help="a run's folder, its id, or an experiment's name (its newest run)")
+    add("run", nargs="?", help="a run's folder, its id, or an experiment's name (its newest run)")
+    add("--run", dest="named_run", metavar="RUN", help="the same, for sweeps, whose parameters are flags")
     about = "of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both); of either neighbours"
     add("--metrics", help=about)
     add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
@@ -105,10 +106,17 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"{options.out!r} is no folder's name", key="out", hint="letters, digits and . _ - + = @")
 
 
-def main(argv: list[str]) -> int:
-    """Reads the options, then evaluates."""
+def read(argv: list[str]) -> tuple[argparse.Namespace, Parts]:
+    """The options, with their lists as lists, and the arguments of the parts.
+
+    Raises:
+        UserError: If one of them cannot be read.
+    """
     own, parts = split_parts(argv, ("solver", "grid", "path"))
     options = parser().parse_args(own)
+    if (options.run is None) == (options.named_run is None):
+        raise UserError("which run?", key="evaluate", hint=USAGE)
+    options.run = options.run or options.named_run
     if parts["path"] and options.path is None:
         raise UserError("is an argument of no path", key=f"path.{next(iter(parts['path']))}", hint="add --path VP")
     check(options)
@@ -117,6 +125,12 @@ def main(argv: list[str]) -> int:
     options.guidance_scale = scales
     stds = options.ema_std
     options.ema_std = [None] if stds is None else numbers(stds, "ema.std", float, "--ema.std 0.05, or 0.05,0.10")
+    return options, parts
+
+
+def main(argv: list[str]) -> int:
+    """Reads the options, then evaluates."""
+    options, parts = read(argv)
     from fmlab.cli.evaluate import evaluate
 
     return evaluate(options, parts)

@@ -11,9 +11,10 @@ import yaml
 
 from fmlab.cli.loggers import wandb_mode
 from fmlab.cli.options import WandbOptions
+from fmlab.cli.wandb_service import first_line, online_or_offline, service_settings
 from fmlab.evaluation import Evaluation, Row
 from fmlab.evaluation.provenance import flat
-from fmlab.records import RunLayout
+from fmlab.records import RunLayout, trial_folder
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,7 @@ def send(evaluation: Evaluation, rows: Sequence[Row], table: str, pictures: Sequ
     try:
         _send(evaluation, rows, pictures)
     except Exception as error:  # whatever a service does, the numbers are here
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning("W&B has not got these results: %s", cause)
+        log.warning("W&B has not got these results: %s", first_line(error))
 
 
 def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:
@@ -36,32 +36,39 @@ def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path])
     mode: Any = wandb_mode(WandbOptions() if options.mode == "disabled" else options)
     if mode == "disabled":
         return
-    run = wandb.init(
-        project=options.project,
-        entity=options.entity,
-        group=options.group or layout.id,
-        job_type="evaluate",
-        id=f"{layout.id}-{evaluation.folder.name}"[:128],
-        name=f"{layout.experiment}/{layout.id}/{evaluation.folder.name}",
-        dir=str(evaluation.folder),
-        config={"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement},
-        mode=mode,
-        resume="allow" if mode == "online" else None,
-        settings=wandb.Settings(silent=True, console="off"),
-    )
+    trial = trial_folder()
+    name = f"{layout.id}-{evaluation.folder.name}" if trial is None else trial.name
+
+    def begin(mode: Any) -> Any:
+        return wandb.init(
+            project=options.project,
+            entity=options.entity,
+            group=options.group or (layout.id if trial is None else None),  # a sweep groups its trials itself
+            job_type="evaluate",
+            id=name[:128],
+            name=f"{layout.experiment}/{layout.id}/{evaluation.folder.name}",
+            dir=str(evaluation.folder),
+            config={"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement},
+            mode=mode,
+            resume="allow",
+            settings=service_settings(),
+        )
+
+    run = online_or_offline(begin, mode)
     try:
         for index, row in enumerate(rows):
-            run.log({f"evaluate/{name}": value for name, value in _numbers(row).items()}, step=index)
+            run.log(logged(row), step=index)
         run.log({"evaluate/rows": _table(wandb, rows)})
         run.log({f"evaluate/{file.stem}": wandb.Image(str(file)) for file in pictures})
     finally:
         run.finish()
 
 
-def _numbers(row: Row) -> dict[str, float]:
-    """The values of a row, with those of its settings that are axes."""
+def logged(row: Row) -> dict[str, float]:
+    """The values of a row, with those of its settings that are axes, as metrics."""
     made = {name: row.setting.get(name) for name in ("nfe", "steps", "guidance_scale")}
-    return {**row.values, **{name: float(value) for name, value in made.items() if value is not None}}
+    values = {**row.values, **{name: float(value) for name, value in made.items() if value is not None}}
+    return {f"evaluate/{name}": value for name, value in values.items()}
 
 
 def _table(wandb: Any, rows: Sequence[Row]) -> Any:

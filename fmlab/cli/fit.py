@@ -31,7 +31,17 @@ from fmlab.cli.values import dump
 from fmlab.errors import UserError
 from fmlab.modules import GenerativeModule, NetworkModule, NoisyClassifier
 from fmlab.networks import describe
-from fmlab.records import RunLayout, find_run, new_run, read_meta, read_status, truncate_after, write_meta, write_status
+from fmlab.records import (
+    RunLayout,
+    find_run,
+    new_run,
+    read_meta,
+    read_status,
+    trial_folder,
+    truncate_after,
+    write_meta,
+    write_status,
+)
 from fmlab.records.atomic import atomic_write_text
 
 VALIDATE_USAGE = "fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50 ...]"
@@ -132,14 +142,21 @@ def _resumed(argv: list[str], layout: RunLayout) -> list[str]:
 
 
 def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
-    """The folder of a new run; a process that Lightning started, or another task of the job, finds the first one's."""
+    """The folder of a new run; a process that Lightning started, or another task of the job, finds the first one's.
+
+    A trial of a sweep goes where the sweep wants it.
+    """
     if started_by_another:
         layout = RunLayout(Path(os.environ[RUN_DIRECTORY]))
         prepared.config["trainer"] = yaml.safe_load(layout.config.read_text())["trainer"]
         return layout
     run = RunOptions(**prepared.config["run"])
     assert run.name is not None
-    layout = new_run(run.dir, run.name, run_id=_job_id())
+    trial = trial_folder()
+    if trial is None:
+        layout = new_run(run.dir, run.name, run_id=_job_id())
+    else:
+        layout = new_run(trial.parent.parent, trial.parent.name, run_id=trial.name)
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
     if not _is_first_process():
         return layout
@@ -156,7 +173,12 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
 
 
 def _job_id() -> str | None:
-    """One name for all tasks of a job that a launcher started at once; None where this process is the only one."""
+    """One name for all tasks of a job that a launcher started at once; None where this process is the only one.
+
+    A run that W&B's agent started has W&B's id, so that the record and the page there are found from one another.
+    """
+    if os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"):
+        return os.environ["WANDB_RUN_ID"]
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
         return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '0')}"
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none":

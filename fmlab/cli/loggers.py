@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import netrc
 import os
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from fmlab.cli.options import WandbOptions
+from fmlab.cli.wandb_service import TolerantWandb, service_settings
 from fmlab.records import CsvMetrics, RunLayout
-
-log = logging.getLogger(__name__)
 
 
 class RunCsv(Logger):
@@ -58,66 +56,6 @@ class RunCsv(Logger):
         """The configuration has a file of its own."""
 
 
-class TolerantWandb(Logger):
-    """Weights & Biases that never stops a run: at its first failure it says so once and is silent from then on.
-
-    Args:
-        make: Makes the logger; called at the first use, on rank zero.
-    """
-
-    def __init__(self, make: Callable[[], WandbLogger]) -> None:
-        super().__init__()
-        self._make = make
-        self._inner: WandbLogger | None = None
-        self._failed = False
-
-    def _try(self, action: Callable[[WandbLogger], Any]) -> None:
-        if self._failed:
-            return
-        try:
-            if self._inner is None:
-                self._inner = self._make()
-            action(self._inner)
-        except Exception as error:  # whatever a service does, training goes on
-            self._failed = True
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning("W&B is off for the rest of this run: %s", cause)
-
-    @property
-    def name(self) -> str:
-        return "wandb"
-
-    @property
-    def version(self) -> str | None:
-        return None
-
-    @property
-    def experiment(self) -> Any:
-        """The W&B run, or None where W&B does not work."""
-        found: list[Any] = [None]
-        self._try(lambda inner: found.__setitem__(0, inner.experiment))
-        return found[0]
-
-    @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._try(lambda inner: inner.log_metrics(dict(metrics), step))
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        self._try(lambda inner: inner.log_hyperparams(params))
-
-    @rank_zero_only
-    def log_image(self, key: str, images: list[Any], step: int | None = None) -> None:
-        """Logs pictures as uint8 arrays of shape (height, width, 3)."""
-        self._try(lambda inner: inner.log_image(key, images, step=step))
-
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        if self._inner is not None:
-            self._try(lambda inner: inner.finalize(status))
-            self._try(lambda inner: inner.experiment.finish(exit_code=0 if status == "success" else 1))
-
-
 def wandb_mode(options: WandbOptions) -> str:
     """`auto` is what WANDB_MODE says, online where the user is logged in, and offline elsewhere."""
     if options.mode != "auto":
@@ -145,10 +83,7 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
     if mode == "disabled":
         return []
 
-    def make() -> WandbLogger:
-        import wandb
-
-        settings = wandb.Settings(silent=True, console="off")
+    def begin(mode: str) -> WandbLogger:
         logger = WandbLogger(
             name=f"{layout.root.parent.name}/{layout.root.name}",
             save_dir=str(layout.root),
@@ -159,10 +94,12 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
             tags=tags,
             config=config,
             mode=mode,
-            resume="allow" if mode == "online" else None,
-            settings=settings,
+            # Offline too: what is synced later then goes on where the part before it ended, rather than over it.
+            resume="allow",
+            settings=service_settings(),
         )
         logger._wandb_init.pop("anonymous", None)  # Lightning passes on what wandb has given up, with a warning
+        assert logger.experiment is not None  # the run begins
         return logger
 
-    return [TolerantWandb(make)]
+    return [TolerantWandb(begin, mode)]

@@ -4,9 +4,13 @@ from fmlab.records.atomic import atomic_write_bytes, atomic_write_json, atomic_w
 from fmlab.records.csv_metrics import CsvMetrics, read_metrics, truncate_after
 from fmlab.records.layout import RunLayout, find_run, new_run
 from fmlab.records.meta import read_meta, write_meta
+from fmlab.records.process import is_process_alive, is_this_machine, process_mark
 from fmlab.records.status import State, Status, read_status, write_status
+from fmlab.records.trial import TRIAL, TRIAL_SWEEP, sweep_of_process, trial_folder
 
 __all__ = [
+    "TRIAL",
+    "TRIAL_SWEEP",
     "CsvMetrics",
     "RunLayout",
     "State",
@@ -15,10 +19,15 @@ __all__ = [
     "atomic_write_json",
     "atomic_write_text",
     "find_run",
+    "is_process_alive",
+    "is_this_machine",
     "new_run",
+    "process_mark",
     "read_meta",
     "read_metrics",
     "read_status",
+    "sweep_of_process",
+    "trial_folder",
     "truncate_after",
     "write_meta",
     "write_status",

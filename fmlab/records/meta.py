@@ -1,4 +1,4 @@
-"""What a run ran on: versions, git state, host, command line, seed."""
+"""What a run ran on: versions, git state, host, command line, seed, and the sweep it belongs to."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from fmlab._version import __version__
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
+from fmlab.records.trial import sweep_of_process
 
 _PACKAGES = (
     "torch",
@@ -52,6 +53,7 @@ def write_meta(layout: RunLayout, argv: Sequence[str], seed: int, import_folders
         "folder": os.getcwd(),
         "import_folders": list(import_folders),
         "versions": versions(),
+        "sweep": sweep_of_process(),
         "git": {"fmlab": git_state(Path(__file__).parent), "folder": git_state(Path.cwd())},
     }
     atomic_write_json(layout.meta, content)

@@ -1,4 +1,4 @@
-"""Whether a run is running, done, failed or interrupted; a dead process is found out."""
+"""Whether a run is running, done, failed, interrupted or pruned; a dead process is found out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
+from fmlab.records.process import is_process_alive, is_this_machine, process_mark
 
-State = Literal["running", "done", "failed", "interrupted", "unknown"]
+State = Literal["running", "done", "failed", "interrupted", "pruned", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Status:
     """What a run last said of itself.
 
     Attributes:
-        state: `unknown` if it said nothing.
+        state: `unknown` if it said nothing; `pruned` if a sweep stopped it early.
         step: The optimizer step.
         error: The line of the error that ended it.
         pid: The process that wrote it.
@@ -43,14 +43,14 @@ def write_status(layout: RunLayout, state: State, step: int | None = None, error
     """Writes the status of this process's run; the step stays what it was if none is given."""
     step = _stored(layout).step if step is None else step
     pid = os.getpid()
-    status = Status(state, step, error, pid, socket.gethostname(), _process(pid), time.time())
+    status = Status(state, step, error, pid, socket.gethostname(), process_mark(pid), time.time())
     atomic_write_json(layout.status, asdict(status))
 
 
 def read_status(layout: RunLayout) -> Status:
     """The status of a run; one that says `running` while its process on this machine is gone was interrupted."""
     status = _stored(layout)
-    if status.state == "running" and status.host == socket.gethostname() and not _is_alive(status):
+    if status.state == "running" and is_this_machine(status.host) and not is_process_alive(status.pid, status.process):
         return Status(**{**asdict(status), "state": "interrupted"})
     return status
 
@@ -60,26 +60,3 @@ def _stored(layout: RunLayout) -> Status:
         return Status(**json.loads(layout.status.read_text()))
     except (OSError, ValueError, TypeError):
         return Status("unknown")
-
-
-def _is_alive(status: Status) -> bool:
-    try:
-        os.kill(status.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return _process(status.pid) == status.process
-
-
-def _process(pid: int) -> str:
-    """This boot and the process's start time, where the system tells: process numbers come again, in containers soon.
-
-    A process that is dead but not yet collected by its parent has none.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"

@@ -8,6 +8,7 @@ from breaks.evaluation import MUTANTS as EVALUATION
 from breaks.exchange import MUTANTS as EXCHANGE
 from breaks.fields import MUTANTS as FIELDS
 from breaks.guidance import MUTANTS as GUIDANCE
+from breaks.launch import MUTANTS as LAUNCH
 from breaks.metrics import MUTANTS as METRICS
 from breaks.modules import MUTANTS as MODULES
 from breaks.mutant import Mutant
@@ -27,6 +28,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *DISTRIBUTIONS,
     *FIELDS,
+    *LAUNCH,
     *METRICS,
     *MODULES,
     *NETWORKS,

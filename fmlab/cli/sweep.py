@@ -1,0 +1,59 @@
+"""`fmlab sweep`: many runs from one file, here or through Weights & Biases."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from fmlab.cli.sweep_flags import check_flags
+from fmlab.errors import UserError
+from fmlab.launch.engine import run_sweep
+from fmlab.launch.ledger import Ledger
+from fmlab.launch.space import grid
+from fmlab.launch.sweep_file import Sweep, read_sweep
+from fmlab.launch.worker import work
+
+
+def sweep(options: argparse.Namespace, file: Path) -> int:
+    """Checks the file, then registers or runs it."""
+    found = read_sweep(file)
+    folder = Path(options.dir) / found.name
+    if options.worker is not None:
+        work(found, folder, options.worker or None)
+        return 0
+    checked = check_flags(found)
+    if options.check:
+        many = f"{len(grid(found.parameters))} points" if found.method == "grid" else f"a {found.method} search"
+        print(f"{file}: {many}, {checked} command lines checked, nothing wrong")
+        return 0
+    if options.wandb:
+        return register(found)
+    ledger = Ledger.begin(found, folder, options.trials)
+    try:
+        return run_sweep(ledger, Path(options.dir), options.workers)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here")
+        raise
+
+
+def register(found: Sweep) -> int:
+    """Registers the file by `wandb sweep`, and prints the command for agents.
+
+    Raises:
+        UserError: If W&B does not take it.
+    """
+    command = [sys.executable, "-m", "wandb", "sweep", str(found.file)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    said = [line.removeprefix("wandb: ").strip() for line in done.stderr.splitlines() if line.strip()]
+    agent = re.search(r"wandb agent \S+", done.stderr)
+    if done.returncode != 0 or agent is None:
+        hint = "wandb login, or leave --wandb out: the sweep then runs here, offline"
+        raise UserError(f"W&B: {said[-1] if said else 'no answer'}", key=str(found.file), hint=hint)
+    for line in said:
+        if line.startswith("View sweep at"):
+            print(line)
+    print(f"agents     {agent.group()}")
+    return 0

@@ -1,0 +1,55 @@
+"""The options of `fmlab sweep`, read before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fmlab.cli.parts import Parser
+from fmlab.errors import UserError, nearest
+
+USAGE = "fmlab sweep FILE [--workers 2] [--trials 20] [--dir runs] [--check | --wandb]"
+
+EPILOG = """
+FILE is a W&B sweep file whose parameters are the flags of its command; sweeps/ has some. Here and now it runs offline:
+each trial is a run in DIR/<name>/, made by the very command that W&B's agents run. Stopped at any point, the same
+command goes on. wandb sweep FILE takes the file as it is, too; --wandb checks it first.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `fmlab sweep`."""
+    command = Parser(
+        prog="fmlab sweep",
+        usage=USAGE,
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    add("file", help="a sweep file, such as sweeps/paths.yaml")
+    add("--workers", type=int, default=1, help="trials that run at the same time (1)")
+    add("--trials", type=int, help="how many trials there are to be, instead of the file's run_cap")
+    add("--dir", default="runs", help="where all runs live (runs)")
+    add("--check", action="store_true", help="only say what is wrong with the file")
+    add("--wandb", action="store_true", help="register it with Weights & Biases and print the agents' command")
+    about = "be one more worker of a sweep that runs, on this machine or another, for as many trials (all)"
+    add("--worker", type=int, nargs="?", const=0, metavar="TRIALS", help=about)
+    return command
+
+
+def main(argv: list[str]) -> int:
+    """Reads the options, then sweeps."""
+    options = parser().parse_args(argv)
+    for name in ("workers", "trials"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"{getattr(options, name)}", key=f"--{name}", hint="at least 1")
+    file = Path(options.file)
+    if not file.is_file():
+        known = {found.name: str(found) for found in sorted(Path("sweeps").glob("*.yaml"))}
+        close = nearest(file.name, known)
+        hint = close if not close.startswith("did") else f"did you mean {known[close.split()[3].rstrip('?')]}?"
+        raise UserError("there is no such sweep file", key=str(file), hint=hint)
+    from fmlab.cli.sweep import sweep
+
+    return sweep(options, file)

@@ -1,0 +1,137 @@
+"""Weights & Biases beside a run, never in its way: a thread of its own talks to it, and a failure is one warning."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+INIT_SECONDS = 15.0
+"""How long a server may take to answer a new run before the run is kept offline."""
+FINISH_SECONDS = 20.0
+"""How long a finished run waits for its last lines to arrive; what has not lies in its folder."""
+
+
+def service_settings() -> Any:
+    """Quiet, and with an end to every wait: left alone, wandb waits 100 s at the start and for ever at the end."""
+    import wandb
+
+    return wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
+
+
+def online_or_offline(begin: Callable[[str], T], mode: str) -> T:
+    """What `begin` makes in a mode; where the server does not take it, offline."""
+    try:
+        return begin(mode)
+    except Exception as error:  # whatever a service does
+        if mode != "online":
+            raise
+        log.warning("W&B does not answer (%s); this run is kept offline, for wandb sync", first_line(error))
+        import wandb
+
+        wandb.teardown()  # or the run's id counts as in use
+        return begin("offline")
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class TolerantWandb(Logger):
+    """Weights & Biases that never stops or delays a run.
+
+    What is logged is put in line and sent by a thread, so that training does not wait while the service is asked for a
+    run, is slow or gone. At the first failure it says so once and is silent from then on.
+
+    Args:
+        begin: Makes the logger, its run begun, in a mode (online, offline); called at the first use, on rank zero.
+        mode: The mode.
+    """
+
+    def __init__(self, begin: Callable[[str], WandbLogger], mode: str) -> None:
+        super().__init__()
+        self._begin, self._mode = begin, mode
+        self._line: queue.Queue[Callable[[WandbLogger], Any] | None] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._inner: WandbLogger | None = None
+
+    @property
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str | None:
+        return None
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; None on other ranks, and while or where there is none."""
+        return None if self._inner is None else self._inner.experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = dict(metrics)
+        self._send(lambda inner: inner.log_metrics(values, step))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        self._send(lambda inner: inner.log_hyperparams(params))
+
+    @rank_zero_only
+    def log_image(self, key: str, images: list[Any], step: int | None = None) -> None:
+        """Logs pictures as uint8 arrays of shape (height, width, 3)."""
+        self._send(lambda inner: inner.log_image(key, images, step=step))
+
+    @rank_zero_only
+    def log_measurement(self, record: dict[str, Any]) -> None:
+        """Puts how the numbers are measured beside the configuration."""
+        self._send(lambda inner: inner.experiment.config.update(record, allow_val_change=True))
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._thread is None:
+            return
+        self._send(lambda inner: inner.experiment.finish(exit_code=0 if status == "success" else 1))
+        self._line.put(None)
+        self._thread.join(INIT_SECONDS + FINISH_SECONDS + 5.0)
+        if self._thread.is_alive():
+            log.warning("W&B does not come to an end; what it has not got lies in the run's folder, for wandb sync")
+        self._thread = None
+
+    def _send(self, action: Callable[[WandbLogger], Any]) -> None:
+        if self._thread is None:
+            # Imported here, not in the thread: a process that is forked meanwhile would inherit a locked import.
+            import wandb  # noqa: F401
+
+            self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+            self._thread.start()
+        self._line.put(action)
+
+    def _work(self) -> None:
+        failed = False
+        try:
+            self._inner = online_or_offline(self._begin, self._mode)
+        except Exception as error:
+            failed = True
+            _give_up(error)
+        for action in iter(self._line.get, None):
+            if failed or self._inner is None:
+                continue
+            try:
+                action(self._inner)
+            except Exception as error:
+                failed = True
+                _give_up(error)
+
+
+def _give_up(error: Exception) -> None:
+    log.warning("W&B is off for the rest of this run: %s", first_line(error))

@@ -1,0 +1,78 @@
+"""Breaks of the room `launch`."""
+
+from breaks.mutant import Mutant
+
+ENGINE = "tests/launch/test_sweep_engine.py"
+
+MUTANTS = [
+    Mutant(
+        "one trial taken twice, once its worker is dead",
+        "launch/ledger.py",
+        'trial.set_user_attr("owner", asdict(owner))',
+        'trial.set_user_attr("owner", asdict(Owner("", 1, "", "")))',
+        ENGINE,
+    ),
+    Mutant(
+        "trials of dead workers lost",
+        "launch/ledger.py",
+        "Owner(**its).is_gone(owner)",
+        "False",
+        ENGINE,
+    ),
+    Mutant(
+        "the process of a dead worker's trial lives on",
+        "launch/ledger.py",
+        'Owner(**trial.user_attrs["process"]).end()',
+        "pass",
+        ENGINE,
+    ),
+    Mutant(
+        "every worker draws the same random trials",
+        "launch/ledger.py",
+        'zlib.crc32(f"{sweep.name} {number}".encode())',
+        "zlib.crc32(sweep.name.encode())",
+        ENGINE,
+    ),
+    Mutant(
+        "nothing stopped early",
+        "launch/ledger.py",
+        "return bool(claim.trial.should_prune())",
+        "return False",
+        ENGINE,
+    ),
+    Mutant(
+        "a failed trial counts as done",
+        "launch/trial.py",
+        "    if code != 0:\n",
+        "    if code < 0:\n",
+        ENGINE,
+    ),
+    Mutant(
+        "one and true are the same choice",
+        "launch/space.py",
+        'json.dumps(value) for value in form["values"]',
+        'json.dumps(str(value)) for value in form["values"]',
+        "tests/launch/test_sweep_space.py",
+    ),
+    Mutant(
+        "exponents taken for values",
+        "launch/space.py",
+        "FloatDistribution(math.exp(signs[0]), math.exp(signs[1]), log=True)",
+        "FloatDistribution(math.exp(signs[0]), math.exp(signs[1]))",
+        "tests/launch/test_sweep_space.py",
+    ),
+    Mutant(
+        "1e-4 let through as a text",
+        "launch/traps.py",
+        "node.tag == _STR and _EXPONENT.fullmatch(text)",
+        "node.tag == _INT and _EXPONENT.fullmatch(text)",
+        "tests/cli/test_sweep_files.py",
+    ),
+    Mutant(
+        "only first values checked",
+        "cli/sweep_flags.py",
+        "for value in values[1:]:",
+        "for value in values[:0]:",
+        "tests/cli/test_sweep_files.py",
+    ),
+]

@@ -1,0 +1,256 @@
+"""The real W&B client, its sweeps and its agents against a stand-in for the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import EXPERIMENTS, TINY, arguments, newest
+from wandb_server import Run, WandbServer
+
+from fmlab.records import RunLayout, read_metrics, read_status
+
+pytestmark = pytest.mark.slow
+
+# The agent of the client, asking five times a second what to do instead of every five seconds.
+AGENT = (
+    "import sys, wandb.wandb_agent as agent; agent.Agent.POLL_INTERVAL = 0.2;"
+    "from wandb.cli.cli import cli; sys.argv[0] = 'wandb'; cli()"
+)
+FAST = [word for word in TINY if "wandb" not in word]
+
+
+def command(*words: str, server: WandbServer, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    """A command whose W&B client talks to the server, in a process of its own and that folder."""
+    return subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        cwd=folder,
+        env=surroundings(server, folder, **given),
+        check=False,
+    )
+
+
+def surroundings(server: WandbServer, folder: Path, **given: str) -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return {**kept, "PATH": path, **server.environment(folder / "client"), **given}
+
+
+def at(config: Any, key: str) -> Any:
+    """The value at a dotted key, the words `init_args` left out."""
+    for name in key.split("."):
+        config = config["init_args"] if name not in config and "init_args" in config else config
+        config = config[name]
+    return config["class_path"] if isinstance(config, dict) and "class_path" in config else config
+
+
+# Two points of a grid, with a small number, a null, a boolean and a class name among their parameters.
+PARAMETERS = """\
+parameters:
+  model.path: {values: [CondOT, VP]}
+  model.optimizer.lr: {value: 1.0e-4}
+  model.num_classes: {value: null}
+  model.network.num_classes: {value: null}
+  data.flip: {value: true}
+"""
+SAME = {"model.optimizer.lr": 0.0001, "model.num_classes": None, "model.network.num_classes": None, "data.flip": True}
+EXPECTED = [{"model.path": "fmlab.paths.CondOT", **SAME}, {"model.path": "fmlab.paths.VP", **SAME}]
+
+
+def test_one_file_sweeps_here_and_through_wandb(tmp_path: Path) -> None:
+    flags = [*FAST, "--trainer.max_steps=4", "--trainer.val_check_interval=2", "--model.label_dropout=0"]
+    flags += ["--fid.guidance_scale=1", "--samples.guidance_scales=[1.0]", "--floor.enabled=false", "--run.name=pair"]
+    words = ["${env}", "fmlab", "fit", "--config", str(EXPERIMENTS / "digits.yaml"), *flags, "${args}"]
+    file = tmp_path / "pair.yaml"
+    head = "program: fmlab\nproject: fmlab\nmethod: grid\nmetric: {name: val/fid_domain, goal: minimize}\n"
+    file.write_text(f"{head}{PARAMETERS}command: {json.dumps(words)}\n")
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    with WandbServer() as server:
+        local = command(
+            *(sys.executable, "-m", "fmlab", "sweep", str(file), "--workers", "2"),
+            server=server,
+            folder=here,
+            WANDB_MODE="offline",
+        )
+        assert local.returncode == 0, local.stdout + local.stderr
+        assert server.asked == [], "offline nobody is asked"
+        plain = command("wandb", "sweep", str(file), server=server, folder=there)
+        assert "wandb agent local/fmlab/sweep0" in plain.stderr, plain.stderr
+        ours = command(sys.executable, "-m", "fmlab", "sweep", str(file), "--wandb", server=server, folder=there)
+        assert "agents     wandb agent local/fmlab/sweep1" in ours.stdout, ours.stdout + ours.stderr
+        assert server.sweeps["sweep0"].config == server.sweeps["sweep1"].config
+        agent = command(sys.executable, "-c", AGENT, "agent", "local/fmlab/sweep0", server=server, folder=there)
+        assert agent.returncode == 0, agent.stderr
+        sent = [server.runs[f"sweep0run{number}"] for number in range(2)]
+    local_runs = [RunLayout(place) for place in sorted((here / "runs" / "pair").glob("pair-*"))]
+    agents_runs = [RunLayout(place) for place in sorted((there / "runs" / "pair").iterdir())]
+    assert [run.id for run in agents_runs] == [run.name for run in sent], "a record has the name of its page"
+    for runs in (local_runs, agents_runs):
+        assert [read_status(run).state for run in runs] == ["done", "done"]
+        configs = [yaml.safe_load(run.config.read_text()) for run in runs]
+        found = [{key: at(config, key) for key in EXPECTED[0]} for config in configs]
+        assert found == EXPECTED
+        kinds = [[type(value) for value in point.values()] for point in found]
+        assert kinds == [[str, float, type(None), type(None), bool]] * 2
+    for left, right in zip(local_runs, agents_runs):
+        assert yaml.safe_load(left.config.read_text()) == yaml.safe_load(right.config.read_text())
+        assert read_metrics(left.metrics)[-1]["val/fid_domain"] == read_metrics(right.metrics)[-1]["val/fid_domain"]
+    assert_has_all(sent, agents_runs)
+
+
+def assert_has_all(sent: list[Run], records: list[RunLayout]) -> None:
+    """W&B has the whole configuration, the sweep, every metric as recorded, how it was measured, and the pictures."""
+    for run, record in zip(sent, records):
+        assert (run.project, run.sweep, run.exitcode, run.times_begun) == ("fmlab", "sweep0", 0, 1)
+        config = yaml.safe_load(record.config.read_text())
+        for section in ("model", "data", "trainer", "fid"):
+            assert run.config[section]["value"] == config[section], section
+        assert json.loads(record.meta.read_text())["sweep"] == {"sweep": "sweep0", "trial": run.name}
+        measured = json.loads((record.root / "measurement.json").read_text())
+        assert run.config["measurement"]["value"] == measured["measurement"]
+        for name in ("val/fid_domain", "val/loss", "train/loss"):
+            recorded = [row[name] for row in read_metrics(record.metrics) if name in row]
+            assert run.logged(name) == pytest.approx(recorded, rel=1e-6), name
+            assert recorded, name
+        pictures = [content for name, content in run.files.items() if name.startswith("media/images/samples")]
+        assert len(pictures) == 2
+        assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_two_processes_are_one_wandb_run(tmp_path: Path) -> None:
+    words = [word for word in arguments(tmp_path / "runs", steps=2) if "wandb" not in word]
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    with WandbServer() as server:
+        ended = command(sys.executable, "-m", "fmlab", "fit", *words, *two, server=server, folder=tmp_path)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        (run,) = server.runs.values()
+    record = newest(tmp_path / "runs")
+    assert (run.name, run.times_begun, run.exitcode) == (record.id, 1, 0)
+    recorded = [row["val/loss"] for row in read_metrics(record.metrics) if "val/loss" in row]
+    assert run.logged("val/loss") == pytest.approx(recorded, rel=1e-6)
+
+
+STEPS = """\
+import json, sys, time
+from pathlib import Path
+from fmlab.cli.loggers import make_wandb
+from fmlab.cli.options import WandbOptions
+from fmlab.records import new_run
+import wandb
+
+layout = new_run(Path(sys.argv[1]), "x", sys.argv[2])
+(logger,) = make_wandb(WandbOptions(mode="online"), layout, [], {"lr": 1e-4})
+slowest = 0.0
+for step in range(100):
+    began = time.perf_counter()
+    logger.log_metrics({"loss": step}, step)
+    slowest = max(slowest, time.perf_counter() - began)
+    time.sleep(0.02)
+began = time.perf_counter()
+logger.finalize("success")
+print(json.dumps([slowest, time.perf_counter() - began]))
+"""
+CASES = ("fine", "slow", "down", "broken", "hanging", "goes away")
+
+
+def test_a_server_out_of_order_costs_training_nothing(tmp_path: Path) -> None:
+    """No step waits for it, the end waits for seconds, and nothing is lost: it is synced later."""
+    servers = {case: WandbServer().__enter__() for case in CASES}
+    servers["slow"].delay = 2.0
+    servers["broken"].broken = servers["hanging"].hanging = True
+    running = {}
+    for case, server in servers.items():
+        folder = tmp_path / case.split()[0]
+        folder.mkdir()
+        if case == "down":
+            server.stop()
+        running[case] = subprocess.Popen(
+            [sys.executable, "-c", STEPS, str(folder), case.split()[0]],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=surroundings(server, folder),
+        )
+    try:
+        wait_for(lambda: bool(servers["goes away"].runs))
+        servers["goes away"].stop()
+        for case, process in running.items():
+            said, _ = process.communicate(timeout=900)
+            assert process.returncode == 0, case
+            slowest, end = json.loads(said.splitlines()[-1])
+            assert slowest < 1.0, f"{case}: a step waited {slowest} s"
+            assert end < 60, f"{case}: the end waited {end} s"
+    finally:
+        for case, server in servers.items():
+            running[case].kill()
+            if case not in ("down", "goes away"):
+                server.stop()
+    for case in ("fine", "slow"):
+        assert servers[case].runs[case].logged("loss") == list(range(100)), case
+    with WandbServer() as server:
+        for case in ("down", "broken", "hanging", "goes away"):
+            word = case.split()[0]
+            places = [str(place) for place in tmp_path.glob(f"{word}/x/*/wandb/*run-*") if any(place.glob("*.wandb"))]
+            kept = [place for place in places if "offline" in place] or ["--include-online", *places]
+            synced = command("wandb", "sync", *kept, server=server, folder=tmp_path / word)
+            assert synced.returncode == 0, synced.stderr
+            assert server.runs[word].logged("loss") == list(range(100)), case
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_interrupted_offline_run_is_synced_as_one(tmp_path: Path) -> None:
+    extra = ["--checkpoint.every_n_steps=5", "--trainer.log_every_n_steps=1", "--floor.enabled=false"]
+    words = arguments(tmp_path / "runs", *extra, "--wandb.mode=offline", steps=3000, validate=3000)
+    with WandbServer() as server:
+        given = surroundings(server, tmp_path)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fmlab", "fit", *words], stdout=subprocess.DEVNULL, cwd=tmp_path, env=given
+        )
+        wait_for(lambda: any(len(read_metrics(file)) > 12 for file in tmp_path.glob("runs/digits/*/metrics.csv")))
+        process.send_signal(signal.SIGTERM)
+        process.wait(600)
+        run = newest(tmp_path / "runs")
+        stopped = max(int(row["step"]) for row in read_metrics(run.metrics))
+        until = stopped + 12
+        more = [f"--trainer.max_steps={until}", f"--trainer.val_check_interval={until}"]
+        resumed = command(
+            *(sys.executable, "-m", "fmlab", "fit", "--resume", str(run.root), *more), server=server, folder=tmp_path
+        )
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        assert server.runs == {}
+        segments = sorted(str(place) for place in run.root.glob("wandb/offline-run-*"))
+        assert len(segments) == 2
+        synced = command("wandb", "sync", *segments, server=server, folder=tmp_path)
+        assert synced.returncode == 0, synced.stderr
+        (sent,) = server.runs.values()
+    assert sent.name == run.id
+    steps = Counter(int(row["trainer/global_step"]) for row in sent.history.values() if "train/loss" in row)
+    recorded = {int(row["step"]): row["train/loss"] for row in read_metrics(run.metrics) if "train/loss" in row}
+    assert set(steps) == set(recorded) == set(range(until)), "no gap"
+    twice = sorted(step for step, count in steps.items() if count > 1)
+    assert twice == list(range(twice[0], stopped + 1)) if twice else True, "what was trained again is there twice"
+    assert max(steps.values()) <= 2
+    in_order = [row for _, row in sorted(sent.history.items()) if "train/loss" in row]
+    last = {int(row["trainer/global_step"]): row["train/loss"] for row in in_order}
+    assert last == pytest.approx(recorded, rel=1e-6), "the later of two values is the record's"
