@@ -32,13 +32,18 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 _NOTHING = contextlib.nullcontext()
 
 
-def trainer_section(config: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's arguments with this package's defaults; `precision: auto` becomes what the machine does best."""
+def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str, Any]:
+    """The trainer's arguments with this package's defaults.
+
+    Args:
+        config: A checked configuration.
+        precision: Whether `precision: auto` becomes what this machine does best.
+    """
     trainer = {**TRAINER_DEFAULTS, **(config.get("trainer") or {})}
     if trainer.get("max_steps", -1) > 0:
         trainer.setdefault("max_epochs", -1)
         trainer.setdefault("check_val_every_n_epoch", None)  # then val_check_interval counts steps
-    if trainer["precision"] == "auto":
+    if precision and trainer["precision"] == "auto":
         trainer["precision"] = choose_precision(str(trainer.get("accelerator", "auto")))
     return trainer
 

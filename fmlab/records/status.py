@@ -13,7 +13,7 @@ from typing import Literal
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
 
-State = Literal["running", "done", "failed", "interrupted", "unknown"]
+State = Literal["submitted", "running", "done", "failed", "interrupted", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Many runs and other machines: submission to a cluster, sweeps."""
