@@ -13,11 +13,14 @@ from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTh
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fmlab.callbacks import LineProgress
 from fmlab.cli import schema
+from fmlab.cli.check import user_error_in
 from fmlab.cli.devices import choose_precision
 from fmlab.cli.names import find_class
+from fmlab.errors import UserError
 
 # What a step-based trainer of generative models wants; a configuration may say otherwise.
 TRAINER_DEFAULTS: dict[str, Any] = {
@@ -32,13 +35,18 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 _NOTHING = contextlib.nullcontext()
 
 
-def trainer_section(config: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's arguments with this package's defaults; `precision: auto` becomes what the machine does best."""
+def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str, Any]:
+    """The trainer's arguments with this package's defaults.
+
+    Args:
+        config: A checked configuration.
+        precision: Whether `precision: auto` becomes what this machine does best.
+    """
     trainer = {**TRAINER_DEFAULTS, **(config.get("trainer") or {})}
     if trainer.get("max_steps", -1) > 0:
         trainer.setdefault("max_epochs", -1)
         trainer.setdefault("check_val_every_n_epoch", None)  # then val_check_interval counts steps
-    if trainer["precision"] == "auto":
+    if precision and trainer["precision"] == "auto":
         trainer["precision"] = choose_precision(str(trainer.get("accelerator", "auto")))
     return trainer
 
@@ -93,7 +101,13 @@ class Builder(LightningCLI):
             "default_root_dir": self._root,
             "enable_checkpointing": has_checkpoints,
         }
-        return self.trainer_class(**config)
+        try:
+            return self.trainer_class(**config)
+        except (ValueError, TypeError, MisconfigurationException) as error:
+            if user_error_in(error) is not None:
+                raise
+            text = " ".join(str(error).split())
+            raise UserError(text.removesuffix(".")[:300] or type(error).__name__, key="trainer") from error
 
 
 class NoProfiler(PassThroughProfiler):

@@ -52,7 +52,7 @@ RUN_DIRECTORY = "FMLAB_RUN_DIR"
 def main(argv: list[str]) -> int:
     """Trains; `--resume RUN` goes on in place, `--print_config` only prints the complete configuration."""
     argv = list(argv)
-    _quiet()
+    silence()
     print_config, resume = pop_flag(argv, "--print_config"), pop_option(argv, "--resume")
     layout = find_run(resume) if resume else None
     prepared = prepare(_resumed(argv, layout) if layout else argv)
@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
 def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool) -> None:
     """Trains a new run, or goes on with one."""
     layout = resumed or place_run(prepared, started_by_another)
+    if resumed and read_status(layout).state == "submitted" and _is_first_process():
+        atomic_write_text(layout.config, prepared.yaml())  # with what only the machine it runs on could decide
     checkpoint = layout.last if resumed and layout.last.is_file() else None
     with recorded(layout, resumed=resumed is not None) as say_done:
         try:
@@ -90,7 +92,7 @@ def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool
 def validate(argv: list[str]) -> int:
     """Repeats the validation of a finished run: `fmlab validate RUN [--checkpoint best|last|FILE] [overrides]`."""
     argv = list(argv)
-    _quiet()
+    silence()
     checkpoint = pop_option(argv, "--checkpoint") or "best"
     if not argv or argv[0].startswith("-") or "=" in argv[0]:
         raise UserError(
@@ -111,7 +113,7 @@ def validate(argv: list[str]) -> int:
     return 0
 
 
-def _quiet() -> None:
+def silence() -> None:
     """Silences what is not about the user's run."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -120,6 +122,7 @@ def _quiet() -> None:
         ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
         ".*treespec, LeafSpec.*",
         ".*smaller than the logging interval.*",
+        ".*`srun` command is available.*",  # on a cluster's login node, or in an allocation of one task
     )
     for pattern in patterns:
         warnings.filterwarnings("ignore", pattern)
@@ -158,8 +161,13 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     else:
         layout = new_run(trial.parent.parent, trial.parent.name, run_id=trial.name)
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
-    if not _is_first_process():
-        return layout
+    if _is_first_process():
+        record(layout, prepared)
+    return layout
+
+
+def record(layout: RunLayout, prepared: Prepared) -> None:
+    """Writes what was asked for, and what it is to run on, into the run's folder."""
     atomic_write_text(layout.config, prepared.yaml())
     atomic_write_text(layout.raw_config, dump(prepared.raw))
     atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *prepared.typed]) + "\n")
@@ -169,7 +177,6 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     for file in prepared.files:
         layout.files.mkdir(exist_ok=True)
         shutil.copy2(file, layout.files / file.name)
-    return layout
 
 
 def _job_id() -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fmlab.errors import UserError
 from fmlab.fields.base import PathField
 from fmlab.fields.schedule_change import ScheduleChange
 from fmlab.paths import GaussianPath
@@ -37,6 +38,9 @@ class Sampling:
         grid: Where the steps lie.
         path: The Gaussian path to sample along; the field's own if left out.
         nfe: Network forwards a sample, measured in the last solve.
+
+    Raises:
+        UserError: If there is no step.
     """
 
     solver: Solver
@@ -44,6 +48,10 @@ class Sampling:
     grid: Grid
     path: GaussianPath | None = None
     nfe: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"a solve takes at least 1 step, got {self.steps}", key="steps")
 
     @torch.no_grad()
     def batches(

@@ -1,1 +1,1 @@
-"""Many runs: sweeps of a file, here or through Weights & Biases. Nothing heavy is imported with the package."""
+"""Sweeps, here or through Weights & Biases, and submission to a cluster. Nothing heavy is imported with the package."""

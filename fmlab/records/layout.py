@@ -157,7 +157,7 @@ def find_run(what: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
         if _is_run(candidate):
             return RunLayout(candidate)
         if candidate.is_dir() and (inside := list(_runs_in(candidate))):
-            return RunLayout(max(inside, key=_created))
+            return RunLayout(max(inside, key=created))
     experiments = [found.name for found in runs.glob("*") if found.is_dir() and any(_runs_in(found))]
     ids = [found.name for found in runs.glob("*/*") if _is_run(found)]
     hint = nearest(folder.name, [*experiments, *ids]) if ids else f"there are no runs in {runs.resolve()}"
@@ -174,7 +174,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
     return (found for found in folder.iterdir() if _is_run(found))
 
 
-def _created(run: Path) -> str:
+def created(run: Path) -> str:
     """When a run was made, as ISO time: from its record, or from its id."""
     try:
         return str(json.loads((run / "meta.json").read_text())["created"])

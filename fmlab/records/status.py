@@ -13,7 +13,7 @@ from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
 from fmlab.records.process import is_process_alive, is_this_machine, process_mark
 
-State = Literal["running", "done", "failed", "interrupted", "pruned", "unknown"]
+State = Literal["submitted", "running", "done", "failed", "interrupted", "pruned", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,210 @@
+"""What a job asks for, the cluster's words, the script, and the copy of the code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fmlab.errors import UserError
+from fmlab.launch.allocation import Allocation, allocation
+from fmlab.launch.cluster import Cluster, cluster_file, limit_seconds, read_cluster
+from fmlab.launch.script import Job, options_of, script_of
+from fmlab.launch.snapshot import snapshot
+
+
+@pytest.mark.parametrize(
+    ("trainer", "expected"),
+    [
+        ({"devices": 8, "num_nodes": 2}, Allocation(2, 8, 8)),
+        ({"devices": "4", "accelerator": "gpu"}, Allocation(1, 4, 4)),
+        ({"devices": [0, 3], "accelerator": "cuda"}, Allocation(1, 2, 2)),
+        ({"devices": 2, "accelerator": "cpu"}, Allocation(1, 2, 0)),
+    ],
+)
+def test_the_trainer_says_what_to_ask_for(trainer: dict[str, object], expected: Allocation) -> None:
+    assert allocation(trainer) == expected
+
+
+@pytest.mark.parametrize(
+    ("trainer", "words"),
+    [
+        ({}, ["trainer.devices", "'auto'", "--trainer.devices=8"]),
+        ({"devices": "auto"}, ["trainer.devices", "'auto'"]),
+        ({"devices": -1}, ["trainer.devices", "-1"]),
+        ({"devices": 1, "accelerator": "mps"}, ["trainer.accelerator", "mps"]),
+    ],
+)
+def test_what_only_the_node_would_know_is_refused(trainer: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        allocation(trainer)
+    told = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
+    for word in words:
+        assert word in told
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400),
+        ("90:30", 5430),
+        ("12:00:00", 43200),
+        ("2-0", 172800),
+        ("1-12:30", 131400),
+        ("1-00:00:05", 86405),
+    ],
+)
+def test_time_limits_are_read_as_slurm_reads_them(text: str, seconds: int) -> None:
+    assert limit_seconds(text) == seconds
+
+
+def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert cluster_file(None) is None
+    at_home = tmp_path / "config" / "fmlab" / "cluster.yaml"
+    at_home.parent.mkdir(parents=True)
+    at_home.write_text("partition: gpu\n")
+    assert cluster_file(None) == at_home
+    here = tmp_path / "cluster.yaml"
+    here.write_text("partition: small\ntime: 12:00:00\ncpus_per_task: 8\nmodules: [cuda/12.4, gcc]\naccount: null\n")
+    found = cluster_file(None)
+    assert found is not None
+    assert found.resolve() == here.resolve()
+    cluster = read_cluster(found, {"time": "30", "options": "[--exclude=a1, --nice]", "mem": "64G"})
+    assert cluster == Cluster(
+        partition="small",
+        time="30",
+        cpus_per_task=8,
+        mem="64G",
+        modules=["cuda/12.4", "gcc"],
+        options=["--exclude=a1", "--nice"],
+    )
+    assert read_cluster(found, {}).time == "12:00:00", "not the number that YAML 1.1 makes of it"
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "words"),
+    [
+        ("partitoin: gpu", {}, ["partitoin", "partition"]),
+        ("", {"tiem": "3"}, ["slurm.tiem", "time"]),
+        ("cpus_per_task: many", {}, ["cpus_per_task", "a whole number", "'many'"]),
+        ("", {"time": "tomorrow"}, ["slurm.time", "'tomorrow'"]),
+        ("", {"time": "1"}, ["slurm.time", "60 s"]),
+        ("", {"options": "exclude=a"}, ["slurm.options", "exclude=a"]),
+        ("partition: [a, b]", {}, ["partition", "one word"]),
+        ("- a", {}, ["keys and values"]),
+        ("a: {", {}, ["cannot be read"]),
+    ],
+)
+def test_mistakes_name_the_word(content: str, given: dict[str, str], words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(content)
+    with pytest.raises(UserError) as caught:
+        read_cluster(file, given)
+    told = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
+    for word in words:
+        assert word in told
+
+
+JOB = Job(
+    name="digits",
+    script=Path("/runs/digits/a run/submit.sbatch"),
+    runs=[Path("/runs/digits/a run")],
+    folder=Path("/home/me"),
+    code=[Path("/runs/digits/a run/code/own0"), Path("/runs/digits/a run/code/fmlab")],
+    allocation=Allocation(2, 8, 8),
+    cluster=Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif"),
+    said="fmlab submit --config x.yaml",
+    after="17",
+    max_restarts=3,
+)
+
+
+def test_the_script_asks_for_what_the_trainer_uses() -> None:
+    options = options_of(JOB)
+    for option in (
+        "--nodes=2",
+        "--ntasks-per-node=8",
+        "--gres=gpu:a100:8",
+        "--cpus-per-task=4",
+        "--partition=gpu",
+        "--time=12:00:00",
+        "--signal=SIGUSR1@120",
+        "--requeue",
+        "--open-mode=append",
+        "--dependency=afterok:17",
+    ):
+        assert option in options
+    assert not [option for option in options if option.startswith("--array")]
+    assert not [option for option in options_of(replace(JOB, allocation=Allocation(1, 2, 0))) if "gpu" in option[2:6]]
+    several = replace(JOB, runs=[Path("/a"), Path("/b"), Path("/c")], at_once=2)
+    assert "--array=0-2%2" in options_of(several)
+    assert [option for option in options_of(several) if option.endswith("slurm-%A_%a.out")]
+
+
+def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:
+    """With a `srun` that prints what it is given: the array's task chooses the run, spaces in names included."""
+    (tmp_path / "srun").write_text(
+        '#!/bin/bash\nprintf "%s|" "$@" "$PYTHONPATH" "$FMLAB_MAX_RESTARTS" "$MASTER_PORT"\nexit 7\n'
+    )
+    (tmp_path / "module").write_text("#!/bin/bash\n")
+    for file in ("srun", "module"):
+        (tmp_path / file).chmod(0o755)
+    plain = replace(JOB, cluster=Cluster(setup=["export ADDED=1"]), folder=tmp_path)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "40123", "SLURM_ARRAY_TASK_ID": "1"}
+    for job, run in ((plain, "/runs/digits/a run"), (replace(plain, runs=[Path("/x"), Path("/y z")]), "/y z")):
+        script = tmp_path / "submit.sbatch"
+        script.write_text(script_of(job))
+        done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 7, done.stderr
+        expected = f"--kill-on-bad-exit=1|{sys.executable}|-m|fmlab|fit|--resume|{run}|"
+        assert done.stdout == f"{expected}/runs/digits/a run/code/own0:/runs/digits/a run/code/fmlab|3|15123|"
+
+
+def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
+    """Of a repository what git knows, changed or not, and new Python; of a plain folder its Python."""
+    repository, plain = tmp_path / "mine", tmp_path / "plain"
+    (repository / "nets").mkdir(parents=True)
+    plain.mkdir()
+
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(["git", *identity, *words], cwd=repository, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    git("init", "-q")
+    (repository / ".gitignore").write_text("secret.py\n")
+    (repository / "my_net.py").write_text("version = 1\n")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    (repository / "my_net.py").write_text("version = 2\n")
+    (repository / "nets" / "new.py").write_text("new = True\n")
+    (repository / "secret.py").write_text("key = 1\n")
+    (repository / "large.bin").write_bytes(b"0" * 1000)
+    (plain / "other.py").write_text("other = 1\n")
+    (plain / "data.npz").write_bytes(b"0")
+    before = git("status", "--porcelain")
+    places = snapshot(tmp_path / "code", [repository, plain])
+    assert git("status", "--porcelain") == before
+    assert git("stash", "list") == ""
+    first, second, package = places
+    assert (first / "my_net.py").read_text() == "version = 2\n"
+    assert (first / "nets" / "new.py").is_file()
+    assert not (first / "secret.py").exists()
+    assert not (first / "large.bin").exists()
+    assert "+version = 2" in (tmp_path / "code" / "own0.diff").read_text()
+    assert sorted(file.name for file in second.iterdir()) == ["other.py"]
+    code = "import fmlab, my_net, other; print(fmlab.__file__, my_net.version)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join(map(str, places)), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(package / "fmlab" / "__init__.py"), "2"]
