@@ -37,7 +37,7 @@ VERBS: dict[str, Verb] = {
     ),
     "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
     "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
-    "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths of a process against its exact law"),
+    "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"),
     "list": Verb("fmlab.cli.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
     "help": Verb("fmlab.cli.help:main", "explain a verb, a section or a class"),
 }
