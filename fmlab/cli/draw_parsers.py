@@ -118,8 +118,8 @@ def _subject(name: str, usage: str, rows: str | None) -> argparse.ArgumentParser
         add("--rows", help=f"of conditional, marginal, learned ({rows})")
         add("--z", help="the data point that conditional quantities are given, such as 1.5,0.5 (drawn)")
         add("--label", type=int, help="the class, of data that have classes")
-        add("--checkpoint", default="best", help="of a RUN: best, last or a file (best)")
-        add("--weights", choices=["averaged", "raw"], default="averaged", help="of a RUN (averaged)")
+    add("--checkpoint", default="best", help="of a RUN: best, last or a file (best)")
+    add("--weights", choices=["averaged", "raw"], default="averaged", help="of a RUN (averaged)")
     add("--seed", type=int, default=0, help="the seed of all draws (0)")
     moving = "" if name == "solvers" else ", or .gif to move"
     add("--out", default=f"{name}.png", help=f".png, .pdf, .svg{moving} ({name}.png)")

@@ -107,8 +107,7 @@ def _of_run(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     for name in ("data", "path", "source", "coupling"):
         if getattr(options, name) is not None or parts[name]:
             raise UserError(f"a run has its own {name}", key=name, hint="leave it out, or draw --config FILE")
-    checkpoint, weights = getattr(options, "checkpoint", "best"), getattr(options, "weights", "averaged")
-    module, data, _ = load_module(find_run(options.run), checkpoint, weights)
+    module, data, _ = load_module(find_run(options.run), options.checkpoint, options.weights)
     return _of_module(options, module, data, trained=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def read_times(options: argparse.Namespace, *, ends: tuple[float, float] = (0.0,
         ends: The earliest and the latest.
     """
     given = numbers(options.times, "times", float, "--times 0,0.5,1") if hasattr(options, "times") else [*ends]
-    if any(not 0 <= time <= 1 for time in given) or any(not a < b for a, b in zip(given, given[1:])):
+    if any(not 0 <= time <= 1 for time in given) or any(not a < b for a, b in pairwise(given)):
         raise UserError(f"times increase within [0, 1], got {options.times}", key="times", hint="write 0,0.5,1")
     if not moves(options):
         return torch.tensor(given, dtype=torch.float64)

@@ -20,9 +20,9 @@ class PairedField(PathField):
     """The exact velocity and score of equally likely pairs (z, x_0) whose paths are seen through a little noise.
 
     Pair i is at m_i = alpha z_i + beta x_0i, with the path's own noise gamma eps and further h eta that is drawn once
-    for all times. Given x it has a weight proportional to exp(-|x - m_i|^2 / 2 s^2), s^2 = gamma^2 + h^2, and over these
-    weights the velocity is the average of m_i' + gamma gamma' (x - m_i) / s^2 and the score that of -(x - m_i) / s^2.
-    Both are exact for pairs of any coupling; that there are finitely many of them is what h smooths over.
+    for all times. Given x it has a weight proportional to exp(-|x - m_i|^2 / 2 s^2), s^2 = gamma^2 + h^2. Averaged with
+    these weights, m_i' + gamma gamma' (x - m_i) / s^2 is the velocity and -(x - m_i) / s^2 the score. Both are exact
+    for pairs of any coupling; that there are finitely many of them is what h smooths over.
 
     It is computed in float64 and handed back in the precision of `x`.
 

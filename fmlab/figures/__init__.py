@@ -1,5 +1,6 @@
 """What people look at: the theory's pictures, grids of samples, curves of quality."""
 
+from fmlab.figures.convergence import Convergence, convergence_figure
 from fmlab.figures.curves import Curve, curves
 from fmlab.figures.grids import image_grid, point_cloud, save_png
 from fmlab.figures.image_rows import image_rows
@@ -14,12 +15,14 @@ __all__ = [
     "MOVING",
     "STILL",
     "Arrows",
+    "Convergence",
     "Curve",
     "Panel",
     "Scene",
     "Trails",
     "Window",
     "check_suffix",
+    "convergence_figure",
     "curves",
     "field_panels",
     "flow_panels",

@@ -188,7 +188,7 @@ def _trails(axes: Any, trails: Trails) -> None:
 
 
 def _arrows(axes: Any, arrows: Arrows) -> None:
-    """Arrows as long as they are apart where that is the speed of nine tenths of the mass; faint where there is none."""
+    """Arrows, nine tenths of the mass shorter than they are apart; faint where there is no mass."""
     places, vectors, weights = arrows.places, arrows.vectors, arrows.weights
     apart = (places[1] - places[0]).norm().item() if len(places) > 1 else 1.0
     speed = vectors.norm(dim=1)

@@ -19,7 +19,7 @@ from fmlab.paths import GaussianPath, ProbabilityPath
 SAMPLES = 200_000
 """So many samples stand for a law without closed form."""
 PAIRS, BANDWIDTH, POOL = 3000, 0.1, 500
-"""So many pairs stand for a path whose source is no Gaussian, seen through noise of that size, coupled in such pools."""
+"""So many pairs, seen through so much noise, stand for a path whose source is no Gaussian; coupled in such pools."""
 
 SMALLEST = 1e-3
 """A law that spreads less is drawn as a point."""
@@ -79,9 +79,10 @@ class Scene:
         """How the exact quantities are known."""
         if not self.is_gaussian:
             return f"exact for {PAIRS:,} pairs, seen through noise of std {BANDWIDTH:g}"
-        if isinstance(self.data, GaussianMixture):
+        law = self.known_law
+        if isinstance(law, GaussianMixture):
             return "exact in closed form"
-        return f"exact for its samples, seen through noise of std {self.known_law.bandwidth:g}"
+        return f"exact for its samples, seen through noise of std {law.bandwidth:g}"
 
     def knows_score(self, rows: Sequence[str]) -> bool:
         """Whether every one of the fields does."""

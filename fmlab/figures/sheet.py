@@ -67,7 +67,7 @@ def sheet(
     """
     height, width = len(rows), len(rows[0])
     size = (
-        side * width + 0.3 * bool(row_names) + 0.5 * time_bar,
+        side * width + 0.3 * bool(row_names) + 0.45 * time_bar,
         side * height + 0.22 * bool(column_names) + 0.24 * bool(heading),
     )
     figure = new_figure(*size, dpi=dpi)
