@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from fmlab.cli import draw_words as read
 from fmlab.cli.draw_subject import plane_scene
 from fmlab.cli.evaluate_options import numbers, words

@@ -42,13 +42,14 @@ def convergence_figure(solvers: Mapping[str, Convergence], budgets: Sequence[int
     axes = figure.subplots()
     for place, (name, line) in enumerate(solvers.items()):
         errors = [max(error, floor) for error in line.errors]
-        label = name if line.order is None else f"{name}, slope {line.order:.1f}"
-        look = {"marker": MARKERS[place % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": label}
+        about = ", by tolerance" if line.adaptive else "" if line.order is None else f", slope {line.order:.1f}"
+        look = {"marker": MARKERS[place % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": name + about}
         style, colour = ("--", INK) if line.adaptive else ("-", COLOURS[place % len(COLOURS)])
         axes.plot(line.nfe, errors, linestyle=style, color=colour, **look)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xlim(min(budgets) / 1.25, max(budgets) * 1.25)
+    every = [*budgets, *(nfe for line in solvers.values() for nfe in line.nfe)]
+    axes.set_xlim(min(every) / 1.25, max(every) * 1.25)
     axes.set_xticks(list(budgets), [str(budget) for budget in budgets])
     axes.minorticks_off()
     axes.set_xlabel("evaluations of the field (NFE)", fontsize=8)

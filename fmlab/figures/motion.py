@@ -40,7 +40,7 @@ def carried(field: PathField, x: Tensor, solver: Solver, times: Tensor, *, noise
     if diffusion is None:
         states = solver.solve(field, x, times, noise=noise, trajectory=True)
     else:
-        cut = steady_until(field.path, diffusion, times)
+        cut = steady_until(field.path, diffusion, times, getattr(field, "bandwidth", 0.0))
         states = solver.solve(field, x, times[: cut + 1], noise=noise, trajectory=True) if cut else x[None]
         if cut + 1 < len(times):
             rest = Euler().solve(field, states[-1], times[cut:], trajectory=True)
@@ -50,11 +50,18 @@ def carried(field: PathField, x: Tensor, solver: Solver, times: Tensor, *, noise
     return states
 
 
-def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: Tensor) -> int:
-    """The index of the last time up to which the steps of an SDE add less noise than there is on the path."""
+def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: Tensor, bandwidth: float = 0.0) -> int:
+    """The index of the last time up to which the steps of an SDE add less noise than there is on the path.
+
+    Args:
+        path: The path.
+        diffusion: sigma_t.
+        times: The times of the steps.
+        bandwidth: The standard deviation of further noise through which the path is seen.
+    """
     starts, late = times[:-1], times[:-1] > (path.t_start + path.t_end) / 2
     added = diffusion(starts, path).square() * times.diff()
-    unsteady = late & (added > 0) & (added > path.noise_scale(starts).square())
+    unsteady = late & (added > 0) & (added > path.noise_scale(starts).square() + bandwidth**2)
     return int(unsteady.int().argmax()) if unsteady.any() else len(times) - 1
 
 

@@ -104,7 +104,8 @@ class Panel:
         arrows: A vector field.
         streams: A vector at every centre of side x side cells, of shape (side, side, 2), drawn as stream lines.
         given: The point z, of shape (2,).
-        note: A few words in the lower corner.
+        note: A few words in the lower left corner.
+        scale: Whether the window's own scale is told in the upper right corner, where panels differ in it.
     """
 
     window: Window
@@ -117,6 +118,7 @@ class Panel:
     streams: Tensor | None = None
     given: Tensor | None = None
     note: str = ""
+    scale: bool = False
 
 
 def draw_panel(axes: Any, panel: Panel) -> None:
@@ -142,9 +144,12 @@ def draw_panel(axes: Any, panel: Panel) -> None:
     if panel.given is not None:
         look = {"s": 34, "marker": "*", "c": GIVEN, "edgecolors": "white", "linewidths": 0.4, "zorder": 6}
         axes.scatter(*panel.given[:, None].numpy(), **look)
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
+    look = {"fontsize": 6.5, "transform": axes.transAxes, "bbox": paper, "zorder": 7}
     if panel.note:
-        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
-        axes.text(0.03, 0.03, panel.note, fontsize=6.5, transform=axes.transAxes, bbox=paper, zorder=7)
+        axes.text(0.03, 0.03, panel.note, **look)
+    if panel.scale:
+        axes.text(0.97, 0.97, f"{2 * panel.window.half:.2g} wide", ha="right", va="top", **look)
 
 
 def time_colours() -> Any:

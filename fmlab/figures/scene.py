@@ -18,7 +18,7 @@ from fmlab.paths import GaussianPath, ProbabilityPath
 
 SAMPLES = 200_000
 """So many samples stand for a law without closed form."""
-PAIRS, BANDWIDTH, POOL = 3000, 0.1, 500
+PAIRS, BANDWIDTH, POOL = 12_000, 0.12, 500
 """So many pairs, seen through so much noise, stand for a path whose source is no Gaussian; coupled in such pools."""
 
 SMALLEST = 1e-3
@@ -167,8 +167,8 @@ class Scene:
         """u_t(x | z)."""
         if isinstance(self.path, GaussianPath):
             return ExactField(Gaussian(self.given, torch.zeros(2, 2, dtype=torch.float64)), self.path)
-        source = self.draw_source(PAIRS)
-        return PairedField(self.path, self.given.expand_as(source), source, BANDWIDTH)
+        source = self.draw_source(PAIRS // 4)
+        return PairedField(self.path, self.given.expand_as(source), source, BANDWIDTH / 2)
 
     def marginal(self, n: int) -> PathField:
         """u_t(x), exact."""

@@ -37,7 +37,13 @@ def path_panels(scene: Scene, rows: Sequence[str], times: Tensor, points: int) -
     for row in rows:
         given = scene.given if row == "conditional" else None
         found[row] = [
-            Panel(w, density=shade(scene, w, t, given), points=scene.draw(t, points, given), given=given)
+            Panel(
+                w,
+                density=shade(scene, w, t, given),
+                points=scene.draw(t, points, given),
+                given=given,
+                scale=differ(windows),
+            )
             for w, t in zip(windows, times)
         ]
     return found
@@ -55,23 +61,26 @@ def field_panels(scene: Scene, rows: Sequence[str], times: Tensor, *, streams: b
     windows, found = windows_over(scene, times), {}
     for row in rows:
         given = scene.given if row == "conditional" else None
-        found[row] = [_field_panel(scene, row, w, t, given, streams) for w, t in zip(windows, times)]
+        found[row] = [_field_panel(scene, row, w, t, given, streams, differ(windows)) for w, t in zip(windows, times)]
     return found
 
 
-def _field_panel(scene: Scene, row: str, window: Window, t: Tensor, given: Tensor | None, streams: bool) -> Panel:
+def _field_panel(
+    scene: Scene, row: str, window: Window, t: Tensor, given: Tensor | None, streams: bool, scale: bool
+) -> Panel:
     side, law = STREAMS if streams else ARROWS, scene.law(t, conditional=given is not None)
     places = window.places(side)
     vectors = velocity(scene, row, places, t)
     weights = torch.ones(len(places)) if law is None else law.log_density(places).exp()
-    note = f"error {share:.1%}" if row == "learned" and (share := learned_error(scene, t)) is not None else ""
+    share = learned_error(scene, t) if row == "learned" and scene.is_gaussian else None
     return Panel(
         window,
         density=shade(scene, window, t, given),
         arrows=None if streams else Arrows(places, vectors, weights),
         streams=vectors.view(side, side, 2) if streams else None,
         given=given,
-        note=note,
+        scale=scale,
+        note="" if share is None else f"error {share:.1%}",
     )
 
 
@@ -123,6 +132,7 @@ def flow_panels(
                 mesh=state[: mesh.shape[0] * mesh.shape[1]].view_as(mesh),
                 points=state[mesh.shape[0] * mesh.shape[1] :],
                 given=given,
+                scale=differ(windows),
             )
             for w, t, state in zip(windows, times, states)
         ]
@@ -186,6 +196,11 @@ def windows_over(scene: Scene, times: Tensor) -> list[Window]:
     each = [Window.round(scene.draw(t, CLOUD)) for t in times]
     halves = [window.half for window in each]
     return [Window.over(each)] * len(each) if max(halves) < 4 * min(halves) else each
+
+
+def differ(windows: Sequence[Window]) -> bool:
+    """Whether the windows are not all the same."""
+    return len(set(windows)) > 1
 
 
 def shade(scene: Scene, window: Window, t: Tensor, given: Tensor | None = None) -> Tensor | None:
