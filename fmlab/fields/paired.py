@@ -24,7 +24,7 @@ class PairedField(PathField):
     these weights, m_i' + gamma gamma' (x - m_i) / s^2 is the velocity and -(x - m_i) / s^2 the score. Both are exact
     for pairs of any coupling; that there are finitely many of them is what h smooths over.
 
-    It is computed in float64 and handed back in the precision of `x`.
+    It is computed in the precision of `x`.
 
     Args:
         path: A Gaussian path, whose noise the pairs then fix, or an `Interpolant`.
@@ -48,8 +48,8 @@ class PairedField(PathField):
         self.data, self.source, self.bandwidth = data.flatten(1).double(), source.flatten(1).double(), bandwidth
 
     def evaluate(self, x: Tensor, t: Tensor) -> FlowAndScore:
-        t = self.path.clip(t, "velocity")
-        flat = x.flatten(1).double()
+        t = self.path.clip(t, "velocity").to(x.dtype)
+        flat = x.flatten(1)
         data, source = self._averages(flat, t)
         time = expand_time(t, flat)
         gamma, gamma_dot = self._bridge(time)
@@ -57,7 +57,7 @@ class PairedField(PathField):
         residual = flat - schedule.alpha(time) * data - schedule.beta(time) * source
         residual = residual / (gamma.square() + self.bandwidth**2)
         flow = schedule.alpha_dot(time) * data + schedule.beta_dot(time) * source + gamma * gamma_dot * residual
-        return FlowAndScore(self.path, x, t, flow.to(x.dtype).view(x.shape), -residual.to(x.dtype).view(x.shape))
+        return FlowAndScore(self.path, x, t, flow.view(x.shape), -residual.view(x.shape))
 
     def law(self, t: Tensor) -> KernelDensity:
         """The law of x_t at one time."""
@@ -70,15 +70,16 @@ class PairedField(PathField):
         time = expand_time(t, x).expand(len(x), 1)
         alpha, beta = self.schedule.alpha(time), self.schedule.beta(time)
         variance = self._bridge(time)[0].square() + self.bandwidth**2
-        squares = (self.data.square().sum(1), (self.data * self.source).sum(1), self.source.square().sum(1))
+        z, x0 = self.data.to(x), self.source.to(x)
+        squares = (z.square().sum(1), (z * x0).sum(1), x0.square().sum(1))
         data, source = [], []
         for rows in torch.arange(len(x)).split(max(1, _AT_ONCE // len(self.data))):
             part, a, b = x[rows], alpha[rows], beta[rows]
             length = a.square() * squares[0] + 2 * a * b * squares[1] + b.square() * squares[2]
-            fit = a * (part @ self.data.mT) + b * (part @ self.source.mT) - length / 2
+            fit = a * (part @ z.mT) + b * (part @ x0.mT) - length / 2
             share = (fit / variance[rows]).softmax(1)
-            data.append(share @ self.data)
-            source.append(share @ self.source)
+            data.append(share @ z)
+            source.append(share @ x0)
         return torch.cat(data), torch.cat(source)
 
     def _bridge(self, t: Tensor) -> tuple[Tensor, Tensor]:

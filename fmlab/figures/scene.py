@@ -158,10 +158,9 @@ class Scene:
             found["learned"] = self._learned
         return found
 
-    @staticmethod
-    def typed(name: str, x: Tensor) -> Tensor:
-        """Points in the precision in which the field of that name computes."""
-        return x.float() if name == "learned" else x.double()
+    def typed(self, name: str, x: Tensor) -> Tensor:
+        """Points in the precision in which the field of that name is followed: a network's, and that of many pairs."""
+        return x.float() if name == "learned" or not self.is_gaussian else x.double()
 
     def conditional(self, n: int) -> PathField:
         """u_t(x | z)."""

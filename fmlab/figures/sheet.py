@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fmlab.errors import UserError
-from fmlab.figures.panel import GIVEN, INK, POINT, TIME_COLOURS, Panel, draw_panel, time_colours
+from fmlab.figures.palette import shared_palette, with_palette
+from fmlab.figures.panel import Panel, draw_panel, time_colours
 
 STILL, MOVING = (".png", ".pdf", ".svg"), ".gif"
 SIDE = 1.36
@@ -92,10 +93,8 @@ def save_figure(figure: Any, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     named = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same figure is the same file
     if file.suffix.lower() == ".png":
-        from PIL import Image
-
-        picture = Image.fromarray(pixels(figure))
-        picture.quantize(palette=_palette([picture], 240), dither=Image.Dither.NONE).save(file, optimize=True)
+        picture = pixels(figure)
+        with_palette(picture, shared_palette([picture], 240)).save(file, optimize=True)
         return
     figure.savefig(file, facecolor="white", metadata=named.get(file.suffix.lower()))
 
@@ -115,31 +114,15 @@ def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: 
         seconds: How long all of them take.
         hold: How many seconds longer the last one stays.
     """
-    from PIL import Image
-
-    pictures = [Image.fromarray(pixels(figure)) for figure in frames]
+    pictures = [pixels(figure) for figure in frames]
     # One palette for all: what stands still is then stored once.
-    palette = _palette([pictures[0], pictures[len(pictures) // 2], pictures[-1]], 120)
-    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    palette = shared_palette([pictures[0], pictures[len(pictures) // 2], pictures[-1]], 120)
+    flat = [with_palette(picture, palette) for picture in pictures]
     each = max(20, round(1000 * seconds / len(flat) / 10) * 10)
     durations = [each] * (len(flat) - 1) + [each + round(1000 * hold)]
     file.parent.mkdir(parents=True, exist_ok=True)
     flat[0].save(file, save_all=True, append_images=flat[1:], duration=durations, loop=0, optimize=True)
     return len(flat)
-
-
-def _palette(pictures: list[Any], common: int) -> Any:
-    """An image whose palette has the colours that figures are made of, and so many that these pictures have most."""
-    from PIL import Image, ImageColor
-
-    strip = Image.new("RGB", (pictures[0].width, len(pictures) * pictures[0].height))
-    for place, picture in enumerate(pictures):
-        strip.paste(picture, (0, place * picture.height))
-    own = [ImageColor.getrgb(colour) for colour in ("#ffffff", INK, POINT, GIVEN, *TIME_COLOURS)]
-    shown = strip.quantize(common, method=Image.Quantize.MEDIANCUT).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for colour in own for part in colour] + shown)
-    return palette
 
 
 def _time_bar(figure: Any, grid: np.ndarray) -> None:
