@@ -15,8 +15,8 @@ from fmlab.cli.values import read_value
 from fmlab.distributions import SHAPES_2D, Distribution, Empirical, shape_2d
 from fmlab.errors import UserError, nearest
 from fmlab.figures import Scene
-from fmlab.objectives import Coupling, Independent
-from fmlab.paths import CondOT, GaussianPath, Interpolant, ProbabilityPath
+from fmlab.objectives import Coupling
+from fmlab.paths import GaussianPath, Interpolant, ProbabilityPath
 
 OF_IMAGES = "of images fmlab draw path shows the path"
 
@@ -69,10 +69,11 @@ def read_subject(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
 def _of_words(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     data = _data(options.data or "Checkerboard", parts)
     source = None if options.source is None else _law("source", options.source, parts)
-    path: ProbabilityPath = part("path", options.path, ProbabilityPath, parts) if options.path else CondOT()
-    coupling: Coupling = part("coupling", options.coupling, Coupling, parts) if options.coupling else Independent()
-    for name in ("path", "source", "coupling", "data"):
-        _refuse_arguments(name, getattr(options, name), parts)
+    path: ProbabilityPath = part("path", options.path or "CondOT", ProbabilityPath, parts)
+    coupling: Coupling = part("coupling", options.coupling or "Independent", Coupling, parts)
+    if source is None and parts["source"]:
+        argument = f"source.{next(iter(parts['source']))}"
+        raise UserError("is an argument of no source", key=argument, hint="add --source Circles")
     if source is not None and isinstance(path, GaussianPath):
         path = Interpolant(path)
     if not isinstance(data, Distribution):
@@ -205,11 +206,6 @@ def _law(name: str, word: str, parts: Parts) -> Distribution:
         hint = f"name the class, as --{name} EightGaussians --{name}.std=0.3"
         raise UserError("a shape has no arguments", key=f"{name}.{next(iter(parts[name]))}", hint=hint)
     return shape_2d(word)
-
-
-def _refuse_arguments(name: str, word: str | None, parts: Parts) -> None:
-    if word is None and parts[name]:
-        raise UserError(f"is an argument of no {name}", key=f"{name}.{next(iter(parts[name]))}", hint=f"add --{name}")
 
 
 def _point(text: str | None) -> Tensor | None:

@@ -69,9 +69,20 @@ def _columns(
     columns: Columns = {"ODE": (scene, ode)}
     asked = options.diffusion or (USUAL_DIFFUSION if scene.knows_score(rows) else "none")
     for word in words(asked, "diffusion") if asked != "none" else []:
-        arguments = {"sde": {**parts["sde"], "diffusion": read_value(word)}}
-        sde = part("sde", options.sde, Solver, arguments)
-        coefficient = sde.diffusion
+        sde = _sde(options.sde, parts, word)
+        coefficient: Any = getattr(sde, "diffusion", None)
         constant = isinstance(coefficient, ConstantDiffusion)
         columns[f"SDE, $\\sigma={coefficient.scale:g}$" if constant else f"SDE, {word}"] = (scene, sde)
     return columns
+
+
+def _sde(name: str, parts: Parts, diffusion: str) -> Solver:
+    """The SDEs' solver with a diffusion coefficient."""
+    arguments = {"sde": {**parts["sde"], "diffusion": read_value(diffusion)}}
+    try:
+        solver: Solver = part("sde", name, Solver, arguments)
+    except UserError as error:
+        # Its own key is that of an argument of the coefficient, which nobody typed.
+        key = error.key if error.key and error.key.startswith("sde") else "diffusion"
+        raise UserError(error.message, key=key, hint=error.hint) from error
+    return solver

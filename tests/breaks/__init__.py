@@ -7,6 +7,7 @@ from breaks.distributions import MUTANTS as DISTRIBUTIONS
 from breaks.evaluation import MUTANTS as EVALUATION
 from breaks.exchange import MUTANTS as EXCHANGE
 from breaks.fields import MUTANTS as FIELDS
+from breaks.figures import MUTANTS as FIGURES
 from breaks.guidance import MUTANTS as GUIDANCE
 from breaks.metrics import MUTANTS as METRICS
 from breaks.modules import MUTANTS as MODULES
@@ -27,6 +28,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *DISTRIBUTIONS,
     *FIELDS,
+    *FIGURES,
     *METRICS,
     *MODULES,
     *NETWORKS,
