@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths of a process against its exact law"),
     "submit": Verb("fmlab.cli.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),
     "runs": Verb("fmlab.cli.runs:main", "a table of runs: state, step, speed, best score, job"),
+    "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"),
     "list": Verb("fmlab.cli.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
     "help": Verb("fmlab.cli.help:main", "explain a verb, a section or a class"),
 }

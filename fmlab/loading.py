@@ -103,7 +103,7 @@ def _load_exported(file: Path, where: torch.device) -> Trained:
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     check_importable(record.model, "model", file)
     try:
-        module = _instantiate({"model": record.model}).model
+        module = instantiate({"model": record.model}).model
         module.network.load_state_dict(tensors)
     except ArgumentError as error:  # from a version with other arguments
         cause = max(str(error).splitlines(), key=lambda line: len(line) - len(line.lstrip())).strip()
@@ -116,7 +116,7 @@ def _load_exported(file: Path, where: torch.device) -> Trained:
         if record.data is None:
             raise UserError("the data are not known", key=str(file))
         check_importable(record.data, "data", file)
-        return _instantiate({"data": record.data}).data
+        return instantiate({"data": record.data}).data
 
     if isinstance(module.source, BatchSource):
         module.source.data = data()
@@ -200,13 +200,13 @@ def _parts(layout: RunLayout) -> tuple[Any, Any]:
 
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
     config = yaml.safe_load(layout.config.read_text())
-    made = _instantiate({name: config[name] for name in ("model", "data")})
+    made = instantiate({name: config[name] for name in ("model", "data")})
     if isinstance(getattr(made.model, "source", None), BatchSource):
         made.model.source.data = made.data
     return made.model, made.data
 
 
-def _instantiate(sections: dict[str, Any]) -> Any:
+def instantiate(sections: dict[str, Any]) -> Any:
     """The objects of a configuration's model and data sections, whichever are there, by these names."""
     from jsonargparse import ArgumentParser
     from lightning.pytorch import LightningDataModule, LightningModule

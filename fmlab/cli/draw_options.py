@@ -7,7 +7,8 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fmlab.cli.parts import Parser, split_parts
+from fmlab.cli import draw_parsers as parsers
+from fmlab.cli.parts import split_parts
 from fmlab.errors import UserError, nearest
 
 
@@ -28,35 +29,41 @@ class Figure:
     target: str
 
 
-def process_parser() -> argparse.ArgumentParser:
-    """The options of `fmlab draw process`."""
-    usage = "fmlab draw process --process OrnsteinUhlenbeck [--process.theta=1] [--until 5] [--n 20] [--out ou.png]"
-    command = Parser(prog="fmlab draw process", usage=usage, allow_abbrev=False)
-    command.add_argument(
-        "--process", required=True, help="see fmlab list processes; --process.NAME=VALUE for arguments"
-    )
-    command.add_argument(
-        "--solver", default="EulerMaruyama", help="see fmlab list solvers; --solver.NAME=VALUE likewise"
-    )
-    command.add_argument("--steps", type=int, default=200, help="solver steps (200)")
-    command.add_argument("--until", type=float, default=5.0, help="the last time; the first is 0 (5)")
-    command.add_argument("--n", type=int, default=20, help="how many paths are drawn (20)")
-    command.add_argument(
-        "--start",
-        help="X_0: a number, one point as [1,0], or several as [-2,2] in one dimension and [[1,0],[0,1]] in two, "
-        "in turn; 0 if left out, for an ODE points drawn from N(0, I)",
-    )
-    command.add_argument("--seed", type=int, default=0, help="the seed of all noise (0)")
-    command.add_argument("--out", default="process.png", help="the picture, a PNG (process.png)")
-    return command
-
+SUBJECT = ("data", "path", "source", "coupling")
 
 FIGURES: dict[str, Figure] = {
+    "path": Figure(
+        "conditional and marginal probability paths", parsers.path_parser, SUBJECT, "fmlab.cli.draw_scene:draw_path"
+    ),
+    "field": Figure(
+        "conditional, marginal and learned vector fields",
+        parsers.field_parser,
+        SUBJECT,
+        "fmlab.cli.draw_scene:draw_field",
+    ),
+    "flow": Figure(
+        "a mesh and samples carried along by the flow map",
+        parsers.flow_parser,
+        (*SUBJECT, "solver", "grid"),
+        "fmlab.cli.draw_scene:draw_flow",
+    ),
+    "trajectories": Figure(
+        "ODE and SDE trajectories side by side",
+        parsers.trajectories_parser,
+        (*SUBJECT, "solver", "grid", "sde"),
+        "fmlab.cli.draw_trajectories:draw_trajectories",
+    ),
     "process": Figure(
         "sample paths of a process against its exact law",
-        process_parser,
+        parsers.process_parser,
         ("process", "solver"),
         "fmlab.cli.draw_process:draw_process",
+    ),
+    "solvers": Figure(
+        "error of solvers against evaluations, on the exact field",
+        parsers.solvers_parser,
+        (*SUBJECT, "grid"),
+        "fmlab.cli.draw_solvers:draw_solvers",
     ),
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from fmlab.cli.values import read_value
 from fmlab.distributions import Distribution, GaussianMixture
 from fmlab.errors import UserError
 from fmlab.fields import Langevin, Process
-from fmlab.figures import paths_in_plane, paths_in_time, save_png
+from fmlab.figures import check_suffix, paths_in_plane, paths_in_time, save_figure
 from fmlab.solvers import Solver
 
 SIMULATED = 4000
@@ -31,7 +31,7 @@ def draw_process(options: argparse.Namespace, parts: Parts) -> int:
     times = torch.linspace(0, options.until, options.steps + 1, dtype=torch.float64)
     paths = simulate(process, solver, points, times, options)
     known = knowledge(process, points, times)
-    save_png(picture(paths, times, known, process, solver, options), Path(options.out))
+    save_figure(picture(paths, times, known, process, solver, options), Path(options.out))
     print(f"{paths.shape[1]} paths of {process!r} by {solver!r} in {options.steps} steps")
     print(f"at t = {options.until:g}: {moments(paths[-1])}; {known.name} {moments(known.end)}")
     print(f"figure     {options.out}")
@@ -46,8 +46,7 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"{options.n} paths", key="n", hint="at least 1")
     if not 0 < options.until < float("inf"):
         raise UserError(f"the last time is positive and finite, got {options.until}", key="until")
-    if Path(options.out).suffix.lower() != ".png":
-        raise UserError(f"{options.out} is no PNG", key="out", hint="write --out process.png")
+    check_suffix(Path(options.out), moving=False)
 
 
 def start_points(options: argparse.Namespace, process: Process) -> Tensor:
@@ -129,7 +128,7 @@ def knowledge(process: Process, points: Tensor, times: Tensor) -> Knowledge:
 
 def picture(
     paths: Tensor, times: Tensor, known: Knowledge, process: Process, solver: Solver, options: argparse.Namespace
-) -> np.ndarray:
+) -> Any:
     """Paths over time in one dimension, in the plane in two."""
     title = f"{process!r}, {solver!r} in {options.steps} steps"
     mean = None if known.mean is None else known.mean[:, : options.n]

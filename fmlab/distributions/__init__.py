@@ -3,6 +3,7 @@
 from fmlab.distributions.base import Distribution
 from fmlab.distributions.empirical import Empirical
 from fmlab.distributions.gaussian import Gaussian, GaussianMixture
+from fmlab.distributions.kernel_density import KernelDensity
 from fmlab.distributions.shapes import (
     SHAPES_2D,
     Checkerboard,
@@ -25,6 +26,7 @@ __all__ = [
     "Empirical",
     "Gaussian",
     "GaussianMixture",
+    "KernelDensity",
     "Moons",
     "SCurve",
     "Shape2D",

@@ -7,6 +7,7 @@ from fmlab.fields.guidance import Guidance
 from fmlab.fields.guidance_classifier import Classifier, ClassifierConditioned, LearnedClassifier
 from fmlab.fields.guided import GuidedField, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
+from fmlab.fields.paired import PairedField
 from fmlab.fields.processes import (
     BrownianMotion,
     Drift,
@@ -36,6 +37,7 @@ __all__ = [
     "LinearODE",
     "Measure",
     "OrnsteinUhlenbeck",
+    "PairedField",
     "PathField",
     "Process",
     "Sampling",

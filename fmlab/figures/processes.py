@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fmlab.figures.sheet import new_figure
+
 PATH, EXACT, SHADE = "#1f6feb", "#24292f", "#f0a35e"
 
 Density = Callable[[Tensor], Tensor]
@@ -24,8 +26,8 @@ def paths_in_time(
     mean: Tensor | None = None,
     std: Tensor | None = None,
     density: Density | None = None,
-) -> np.ndarray:
-    """One-dimensional paths over time and beside them their ends, uint8 of shape (height, width, 3).
+) -> Any:
+    """One-dimensional paths over time and beside them their ends, as a figure.
 
     Args:
         times: Of shape (T,).
@@ -55,7 +57,8 @@ def paths_in_time(
         side.plot(density(grid[:, None]).numpy(), grid.numpy(), color=EXACT, linewidth=1.2)
     side.set_xticks([])
     side.set_title(f"$t = {t[-1]:g}$", fontsize=9)
-    return _picture(figure, title)
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
 def paths_in_plane(
@@ -65,8 +68,8 @@ def paths_in_plane(
     mean: Tensor | None = None,
     density: Density | None = None,
     density_name: str = "exact density of the ends",
-) -> np.ndarray:
-    """Two-dimensional paths, uint8 of shape (height, width, 3).
+) -> Any:
+    """Two-dimensional paths, as a figure.
 
     Args:
         paths: Of shape (T, n, 2).
@@ -92,7 +95,8 @@ def paths_in_plane(
     axes.set_ylim(low[1], high[1])
     axes.set_aspect("equal")
     _legend(axes, legend, loc="upper right")
-    return _picture(figure, title)
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
 def _exact(axes: Any, x: np.ndarray, y: np.ndarray, *, certain: bool) -> Any:
@@ -119,11 +123,7 @@ def _shade(axes: Any, density: Density, low: np.ndarray, high: np.ndarray) -> No
 
 
 def _figure(size: tuple[float, float], ncols: int = 1, **arrangement: Any) -> tuple[Any, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=140, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size, dpi=140)
     axes = figure.subplots(ncols=ncols, **arrangement)
     for one in np.atleast_1d(axes):
         one.spines[["top", "right"]].set_visible(False)
@@ -146,9 +146,3 @@ def _patch() -> Any:
 def _legend(axes: Any, entries: dict[str, Any], **place: Any) -> None:
     legend = axes.legend(entries.values(), entries.keys(), fontsize=8, **place)
     legend.get_frame().set(linewidth=0, alpha=0.85)
-
-
-def _picture(figure: Any, title: str) -> np.ndarray:
-    figure.suptitle(title, fontsize=9)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()

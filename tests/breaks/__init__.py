@@ -7,6 +7,7 @@ from breaks.distributions import MUTANTS as DISTRIBUTIONS
 from breaks.evaluation import MUTANTS as EVALUATION
 from breaks.exchange import MUTANTS as EXCHANGE
 from breaks.fields import MUTANTS as FIELDS
+from breaks.figures import MUTANTS as FIGURES
 from breaks.guidance import MUTANTS as GUIDANCE
 from breaks.launch import MUTANTS as LAUNCH
 from breaks.metrics import MUTANTS as METRICS
@@ -28,6 +29,7 @@ MUTANTS: list[Mutant] = [
     *DATA,
     *DISTRIBUTIONS,
     *FIELDS,
+    *FIGURES,
     *LAUNCH,
     *METRICS,
     *MODULES,

@@ -86,7 +86,7 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ),
         (["process", *TURN, "--start=[[1]]"], ["error: start: a point of this process has 2 coordinates, got [[1]]"]),
         (["process", *OU, "--start=here"], ["error: start: cannot read 'here'"]),
-        (["process", *OU, "--out=a.gif"], ["error: out: a.gif is no PNG"]),
+        (["process", *OU, "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
         (["process", *OU, "--until=0"], ["error: until: the last time is positive and finite, got 0.0"]),
         (["process", *OU, "--steps=0"], ["error: steps: a solve takes at least 1 step, got 0"]),
         (["process", *OU, "--stepz=1"], ["error: draw process: unrecognized arguments: --stepz=1"]),

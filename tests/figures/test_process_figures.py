@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
-from fmlab.figures import paths_in_plane, paths_in_time
+from fmlab import figures
 from fmlab.figures.processes import SHADE
+
+
+def paths_in_time(*args: Any, **known: Any) -> np.ndarray:
+    return figures.pixels(figures.paths_in_time(*args, **known))
+
+
+def paths_in_plane(*args: Any, **known: Any) -> np.ndarray:
+    return figures.pixels(figures.paths_in_plane(*args, **known))
+
 
 TIMES = torch.linspace(0, 2, 21, dtype=torch.float64)
 
