@@ -3,8 +3,10 @@
 from fmlab.solvers.adams_bashforth import AB2, AB3, AB4
 from fmlab.solvers.base import Field, NoiseSource, Solver, step_times
 from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, MemorylessDiffusion, NoiseLevelDiffusion
+from fmlab.solvers.divergence import Divergence, ExactDivergence, HutchinsonDivergence, seeded_probe
 from fmlab.solvers.dopri5 import Dopri5
 from fmlab.solvers.grids import CosineGrid, Grid, ListGrid, LogitGrid, LogSNRGrid, RhoGrid, ShiftedGrid, UniformGrid
+from fmlab.solvers.likelihood import Density, StandardNormal, initial_log_density, log_likelihood
 from fmlab.solvers.ode import Euler, Heun
 from fmlab.solvers.runge_kutta import RK3, RK4, Midpoint, Ralston
 from fmlab.solvers.sde import EulerMaruyama
@@ -18,13 +20,17 @@ __all__ = [
     "RK4",
     "ConstantDiffusion",
     "CosineGrid",
+    "Density",
     "DiffusionCoefficient",
+    "Divergence",
     "Dopri5",
     "Euler",
     "EulerMaruyama",
+    "ExactDivergence",
     "Field",
     "Grid",
     "Heun",
+    "HutchinsonDivergence",
     "ListGrid",
     "LogSNRGrid",
     "LogitGrid",
@@ -37,6 +43,10 @@ __all__ = [
     "SeededNoise",
     "ShiftedGrid",
     "Solver",
+    "StandardNormal",
     "UniformGrid",
+    "initial_log_density",
+    "log_likelihood",
+    "seeded_probe",
     "step_times",
 ]
