@@ -122,7 +122,7 @@ class _FlowWithDivergence:
         self.field, self.shape, self.divergence = field, shape, divergence
         self.path = field.path
 
-    def __call__(self, state: Tensor, t: Tensor) -> _Speed:
-        x = state[:, :-1].reshape(len(state), *self.shape)
-        velocity, divergence = self.divergence.velocity_and_divergence(self.field, x, t)
+    def __call__(self, x: Tensor, t: Tensor) -> _Speed:
+        points = x[:, :-1].reshape(len(x), *self.shape)
+        velocity, divergence = self.divergence.velocity_and_divergence(self.field, points, t)
         return _Speed(torch.cat([velocity.flatten(1), divergence[:, None].to(velocity)], 1))
