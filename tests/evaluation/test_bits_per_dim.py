@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import fmlab
+from fmlab.__main__ import main
 from fmlab.data import GreyLevels
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
@@ -20,7 +21,7 @@ from fmlab.fields import ExactField
 from fmlab.keyed import Purpose
 from fmlab.paths import CondOT, Cosine, Interpolant
 from fmlab.records import RunLayout
-from fmlab.solvers import RK4, Dopri5, Euler, EulerMaruyama, Heun, UniformGrid
+from fmlab.solvers import RK4, Euler, EulerMaruyama, Heun, UniformGrid
 
 LEVELS = GreyLevels(range(0, 256, 5))
 EXACT = LikelihoodSolve(RK4(), 24, UniformGrid())
@@ -84,12 +85,14 @@ def test_an_image_s_bits_do_not_depend_on_its_batch() -> None:
     assert Purpose.PROBE != Purpose.DEQUANTISATION
 
 
-def test_another_path_measures_the_same_law() -> None:
-    """A Gaussian's flow along Cosine ends in the law that it ends in along CondOT."""
+def test_bits_along_another_path_are_those_of_its_end() -> None:
+    """A path that keeps noise at its end, the field's own having none: N(0, 0.25 + 0.09)."""
     u = images(2)
-    own = EXACT.bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1))
-    other = LikelihoodSolve(Dopri5(), 1, UniformGrid(), Cosine()).bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1))
-    assert own == pytest.approx(other, abs=1e-3)
+    along = LikelihoodSolve(RK4(), 24, UniformGrid(), Cosine(sigma_min=0.3))
+    found = along.bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1)).flatten()
+    x = LEVELS.dequantised(u, seeded_uniform([0, 1], (1, 2, 2), 0)).flatten(1).double()
+    log_density = -0.5 * (x.square().sum(1) / 0.34 + 4 * math.log(2 * math.pi * 0.34))
+    assert found == pytest.approx(-log_density / math.log(2) / 4 + math.log2(127.5 / 5), abs=1e-3)
     field = of_noise()
     field.path = Interpolant()
     with pytest.raises(UserError, match="start from Gaussian noise, here is Interpolant"):
@@ -172,3 +175,27 @@ def test_what_has_no_bits_is_refused(digits: RunLayout, toy: RunLayout) -> None:
     points = fmlab.load(toy.root, "last")
     with pytest.raises(UserError, match="bpd compares images"):
         HeldOutEvaluation(points, held_out(points, 2, 0), Repeats(1, 1))
+
+
+def test_the_command_measures_bits(digits: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both guidance scales as rows of one table, which says what was measured; mistakes in one line."""
+    words = ["evaluate", str(digits.root), "--checkpoint", "last", "--device", "cpu", "--metrics", "bpd", "--n", "3"]
+    grid = ["--steps", "2", "--guidance_scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
+    assert main([*words, *grid]) == 0
+    said = capsys.readouterr().out
+    assert "3 images against Digits validation (360 images" in said
+    assert "uniform dequantisation in the cells of 17 grey levels" in said
+    assert "floor" not in said
+    rows = (digits.root / "evaluations" / "bits" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert "bpd_images_std" in rows[0]
+    for wrong, told in (
+        (["--metrics", "bpd,fid", "--n", "20"], "measure it by itself"),
+        (["--labels", "1"], "the images' own labels"),
+        (["--probes", "0"], "0 probes"),
+        (["--solver", "EulerMaruyama"], "adds noise"),
+    ):
+        assert main([*words, *grid, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") <= 3
