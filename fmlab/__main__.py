@@ -40,7 +40,6 @@ VERBS: dict[str, Verb] = {
     ),
     "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
     "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
-    "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths of a process against its exact law"),
     "submit": Verb("fmlab.cli.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),
     "runs": Verb("fmlab.cli.runs:main", "a table of runs: state, step, speed, best score, job"),
     "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"),

@@ -28,6 +28,8 @@ class Purpose(IntEnum):
     BRIDGE = 10
     PARTNERS = 11
     FLOOR = 12
+    PROBE = 13
+    DEQUANTISATION = 14
 
 
 def fold(*keys: int) -> int:

@@ -36,9 +36,10 @@ def parser() -> argparse.ArgumentParser:
     add = command.add_argument
     add("run", nargs="?", help="a run's folder, its id, or an experiment's name (its newest run)")
     add("--run", dest="named_run", metavar="RUN", help="the same, for sweeps, whose parameters are flags")
-    about = "of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both); of either neighbours"
+    about = "of images fid, kid, is, prdc, accuracy (fid,kid), or bpd alone; of points w2, mmd; of either neighbours"
     add("--metrics", help=about)
-    add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
+    about = "samples to generate (10000 images, 2000 points); of bpd, held-out images"
+    add("--n", "--num_samples", type=int, help=about)
     add("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments (Heun)")
     add("--steps", default="20", help="solver steps (20)")
     add("--grid", default="UniformGrid", help="where the steps lie, see fmlab list grids (UniformGrid)")
@@ -54,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     add("--features", default="auto", help=about)
     add("--reference", help="a file of reference statistics (.npz, .pkl) in the place of the run's data")
     add("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
+    add("--probes", type=int, default=3, help="of bpd: probes of the divergence for each dequantisation (3)")
+    add("--dequantisations", type=int, default=2, help="of bpd: dequantisations of each held-out image (2)")
     add("--exact", action="store_true", help="measure the exact field of the run's training data too")
     add("--checkpoint", default="best", help="best, last or a file (best)")
     add("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")

@@ -1,6 +1,7 @@
 """LightningDataModules: what is trained on, what generated examples are compared with, and the order of reading."""
 
 from fmlab.data.base import DataModule, ImageData
+from fmlab.data.dequantisation import GreyLevels
 from fmlab.data.digits import Digits
 from fmlab.data.folder import ImageFolder
 from fmlab.data.loading import BatchLoader, ResumableLoader
@@ -18,6 +19,7 @@ __all__ = [
     "DataModule",
     "Digits",
     "FashionMNIST",
+    "GreyLevels",
     "ImageData",
     "ImageFolder",
     "OrderedBatches",

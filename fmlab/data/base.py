@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -175,6 +175,9 @@ class DataModule(LightningDataModule):
 class ImageData(DataModule):
     """A data module of uint8 images (C, H, W).
 
+    Attributes:
+        grey_levels: The values that a pixel of the images can take, in ascending order.
+
     Args:
         global_batch_size: Images an optimizer step, over all devices and accumulated batches.
         seed: The key of the training order.
@@ -187,6 +190,7 @@ class ImageData(DataModule):
     """
 
     kind = "images"
+    grey_levels: Sequence[int] = range(256)
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Digits(ImageData):
 
     shape = (1, 8, 8)
     num_classes = 10
+    grey_levels = tuple(round(255 * level / 16) for level in range(17))
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from fmlab.evaluation.journal import Journal, Row
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
-from fmlab.evaluation.scores import make_scores
+from fmlab.evaluation.scores import Scores, make_scores
 from fmlab.evaluation.wanted import METRICS, check_wanted
 from fmlab.fields import Guidance
 from fmlab.metrics import cache_folder
@@ -101,8 +101,7 @@ class Evaluation:
             raise UserError(f"{batch_size} samples a solve", key="batch_size", hint="at least 1")
         self.batch_size = batch_size
         check_wanted(self.names, self.data.kind, draws.count)
-        where = (trained.device, cache_folder(), reference)
-        self.scores = make_scores(self.names, self.data, draws.count, features, *where)
+        self.scores = self._scores(features, reference)
         self._check_reference()
         self.measurement = self.scores.measurement(draws.count)
         self.folder = trained.run / "evaluations" / (name or self._name())
@@ -110,6 +109,11 @@ class Evaluation:
         self._checkpoint: Record | None = None
         self._average = average
         self._averaged: tuple[float, Trained] | None = None
+
+    def _scores(self, features: str, reference: str | None) -> Scores:
+        """The metrics."""
+        where = (self.trained.device, cache_folder(), reference)
+        return make_scores(self.names, self.data, self.draws.count, features, *where)
 
     def _check_reference(self) -> None:
         """Refuses more samples than can be matched one to one with the reference."""
@@ -200,9 +204,7 @@ class Evaluation:
         partial = self.journal.partial(key, where.rank, where.count, self.batch_size, kept is not None)
         if kept is not None and not where.told_by_first(kept.begin() if where.first else None):
             partial.forget()  # nothing was kept of the samples that the statistics half way have seen
-        generation = Generation(
-            self.network(cell), self.draws, self.scores, self.processes, self.batch_size, self.save_seconds
-        )
+        generation = self._pass(cell)
         passed = generation.run(cell, partial, kept, told.advance)
         row = Row(key, self.measurement, self.setting(cell, passed.nfe), passed.values, passed.seconds)
         if where.first:
@@ -212,6 +214,11 @@ class Evaluation:
             self.journal.append(row)
             self.journal.forget_partials(key)
         return row
+
+    def _pass(self, cell: Cell) -> Generation:
+        """What sees to it that a cell's samples are measured."""
+        where = (self.processes, self.batch_size, self.save_seconds)
+        return Generation(self.network(cell), self.draws, self.scores, *where)
 
     def _place(self, keep: Path, cell: Cell, key: str, of: int) -> Path:
         """Where a cell's samples go: the place named, or one in it or beside it for each of several cells."""

@@ -134,8 +134,12 @@ def make_scores(
         reference: A file of reference statistics of images in the place of the data's own.
 
     Raises:
-        UserError: If there are no such features, or they, the file or the data lack what a metric needs.
+        UserError: If there are no such features, or they, the file or the data lack what a metric needs, or one is not
+            of samples.
     """
+    if "bpd" in names:
+        cause = "bpd is measured on held-out images, the other metrics on generated ones"
+        raise UserError(cause, key="metrics", hint="measure it by itself: --metrics bpd")
     own, where = [name for name in names if name != "neighbours"], sums_device(device)
     parts: list[Scores] = []
     if data.kind == "points" and own:

@@ -31,6 +31,7 @@ class Wanted:
 
 METRICS: dict[str, Wanted] = {
     **{name: Wanted("images", known.estimator, known.better, known.images) for name, known in IMAGE_METRICS.items()},
+    "bpd": Wanted("images", "by `LikelihoodScores`, on held-out images", least=1),
     "w2": Wanted("points", "exact assignment to a fixed choice of as many reference points, v1", one_to_one=True),
     "mmd": Wanted("points", "Gaussian kernel, median bandwidth, all pairs, unbiased, v1"),
     "neighbours": Wanted(

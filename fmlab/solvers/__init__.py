@@ -11,11 +11,13 @@ from fmlab.solvers.diffusion import (
     ProportionalDiffusion,
     SineDiffusion,
 )
+from fmlab.solvers.divergence import Divergence, ExactDivergence, HutchinsonDivergence, seeded_probe
 from fmlab.solvers.dopri5 import Dopri5
 from fmlab.solvers.exponential import DDIM, DPMSolverPP2S
 from fmlab.solvers.exponential_multistep import DPMSolverPP2M, DPMSolverPP3M, UniPC
 from fmlab.solvers.exponential_sde import DPMSolverPP2MSDE
 from fmlab.solvers.grids import CosineGrid, Grid, ListGrid, LogitGrid, LogSNRGrid, RhoGrid, ShiftedGrid, UniformGrid
+from fmlab.solvers.likelihood import Density, StandardNormal, initial_log_density, log_likelihood
 from fmlab.solvers.ode import Euler, Heun
 from fmlab.solvers.predictor_corrector import PredictorCorrector
 from fmlab.solvers.runge_kutta import RK3, RK4, Midpoint, Ralston
@@ -35,14 +37,18 @@ __all__ = [
     "DPMSolverPP2MSDE",
     "DPMSolverPP2S",
     "DPMSolverPP3M",
+    "Density",
     "DiffusionCoefficient",
+    "Divergence",
     "Dopri5",
     "EDMChurn",
     "Euler",
     "EulerMaruyama",
+    "ExactDivergence",
     "Field",
     "Grid",
     "Heun",
+    "HutchinsonDivergence",
     "ListGrid",
     "LogSNRGrid",
     "LogitGrid",
@@ -58,8 +64,12 @@ __all__ = [
     "ShiftedGrid",
     "SineDiffusion",
     "Solver",
+    "StandardNormal",
     "StochasticHeun",
     "UniPC",
     "UniformGrid",
+    "initial_log_density",
+    "log_likelihood",
+    "seeded_probe",
     "step_times",
 ]

@@ -102,7 +102,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
         (["--labels", "odd"], ["labels: cannot read 'odd'"]),
         (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
-        (["--solver", "Euler,Hoin"], ["solver: no Solver is called 'Hoin'", "Heun"]),
+        (["--solver", "Euler,Huen"], ["solver: no Solver is called 'Huen'", "Heun"]),
         (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: is an argument of no solver here"]),
         (["--path.beta_max=3"], ["path.beta_max: is an argument of no path", "--path VP"]),
         (["--steps", "5,x"], ["steps: cannot read '5,x'", "--steps 5,10,20"]),
