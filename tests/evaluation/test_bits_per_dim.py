@@ -178,7 +178,7 @@ def test_what_has_no_bits_is_refused(run: RunLayout, toy: RunLayout) -> None:
         HeldOutEvaluation(points, held_out(points, 2, 0), Repeats(1, 1))
 
 
-def test_the_command_measures_bits(digits: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
     """Both guidance scales as rows of one table, which says what was measured; mistakes in one line."""
     words = ["evaluate", str(run.root), "--checkpoint", "last", "--device", "cpu", "--metrics", "bpd", "--n", "3"]
     grid = ["--steps", "2", "--guidance_scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
