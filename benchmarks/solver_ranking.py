@@ -44,7 +44,8 @@ the same number of evaluations of the network of `{run}` (step {step:,}, average
 an image, no guidance), of the exact field of its {training:,} training images from the same seeds and labels, until
 t = 1, where it returns one of them, and until t = 0.75, and of the three Gaussians of the section above. Error is the
 root mean square distance an entry to a converged solve of the same field: {steps} midpoint steps for the network, which
-lie {bound:.0e} from half as many, and Dopri5 for the exact fields. Rank 1 is the least error; equal errors share a rank."""
+lie {bound:.0e} from half as many, and Dopri5 for the exact fields. Rank 1 is the least error; equal errors share a
+rank."""
 
 
 @dataclass
