@@ -30,7 +30,7 @@ from fmlab.evaluation.scores import make_scores
 from fmlab.fields import ExactField, PathField, Sampling
 from fmlab.metrics.cache import cache_folder
 from fmlab.paths import gaussian_path
-from fmlab.solvers import Dopri5, Grid, Heun, SeededNoise, Solver, UniformGrid
+from fmlab.solvers import Dopri5, Grid, Heun, Midpoint, SeededNoise, Solver, UniformGrid
 from fmlab.trained import Trained
 
 Setting = tuple[Solver, Grid]
@@ -107,34 +107,67 @@ def correlation(first: dict[str, float], second: dict[str, float]) -> float:
     return float(spearmanr([first[name] for name in names], [second[name] for name in names]).statistic)
 
 
-def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> float:
-    """The Frechet distance of n images, seen by the data set's own features."""
+def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> tuple[float, float]:
+    """The Frechet distance of n images, seen by the data set's own features, and its standard error."""
     scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())  # type: ignore[misc]
-    labels = trained.choose_labels(n, None)
+    labels, first = trained.choose_labels(n, None), 0
     sampling = Sampling(solver, affordable(solver, budget), UniformGrid())
-    first = 0
     for batch in sampling.batches(trained.field, range(n), trained.shape, labels, device=trained.device):
         places = torch.arange(first, first + len(batch))
         scores.update(to_uint8(batch), labels[places] if labels is not None else None, places)
         first += len(batch)
-    return next(value for name, value in scores.compute().items() if name.startswith("fid") and "std" not in name)
+    found = scores.compute()
+    return found["fid_domain"], found["fid_domain_std"]
 
 
-def table(fields: dict[str, Errors], budgets: Sequence[int], floors: dict[str, float]) -> str:
-    """Error and rank of each setting on each field, one table a budget, best on the network first."""
-    parts = []
-    for index, budget in enumerate(budgets):
-        ranked = {field: ranks(errors, index, floors[field]) for field, errors in fields.items()}
-        by_network = ranked["network"]
-        rows = []
-        for name in sorted(by_network, key=lambda name: by_network[name]):
-            cells = [cell(fields[field][name][index], ranked[field][name], floors[field]) for field in fields]
-            rows.append([f"`{name}`", *cells])
-        others = [field for field in fields if field != "network"]
-        told = ", ".join(f"{correlation(by_network, ranked[field]):.2f} with the {field}" for field in others)
-        parts += [f"### At {budget} evaluations: Spearman's rank correlation {told}"]
-        parts += [markdown_table(["solver or grid", *fields], rows)]
+def rank_tables(fields: dict[str, Errors], budgets: Sequence[int], floors: dict[str, float]) -> str:
+    """The correlations, then error and rank of each setting on each field, best on the network first."""
+    ranked = [{name: ranks(errors, i, floors[name]) for name, errors in fields.items()} for i in range(len(budgets))]
+    others = [name for name in fields if name != "network"]
+    correlations = [
+        [f"{budget} NFE", *(f"{correlation(found['network'], found[other]):.2f}" for other in others)]
+        for budget, found in zip(budgets, ranked)
+    ]
+    parts = [
+        "Spearman's rank correlation of the network's ranking with that of",
+        markdown_table(["", *others], correlations),
+    ]
+    for index, (budget, found) in enumerate(zip(budgets, ranked)):
+        best_first = sorted(found["network"], key=lambda name: found["network"][name])
+        rows = [
+            [f"`{name}`", *(cell(fields[field][name][index], found[field][name], floors[field]) for field in fields)]
+            for name in best_first
+        ]
+        parts += [f"### Error and rank at {budget} evaluations", markdown_table(["solver or grid", *fields], rows)]
     return "\n\n".join(parts)
+
+
+def distance_table(
+    distances: dict[Solver, list[tuple[float, float]]], errors: Errors, budgets: Sequence[int], n: int
+) -> str:
+    """The Frechet distances, least first, and how they rank the solvers that have an error."""
+    rows = [
+        [
+            f"`{type(s).__name__}`",
+            "yes" if s.stochastic else "no",
+            *(f"{value:.3f} ± {std:.3f}" for value, std in found),
+        ]
+        for s, found in sorted(distances.items(), key=lambda item: item[1][-1])
+    ]
+    told = []
+    for index, budget in enumerate(budgets):
+        by_error = ranks({repr(s): errors[repr(s)] for s in distances if repr(s) in errors}, index, 0.0)
+        by_distance = {repr(s): found[index][0] for s, found in distances.items()}
+        told.append(f"{correlation(by_error, by_distance):.2f} at {budget} NFE")
+    return "\n\n".join(
+        [
+            "### By the distance of images from real ones",
+            f"The Fréchet distance by the data set's own features, {n} images without guidance, every solver on"
+            " `UniformGrid` with its defaults, noisy ones too. Spearman's rank correlation of the distance with the"
+            f" error above, over the solvers that have one: {', '.join(told)}.",
+            markdown_table(["solver", "noisy", *(f"{budget} NFE" for budget in budgets)], rows),
+        ]
+    )
 
 
 def cell(point: Point | None, rank: float, floor: float) -> str:
@@ -187,65 +220,58 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def measure(
+    trained: Trained, settings: dict[str, Setting], chosen: argparse.Namespace
+) -> tuple[dict[str, Errors], dict[str, float]]:
+    """Every setting's errors on each field, and below what they say nothing there."""
+    labels, seeds = trained.choose_labels(chosen.samples, None), range(chosen.samples)
+    assert labels is not None
+    network = Images(trained.field, labels, seeds, trained.shape)
+    counts = (chosen.converged // 2, chosen.converged)
+    half, converged = (network.solve(Midpoint(), UniformGrid(), n)[0].double() for n in counts)
+    fields = {"network": network.errors(settings, chosen.budgets, converged)}
+    floors = {"network": rms(converged - half)}
+    exact = {"training images": trained.exact_field, "training images to 0.75": stopped(trained)}
+    for name, make_field in exact.items():
+        images = Images(make_field, labels, seeds, trained.shape, torch.float64)
+        target, looser = (images.solve(Dopri5(tol, tol, 100_000), UniformGrid(), 1)[0] for tol in (1e-9, 1e-8))
+        fields[name], floors[name] = images.errors(settings, chosen.budgets, target), 10 * rms(target - looser)
+    mixture = mixture_case(4 * chosen.samples)
+    fields["three Gaussians"] = {
+        name: mixture.within(chosen.budgets, solver, grid) for name, (solver, grid) in settings.items()
+    }
+    floors["three Gaussians"] = mixture.floor
+    return fields, floors
+
+
 @torch.no_grad()
 def main() -> None:
     chosen, parts, began = options(), Parts.exported(), time.perf_counter()
     trained = fmlab.load(chosen.run)
     solvers: dict[str, Setting] = {repr(solver): (solver, UniformGrid()) for solver in parts.fixed}
-    grids: dict[str, Setting] = {
-        f"Heun, {type(grid).__name__}": (Heun(), grid) for grid in parts.grids if not isinstance(grid, UniformGrid)
+    grids = [grid for grid in parts.grids if not isinstance(grid, UniformGrid)]
+    settings = {**solvers, **{f"Heun, {type(grid).__name__}": (Heun(), grid) for grid in grids}}
+    fields, floors = measure(trained, settings, chosen)
+    shown = chosen.budgets[len(chosen.budgets) // 2]
+    plot(fields, chosen.budgets, list(solvers), chosen.out / "solvers_trained.png", shown)
+    few = chosen.budgets[:2]
+    distances = {
+        solver: [frechet(trained, solver, budget, chosen.frechet) for budget in few]
+        for solver in [*parts.fixed, *parts.stochastic]
     }
-    settings, seeds = {**solvers, **grids}, range(chosen.samples)
-    labels = trained.choose_labels(chosen.samples, None)
-    assert labels is not None
-    network = Images(trained.field, labels, seeds, trained.shape)
-    exact = {"training images": trained.exact_field, "training images to 0.75": stopped(trained)}
-    images = {name: Images(field, labels, seeds, trained.shape, torch.float64) for name, field in exact.items()}
-    midpoint = next(solver for solver in parts.fixed if type(solver).__name__ == "Midpoint")
-    counts = (chosen.converged // 2, chosen.converged)
-    half, converged = (network.solve(midpoint, UniformGrid(), n)[0].double() for n in counts)
-    mixture = mixture_case(4 * chosen.samples)
-    bound = rms(converged - half)
-    fields, floors = {"network": network.errors(settings, chosen.budgets, converged)}, {"network": bound}
-    for name, field in images.items():
-        target, looser = (field.solve(Dopri5(tol, tol, 100_000), UniformGrid(), 1)[0] for tol in (1e-9, 1e-8))
-        fields[name], floors[name] = field.errors(settings, chosen.budgets, target), 10 * rms(target - looser)
-    fields["three Gaussians"] = {
-        name: mixture.within(chosen.budgets, solver, grid) for name, (solver, grid) in settings.items()
-    }
-    floors["three Gaussians"] = mixture.floor
-    budget = chosen.budgets[len(chosen.budgets) // 2]
-    plot(fields, chosen.budgets, list(solvers), chosen.out / "solvers_trained.png", budget)
-    every = [*parts.fixed, *parts.stochastic]
-    distances = {solver: [frechet(trained, solver, n, chosen.frechet) for n in chosen.budgets[:2]] for solver in every}
-    rows = [
-        [f"`{solver!r}`", "yes" if solver.stochastic else "no", *(f"{value:.3f}" for value in values)]
-        for solver, values in sorted(distances.items(), key=lambda item: item[1][-1])
-    ]
-    law = trained.law() if trained.law is not None else None
     about = ABOUT.format(
         run=chosen.run,
         step=trained.step,
         samples=chosen.samples,
-        training=len(law.points),  # type: ignore[union-attr]
+        training=len(trained.law().points),  # type: ignore[misc, attr-defined]
         steps=chosen.converged,
-        bound=bound,
+        bound=floors["network"],
     )
-    distance_table = "\n\n".join(
-        [
-            "### By the distance of images from real ones",
-            f"The Fréchet distance by the data set's own features, {chosen.frechet} images without guidance, every"
-            " solver on `UniformGrid`, noisy ones too.",
-            markdown_table(["solver", "noisy", *(f"{n} NFE" for n in chosen.budgets[:2])], rows),
-        ]
-    )
-    picture = "![Solvers on a trained network](solvers_trained.png)"
-    text = "\n\n".join([about, SEEN, picture, table(fields, chosen.budgets, floors), distance_table])
-    write_section("solver_ranking", text, chosen.out / "results.md")
+    text = [about, "![Solvers on a trained network](solvers_trained.png)", rank_tables(fields, chosen.budgets, floors)]
+    text += [distance_table(distances, fields["network"], few, chosen.frechet)]
+    write_section("solver_ranking", "\n\n".join(text), chosen.out / "results.md")
     print(f"{time.perf_counter() - began:.0f} s; {chosen.out / 'results.md'}")
 
-
-SEEN = ""
 
 if __name__ == "__main__":
     main()

@@ -20,8 +20,8 @@ MUTANTS = [
     Mutant(
         "a bridge's run sampled along VP",
         "callbacks/generation.py",
-        "if sampling.path is not None and not isinstance(path, GaussianPath):",
-        "if sampling.path is None and not isinstance(path, GaussianPath):",
+        "    if sampling.path is not None:\n",
+        "    if False:\n",
         "tests/runs/test_sampling_paths.py",
     ),
     Mutant(
@@ -37,5 +37,12 @@ MUTANTS = [
         "module.evaluation_network",
         "module.network",
         "tests/callbacks/test_loss_floor.py",
+    ),
+    Mutant(
+        "a solver that the model's path does not serve",
+        "callbacks/generation.py",
+        "        sampling.solver.solve(StillField(path), torch.zeros(1, 1), times)\n",
+        "",
+        "tests/runs/test_sampling_paths.py",
     ),
 ]
