@@ -38,4 +38,11 @@ MUTANTS = [
         "module.network",
         "tests/callbacks/test_loss_floor.py",
     ),
+    Mutant(
+        "a callback that Lightning enters at every hook",
+        "callbacks/sample_grid.py",
+        "class SampleGrid(NoStepHooks, Callback):",
+        "class SampleGrid(Callback):",
+        "tests/callbacks/test_step_hooks.py",
+    ),
 ]

@@ -24,4 +24,11 @@ MUTANTS = [
         "* 127.5 + 127.5)",
         "tests/data/test_pixels.py",
     ),
+    Mutant(
+        "an augmentation of one's own left out",
+        "data/base.py",
+        "return self.flip or type(self).augment is not ImageData.augment",
+        "return self.flip",
+        "tests/data/test_data_modules.py",
+    ),
 ]
