@@ -67,7 +67,8 @@ class CondOT(_FlowPath):
 
     def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z - (1 - sigma_min) eps, the same at all times."""
-        return data.to(expand_time(t, data).dtype) - (1 - self.sigma_min) * noise
+        precise = expand_time(t, data).dtype
+        return data.to(precise) - (1 - self.sigma_min) * noise.to(precise)
 
     def _fall(self, t: Tensor) -> Tensor:
         return 1 - t

@@ -45,4 +45,11 @@ MUTANTS = [
         "",
         "tests/runs/test_sampling_paths.py",
     ),
+    Mutant(
+        "a callback that Lightning enters at every hook",
+        "callbacks/sample_grid.py",
+        "class SampleGrid(NoStepHooks, Callback):",
+        "class SampleGrid(Callback):",
+        "tests/callbacks/test_step_hooks.py",
+    ),
 ]

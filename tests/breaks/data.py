@@ -45,4 +45,11 @@ MUTANTS = [
         "grey_levels = range(256)",
         "tests/data/test_dequantisation.py",
     ),
+    Mutant(
+        "an augmentation of one's own left out",
+        "data/base.py",
+        "return self.flip or type(self).augment is not ImageData.augment",
+        "return self.flip",
+        "tests/data/test_data_modules.py",
+    ),
 ]

@@ -164,4 +164,18 @@ MUTANTS = [
         "return examples",
         "tests/evaluation",
     ),
+    Mutant(
+        "a report under the next step's index",
+        "modules/network_module.py",
+        "step=self.global_step - 1)",
+        "step=self.global_step)",
+        "tests/modules/test_reports.py",
+    ),
+    Mutant(
+        "a report that is written again",
+        "modules/network_module.py",
+        "        self._report = {}\n        for logger",
+        "        for logger",
+        "tests/modules/test_reports.py",
+    ),
 ]

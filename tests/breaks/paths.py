@@ -173,4 +173,18 @@ MUTANTS = [
         "margin = 0.0",
         "tests/paths/test_interpolant.py",
     ),
+    Mutant(
+        "the straight path's velocity with all of the noise",
+        "paths/schedules.py",
+        "data.to(precise) - (1 - self.sigma_min) * noise.to(precise)",
+        "data.to(precise) - noise.to(precise)",
+        "tests/paths",
+    ),
+    Mutant(
+        "the noise's sign where training draws",
+        "paths/gaussian.py",
+        "x = self.alpha(time) * data + beta * source",
+        "x = self.alpha(time) * data - beta * source",
+        "tests/paths/test_schedules.py",
+    ),
 ]

@@ -257,3 +257,14 @@ def test_two_processes_finish_when_one_has_nothing_to_validate(tmp_path: Path) -
     )
     trainer.fit(Witness(), datamodule=RowNumbers(8, validation_size=3))
     assert trainer.state.finished
+
+
+def test_what_augments_says_so() -> None:
+    class Darker(Flat):
+        def augment(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return x - 0.1
+
+    assert not Flat().augments
+    assert Flat(flip=True).augments
+    assert Darker().augments
+    assert not Toy2D().augments

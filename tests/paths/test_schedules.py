@@ -10,6 +10,7 @@ from every_path import PATHS
 
 from fmlab.errors import UserError
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, LinearVP, Polynomial, SchrodingerBridge, Sqrt, SubVP
+from fmlab.paths.base import expand_time
 from fmlab.solvers import RhoGrid, UniformGrid
 
 INSIDE = torch.linspace(0.02, 0.98, 49, dtype=torch.float64)
@@ -236,3 +237,15 @@ def test_a_path_is_shown_by_its_constructors_arguments() -> None:
     }
     for expected, path in shown.items():
         assert repr(path) == expected
+
+
+@pytest.mark.parametrize("path", PATHS, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_draw_is_the_sample_with_its_velocity(path: GaussianPath, dtype: torch.dtype) -> None:
+    data, noise = torch.randn(2, 5, 3, dtype=dtype)
+    t = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
+    point = path.draw(data, noise, t)
+    time = expand_time(t, data)
+    torch.testing.assert_close(point.x, path.sample(data, noise, t))
+    torch.testing.assert_close(point.velocity, path.alpha_dot(time) * data + path.beta_dot(time) * noise)
+    torch.testing.assert_close(point.noise_scale, path.beta(time))
