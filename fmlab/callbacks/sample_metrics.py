@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.generation import check_guidance, check_path, datamodule, generate
+from fmlab.callbacks.preemption import before_meeting
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.evaluation import METRICS, measurement, setting
@@ -130,6 +131,7 @@ class SampleMetrics(Callback):
             features = samples if self.network is None else self.network(to_uint8(samples))
             for metric in self.metrics.values():
                 metric.update(features)
+        before_meeting(trainer)
         values = {name: metric.compute() for name, metric in self.metrics.items()}  # adds up over the ranks
         for metric in self.metrics.values():
             metric.reset()
