@@ -33,6 +33,7 @@ class Trained:
         data: Gives the run's data module, where it is known.
         checkpoint: The file that the weights come from.
         weights: Which weights they are: `averaged, decay 0.999` or `raw`.
+        trust: Whether runs that guidance names may import code of somebody's own.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Trained:
         data: Callable[[], Any] | None = None,
         checkpoint: Path | None = None,
         weights: str = "raw",
+        trust: bool = False,
     ) -> None:
+        self.trust = trust
         self.start, self.law = start, law
         self.data, self.checkpoint, self.weights = data, checkpoint, weights
         self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction

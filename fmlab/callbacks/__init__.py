@@ -5,6 +5,7 @@ from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.checkpoints import Checkpoints
 from fmlab.callbacks.initial_weights import InitialWeights
 from fmlab.callbacks.loss_floor import LossFloor
+from fmlab.callbacks.nonfinite import NonFinite
 from fmlab.callbacks.power_averages import PowerAverages
 from fmlab.callbacks.preemption import Preemption
 from fmlab.callbacks.progress import LineProgress
@@ -19,6 +20,7 @@ __all__ = [
     "InitialWeights",
     "LineProgress",
     "LossFloor",
+    "NonFinite",
     "PowerAverages",
     "Preemption",
     "SampleGrid",

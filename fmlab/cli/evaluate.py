@@ -35,7 +35,8 @@ def evaluate(options: argparse.Namespace, parts: Parts) -> int:
     """Measures every cell, and writes and prints what was found."""
     grid = {name: list(choices(name, base, getattr(options, name), parts)) for name, base in _BASES.items()}
     with joined() as processes:
-        trained = load(options.run, options.checkpoint, options.weights, processes.device(options.device))
+        device = processes.device(options.device)
+        trained = load(options.run, options.checkpoint, options.weights, device, trust=options.trust)
         evaluation = prepared(trained, options, processes)
         wanted = cells(
             grid["solver"], grid["grid"], grid["path"], options.steps, options.guidance_scale, exact=options.exact

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from fmlab.cli.parts import Parser, split_parts
+from fmlab.cli.parts import Parser, add_trust, split_parts
 from fmlab.errors import UserError
 
 T = TypeVar("T")
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("--keep", help="keep the samples: a folder for one PNG each, or a .npz")
     add("--out", help="the evaluation's name: RUN/evaluations/NAME (named after the measurement)")
     add("--wandb", action="store_true", help="send the results to Weights & Biases as well, as a run of their own")
+    add_trust(command)
     return command
 
 

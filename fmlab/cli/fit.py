@@ -21,7 +21,7 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from fmlab.callbacks import Checkpoints, Preemption, StopRequested, StopSignals
+from fmlab.callbacks import Checkpoints, NonFinite, Preemption, StopRequested, StopSignals
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
 from fmlab.cli.loggers import RunCsv, make_wandb
@@ -35,6 +35,8 @@ from fmlab.networks import describe
 from fmlab.records import RunLayout, find_run, keep_rows, new_run, read_meta, read_status, write_meta, write_status
 from fmlab.records.atomic import atomic_write_text, is_full_disk
 from fmlab.records.checkpoint_files import logged_rows, newest_whole, step_of
+from fmlab.records.secrets import without_secrets
+from fmlab.trust import check_trusted
 
 VALIDATE_USAGE = "fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50 ...]"
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
@@ -45,9 +47,10 @@ def main(argv: list[str]) -> int:
     """Trains; `--resume RUN` goes on in place, `--print_config` only prints the complete configuration."""
     argv = list(argv)
     _quiet()
-    print_config, resume = pop_flag(argv, "--print_config"), pop_option(argv, "--resume")
+    print_config, trust = pop_flag(argv, "--print_config"), pop_flag(argv, "--trust")
+    resume = pop_option(argv, "--resume")
     layout = find_run(resume) if resume else None
-    prepared = prepare(_resumed(argv, layout) if layout else argv)
+    prepared = prepare(_resumed(argv, layout, trust) if layout else argv)
     if print_config:
         print(prepared.yaml(), end="")
         return 0
@@ -108,14 +111,14 @@ def validate(argv: list[str]) -> int:
     """Repeats the validation of a finished run: `fmlab validate RUN [--checkpoint best|last|FILE] [overrides]`."""
     argv = list(argv)
     _quiet()
-    checkpoint = pop_option(argv, "--checkpoint") or "best"
+    checkpoint, trust = pop_option(argv, "--checkpoint") or "best", pop_flag(argv, "--trust")
     if not argv or argv[0].startswith("-") or "=" in argv[0]:
         raise UserError(
             "which run?", key="validate", hint="fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50]"
         )
     layout = find_run(argv.pop(0))
     file = layout.checkpoint(checkpoint)
-    _import_folders(layout)
+    _let_import(layout, trust)
     prepared = prepare(["--config", str(layout.config), *argv])
     prepared.config["trainer"] = trainer_section(prepared.config)
     with located_errors(prepared.config):
@@ -142,17 +145,20 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def _import_folders(layout: RunLayout) -> None:
-    """Makes the user's own parts of a run importable from wherever they were when it began."""
+def _let_import(layout: RunLayout, trust: bool) -> None:
+    """Makes the user's own parts of a run importable from wherever they were; without trust, refuses such a run."""
+    if not trust:
+        check_trusted([layout.config, layout.raw_config])
+        return
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
 
 
-def _resumed(argv: list[str], layout: RunLayout) -> list[str]:
+def _resumed(argv: list[str], layout: RunLayout, trust: bool) -> list[str]:
     """The command line of a resumed run: its own configuration first, then what is typed now.
 
     What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
     """
-    _import_folders(layout)
+    _let_import(layout, trust)
     precision = yaml.safe_load(layout.config.read_text())["trainer"]["precision"]
     kept = [f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
     return ["--config", str(layout.raw_config), *kept, *argv]
@@ -170,15 +176,14 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
     if not _is_first_process():
         return layout
-    atomic_write_text(layout.config, prepared.yaml())
-    atomic_write_text(layout.raw_config, dump(prepared.raw))
-    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *prepared.typed]) + "\n")
-    write_meta(
-        layout, argv=prepared.typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders
-    )
+    typed = [without_secrets(word) for word in prepared.typed]
+    atomic_write_text(layout.config, without_secrets(prepared.yaml()))
+    atomic_write_text(layout.raw_config, without_secrets(dump(prepared.raw)))
+    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *typed]) + "\n")
+    write_meta(layout, argv=typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders)
     for file in prepared.files:
         layout.files.mkdir(exist_ok=True)
-        shutil.copy2(file, layout.files / file.name)
+        atomic_write_text(layout.files / file.name, without_secrets(file.read_text()))
     return layout
 
 
@@ -228,7 +233,7 @@ def recorded(layout: RunLayout, resumed: bool) -> Iterator[Any]:
         if first and layout.root.is_dir():
             lines = str(error).strip().splitlines() or [""]
             with contextlib.suppress(OSError):  # on a full disk the error itself is what must be told
-                write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
+                write_status(layout, "failed", error=without_secrets(f"{type(error).__name__}: {lines[0]}"))
         if is_full_disk(error) and not isinstance(error, UserError):
             raise RunFailure("the disk is full", key=str(layout.root), hint=_go_on(layout)) from error
         raise
@@ -248,7 +253,8 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
         keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     with located_errors(config):
-        return Builder(config, str(layout.root), loggers, [Heartbeat(layout)], [preemption])
+        own = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+        return Builder(config, str(layout.root), loggers, own, [preemption])
 
 
 @rank_zero_only

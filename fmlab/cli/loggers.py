@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from fmlab.cli.options import WandbOptions
 from fmlab.records import CsvMetrics, RunLayout
+from fmlab.records.secrets import values_without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -157,12 +159,17 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
             entity=options.entity,
             group=options.group,
             tags=tags,
-            config=config,
+            config=values_without_secrets(config),
             mode=mode,
             resume="allow" if mode == "online" else None,
             settings=settings,
         )
         logger._wandb_init.pop("anonymous", None)  # Lightning passes on what wandb has given up, with a warning
+        typed, sys.argv = sys.argv, values_without_secrets(sys.argv)  # W&B records it
+        try:
+            _ = logger.experiment
+        finally:
+            sys.argv = typed
         return logger
 
     return [TolerantWandb(make)]

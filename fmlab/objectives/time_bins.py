@@ -31,6 +31,36 @@ class LossByTime:
         """Keeps one batch until the report: a loss and a time a sample, both of shape (B,)."""
         self._batches.append((losses.detach(), t))
 
+    def kept(self) -> tuple[list[int], Tensor]:
+        """The sizes of the batches since the last report, and their losses and times, float32 of shape (2, B)."""
+        if not self._batches:
+            return [], torch.zeros(2, 0)
+        losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        return [len(batch) for batch, _ in self._batches], torch.stack([losses, t])
+
+    def restore(self, sizes: list[int], kept: Tensor) -> None:
+        """Makes them the batches since the last report."""
+        self._batches = [(losses, t) for losses, t in (part.unbind() for part in kept.split(sizes, dim=1))]
+
+    def ages_of_nonfinite(self) -> Tensor:
+        """For each bin how many batches ago the first loss that is not finite came: 1 is the latest batch, 0 never.
+
+        Integers of shape (bins,) on the device of the losses. Times that are not finite count for every bin.
+        """
+        if not self._batches:
+            return torch.zeros(self.bins, dtype=torch.int64)
+        losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        sizes = torch.tensor([len(batch) for batch, _ in self._batches])
+        ages = torch.arange(len(sizes), 0, -1).repeat_interleave(sizes).to(losses.device)
+        age = ages * ~(losses.isfinite() & t.isfinite())
+        oldest = torch.zeros(self.bins, dtype=torch.int64, device=losses.device)
+        oldest.scatter_reduce_(0, time_bin(t.nan_to_num(), self.bins), age, "amax")
+        return torch.where(t.isfinite().all(), oldest, age.max())
+
+    def forget(self, batches: int) -> None:
+        """Leaves the latest batches out of the report."""
+        del self._batches[len(self._batches) - batches :]
+
     def take(self) -> Tensor:
         """(sum of losses, number of samples) a bin, of shape (2, bins), and starts again from 0.
 

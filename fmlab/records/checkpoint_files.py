@@ -70,7 +70,7 @@ def damage(path: Path) -> str | None:
 
 
 def newest_whole(files: Sequence[Path]) -> tuple[Path | None, dict[Path, str]]:
-    """The whole checkpoint of the highest step among some files, the first of equals; and the damaged ones, with causes.
+    """The whole checkpoint of the highest step, the first of equals; and the damaged ones, with causes.
 
     Args:
         files: Those to look at; what is not there is left out.
