@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,8 @@ def damage(path: Path) -> str | None:
             if not any(name.endswith("data.pkl") for name in archive.namelist()):
                 return "it is no checkpoint"
             broken = archive.testzip()
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        step_of(path)  # torch is stricter about an archive's own entries
+    except Exception as error:  # a damaged archive fails in any of many ways
         return (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"{broken} is not what was written" if broken else None
 

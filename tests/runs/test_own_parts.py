@@ -107,7 +107,7 @@ def test_own_parts_work_by_their_import_path(folder: Path, monkeypatch: pytest.M
     (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
     assert any(row.get("val/w2") for row in read_metrics(run.metrics))
     monkeypatch.chdir("/")
-    with pytest.raises(UserError, match=r"my_net\.MyNet.*--trust"):
+    with pytest.raises(UserError, match=r"(?s)my_net\.MyNet.*--trust"):
         fmlab.load(run.root)
     trained = fmlab.load(run.root, trust=True)
     assert type(trained.network).__name__ == "MyNet"
