@@ -11,7 +11,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from fmlab.callbacks.step_end import after_steps, loops_after_step, may_be_last, validate_now, validation_is_due
+from fmlab.callbacks.step_end import (
+    after_steps,
+    instead_of_training,
+    loops_after_step,
+    may_be_last,
+    validate_now,
+    validation_is_due,
+)
 from fmlab.errors import UserError, nearest
 from fmlab.records import RunLayout, count_rows
 from fmlab.records.checkpoint_files import write_checkpoint
@@ -88,6 +95,7 @@ class Checkpoints(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         after_steps(trainer, lambda: self.on_step_end(trainer))
+        instead_of_training(trainer, lambda: self._validate_at_the_end(trainer))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_step = trainer.global_step
@@ -121,6 +129,12 @@ class Checkpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         self._validation_due = False
+        self._judge(trainer)
+        if trainer.global_step == self._saved_step == trainer.max_steps:
+            self._save(trainer, self.layout(trainer).last)  # once more: a finished run need not validate again
+
+    def _judge(self, trainer: Trainer) -> None:
+        """Writes `best.ckpt` if the validation that ends here was the best so far."""
         name = self.monitored(trainer)
         if name is None:
             return
@@ -149,6 +163,14 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save_last(trainer)
+
+    def _validate_at_the_end(self, trainer: Trainer) -> bool:
+        """Makes up for the last validation of a run that was stopped in it, after all of its steps."""
+        if not (self._validation_due and trainer.global_step >= trainer.max_steps > 0):
+            return False
+        self._saved_step = trainer.global_step
+        validate_now(trainer)
+        return True
 
     def _remember(self, trainer: Trainer) -> None:
         self._step_end = (trainer.global_step, loops_after_step(trainer), self._rows(trainer))

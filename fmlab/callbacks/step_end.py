@@ -40,6 +40,20 @@ def after_steps(trainer: Trainer, action: Callable[[], None]) -> None:
     loop.on_advance_end.actions.append(action)
 
 
+def instead_of_training(trainer: Trainer, action: Callable[[], bool]) -> None:
+    """Has `action` called when training is to begin, which it does not if `action` returns true.
+
+    Lightning calls no hook at all where there is no step left to do.
+    """
+    inner = trainer.fit_loop.run
+
+    def run() -> None:
+        if not action():
+            inner()
+
+    trainer.fit_loop.run = run  # type: ignore[method-assign]
+
+
 def validation_is_due(trainer: Trainer) -> bool:
     """Whether a validation follows the step that has just ended."""
     fetcher = trainer.fit_loop._data_fetcher

@@ -18,9 +18,8 @@ def state(step: int, size: int = 1000) -> dict:
 
 
 def same(left: dict, right: dict) -> bool:
-    return left["global_step"] == right["global_step"] and torch.equal(
-        left["state_dict"]["w"], right["state_dict"]["w"]
-    )
+    equal = (torch.equal(left["state_dict"][name], right["state_dict"][name]) for name in ("w", "b"))
+    return left["global_step"] == right["global_step"] and all(equal)
 
 
 def test_what_is_written_is_whole_and_the_old_one_is_kept(tmp_path: Path) -> None:

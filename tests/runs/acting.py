@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -71,7 +72,7 @@ class Poison(Callback):
     """Makes a gradient or the data not finite at one step.
 
     Args:
-        step: The optimizer step, counted from 0.
+        step: The optimizer step, counted from 0; -1 means every one.
         what: What is spoilt.
     """
 
@@ -79,9 +80,44 @@ class Poison(Callback):
         self.step, self.what = step, what
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self.what == "data" and trainer.global_step == self.step:
+        if self.what == "data" and self.step in (-1, trainer.global_step):
             batch[0][0] = float("nan")
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.what == "gradient" and trainer.global_step == self.step:
+        if self.what == "gradient" and self.step in (-1, trainer.global_step):
             next(p for p in pl_module.parameters() if p.grad is not None).grad.view(-1)[0] = float("inf")
+
+
+class Trace(Callback):
+    """Notes every step that was done, in a file `trace` beside the run's other files."""
+
+    def __init__(self) -> None:
+        self._step = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.is_global_zero and trainer.global_step != self._step:
+            self._step = trainer.global_step
+            with (Path(trainer.default_root_dir) / "trace").open("a") as file:
+                file.write(f"{self._step}\n")
+
+
+class Fill(Callback):
+    """Fills the file system at one step.
+
+    Args:
+        step: The optimizer step.
+        name: The file that takes all the room.
+    """
+
+    def __init__(self, step: int, name: str) -> None:
+        self.step, self.name = step, name
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            self.step = -1
+            with contextlib.suppress(OSError), Path(self.name).open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))

@@ -59,6 +59,9 @@ def resumed_from(whole: RunLayout, checkpoint: Path, folder: Path) -> RunLayout:
     for file in run.checkpoints.iterdir():
         file.unlink()
     shutil.copy(checkpoint, run.last)
+    best = torch.load(checkpoint, weights_only=True)["callbacks"]["Checkpoints"]["best_step"]
+    if best:
+        shutil.copy(whole.root / "kept" / f"best-{best}.ckpt", run.best)
     assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
     return run
 
@@ -70,7 +73,7 @@ def check_checkpoints(whole: RunLayout, names: list[str], folder: Path) -> None:
 
 
 def test_a_run_goes_on_from_its_checkpoints(whole: RunLayout, tmp_path: Path, validate: int) -> None:
-    names = {6: ["last-6", "best-3"], 10: ["last-5"]}[validate]
+    names = {6: ["last-6", "best-3", "last-12"], 10: ["last-5"]}[validate]
     check_checkpoints(whole, names, tmp_path)
 
 

@@ -19,8 +19,15 @@ from tiny_runs import ROOT, arguments, fmlab, newest
 from fmlab.launch.requeue import PREEMPTED
 from fmlab.records import RunLayout, read_status
 
-# 15 validation images a batch: 24 batches, and uneven shares of generated and measured samples.
-TWO = [*MIXED, "--trainer.devices=2", "--trainer.strategy=ddp", "--fid.num_samples=21", "--floor.num_samples=60"]
+# 8 validation images a batch of a process: 45 batches, and uneven shares of generated and measured samples.
+TWO = [
+    *MIXED,
+    "--data.global_batch_size=32",
+    "--trainer.devices=2",
+    "--trainer.strategy=ddp",
+    "--fid.num_samples=21",
+    "--floor.num_samples=60",
+]
 
 
 def environment() -> dict[str, str]:
