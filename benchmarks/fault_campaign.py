@@ -365,7 +365,7 @@ CAMPAIGN: dict[str, Fault] = {
     "poisons": poisons,
     "dead_ranks": dead_ranks,
 }
-"""Each takes the undisturbed run, a folder of its own and a source of chance. Another kind of fault is one line here."""
+"""Each takes the undisturbed run, a folder of its own and a source of chance; another kind of fault is a line here."""
 
 PAGE = """# Reliability
 

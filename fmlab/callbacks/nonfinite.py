@@ -67,11 +67,12 @@ class NonFinite(Callback):
         if oldest == 0:
             return
         step -= (oldest - 1) // trainer.accumulate_grad_batches
-        where = [bin for bin, age in enumerate(ages.tolist()) if age == oldest]
-        if len(where) == len(ages):
+        *by_bin, others = ages.tolist()
+        if others != oldest:
             cause = f"no loss is finite in step {step}, whatever t: the gradient of step {step - 1}, or the data"
         else:
-            edges = ", ".join(f"[{bin / len(ages):g}, {(bin + 1) / len(ages):g}]" for bin in where)
+            bins = len(by_bin)
+            edges = ", ".join(f"[{bin / bins:g}, {(bin + 1) / bins:g}]" for bin in range(bins) if by_bin[bin] == oldest)
             cause = f"the loss is not finite in step {step}, for t in {edges}"
         self._fail(trainer, cause)
 

@@ -45,17 +45,22 @@ class LossByTime:
     def ages_of_nonfinite(self) -> Tensor:
         """For each bin how many batches ago the first loss that is not finite came: 1 is the latest batch, 0 never.
 
-        Integers of shape (bins,) on the device of the losses. Times that are not finite count for every bin.
+        One more number follows: the same over all bins if that batch had a finite loss too, else 0. Integers of shape
+        (bins + 1,) on the device of the losses. Times that are not finite count for every bin.
         """
+        ages = torch.zeros(self.bins + 1, dtype=torch.int64)
         if not self._batches:
-            return torch.zeros(self.bins, dtype=torch.int64)
+            return ages
         losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        ages = ages.to(losses.device)
         sizes = torch.tensor([len(batch) for batch, _ in self._batches])
-        ages = torch.arange(len(sizes), 0, -1).repeat_interleave(sizes).to(losses.device)
-        age = ages * ~(losses.isfinite() & t.isfinite())
-        oldest = torch.zeros(self.bins, dtype=torch.int64, device=losses.device)
-        oldest.scatter_reduce_(0, time_bin(t.nan_to_num(), self.bins), age, "amax")
-        return torch.where(t.isfinite().all(), oldest, age.max())
+        age = torch.arange(len(sizes), 0, -1).repeat_interleave(sizes).to(losses.device)
+        bad = ~(losses.isfinite() & t.isfinite())
+        ages[:-1].scatter_reduce_(0, time_bin(t.nan_to_num(), self.bins), age * bad, "amax")
+        oldest = (age * bad).max()
+        ages[:-1] = torch.where(t.isfinite().all(), ages[:-1], oldest)
+        ages[-1] = torch.where(((age == oldest) & ~bad).any(), oldest, 0)
+        return ages
 
     def forget(self, batches: int) -> None:
         """Leaves the latest batches out of the report."""

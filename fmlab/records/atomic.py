@@ -54,9 +54,11 @@ def atomic_write_json(path: Path, content: Any) -> None:
 
 def is_full_disk(error: BaseException | None) -> bool:
     """Whether an error says, or was raised while handling one that says, that there is no room for more."""
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # contexts may form a ring
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             return True
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return False
 

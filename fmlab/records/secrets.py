@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAMES = re.compile(r"(key|token|secret|passw(or)?d|credentials?)$", re.IGNORECASE)
-_SAID = re.compile(r"""(\b(?:api|access|auth|secret)[_-]?(?:key|token)\b['"]?\s*[=:]\s*)[^\s,'"}\]]+""", re.IGNORECASE)
-_PASSWORD = re.compile(r"""(\bpassw(?:or)?d\b['"]?\s*[=:]\s*)[^\s,'"}\]]+""", re.IGNORECASE)
+_SAID = re.compile(
+    r"""(\b(?:api|access|auth|secret)[_-]?(?:key|token)\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""", re.IGNORECASE
+)
+_PASSWORD = re.compile(r"""(\bpassw(?:or)?d\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(\w+://[^/\s:@]+:)[^@/\s]+(?=@)")
 
 

@@ -40,7 +40,7 @@ def test_a_gradient_that_is_not_finite_is_named(fit: Fit, tmp_path: Path, capsys
     words = arguments(tmp_path / "runs", *OFTEN, acting("Poison", step=4, what="gradient"), steps=16, validate=100)
     assert main(["fit", *words]) == 1
     said = capsys.readouterr().err
-    assert "not finite after step 5" in said, "the checkpoint of step 6 looked first, at step 5's weights"
+    assert "no loss is finite in step 6, whatever t: the gradient of step 5, or the data" in said
     assert "last.ckpt, step 4" in said
     assert len(said.splitlines()) <= 3
 
@@ -52,8 +52,8 @@ def test_such_a_step_can_be_skipped(fit: Fit) -> None:
         steps=8, validate=100,
     )  # fmt: skip
     before, after, end = (torch.load(run.root / "kept" / f"last-{s}.ckpt", weights_only=True) for s in (4, 5, 7))
-    for name in ("state_dict", "optimizer_states"):
-        assert_identical(before[name], after[name], name)
+    assert_identical(before["state_dict"], after["state_dict"])
+    assert_identical(*(state["optimizer_states"][0]["state"] for state in (before, after)))
     assert any(not torch.equal(after["state_dict"][n], end["state_dict"][n]) for n in end["state_dict"])
     rows = [row for row in read_metrics(run.metrics) if "train/loss" in row]
     assert [row["train/skipped_steps"] for row in rows] == [0.0, 1.0]
@@ -65,24 +65,27 @@ def test_skipping_everything_stops(fit: Fit) -> None:
         fit(*SMALL, "--nonfinite.action=skip", "--trainer.log_every_n_steps=4", acting("Poison", step=-1), steps=8)
 
 
-def test_a_damaged_checkpoint_is_passed_over(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     often = [*SMALL, "--checkpoint.every_n_steps=2"]
     whole = fit(*often, steps=6, validate=100)
-    run = fit(*often, steps=4, validate=100)
+    with pytest.raises(AssertionError):
+        fit(*often, acting("Signal", name="SIGTERM", step=4), steps=6, validate=100)
+    run = newest(tmp_path / "runs")
     assert torch.load(run.previous, weights_only=True)["global_step"] == 2
     content = bytearray(run.last.read_bytes())
     content[len(content) // 2] ^= 16
     run.last.write_bytes(content)
     capsys.readouterr()
-    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=6"]) == 0
+    assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
     said = capsys.readouterr().out
     assert "last.ckpt is damaged" in said
     assert "previous.ckpt is used instead" in said
     assert "(from step 2)" in said
     assert_same_end(whole, run)
-    for file in (run.last, run.previous):
+    for file in run.checkpoints.iterdir():
         file.write_bytes(b"PK")
-    assert main(["fit", "--resume", str(run.root)]) == (0 if run.best.exists() else 2)
+    assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 2
+    assert "every checkpoint is damaged" in capsys.readouterr().err
 
 
 def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit) -> None:
@@ -101,12 +104,13 @@ def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit) -> N
     assert meter.utilisation(SimpleNamespace(), SimpleNamespace(), 5000.0) == pytest.approx(3 * 2e6 * 5000 / 1e12)
 
 
+@pytest.mark.slow
 def test_no_credential_is_written(fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither from the environment nor from the command line, in no file of the run; W&B's own included."""
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
     words = ["--wandb.mode=offline", "--run.tags=[${oc.env:WANDB_API_KEY}]", f"--wandb.group=api_key={key[::-1]}"]
-    ended = fmlab("fit", *arguments(tmp_path, *SMALL, *words, steps=2, validate=100))
+    ended = fmlab("fit", *arguments(tmp_path, *SMALL, *words, steps=2, validate=100), timeout=900)
     assert ended.returncode == 0, ended.stderr
     run = newest(tmp_path)
     files = [file for file in run.root.rglob("*") if file.is_file()]
