@@ -9,9 +9,9 @@ from typing import Any
 
 _NAMES = re.compile(r"(key|token|secret|passw(or)?d|credentials?)$", re.IGNORECASE)
 _SAID = re.compile(
-    r"""(\b(?:api|access|auth|secret)[_-]?(?:key|token)\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""", re.IGNORECASE
+    r"""(\b(?:(?:api|access|auth|secret)[_-]?(?:key|token)|passw(?:or)?d)\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""",
+    re.IGNORECASE,
 )
-_PASSWORD = re.compile(r"""(\bpassw(?:or)?d\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(\w+://[^/\s:@]+:)[^@/\s]+(?=@)")
 
 
@@ -25,7 +25,7 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     for name, value in environment.items():
         if _NAMES.search(name) and len(value) >= 8:
             text = text.replace(value, f"<{name}>")
-    for pattern in (_SAID, _PASSWORD, _IN_ADDRESS):
+    for pattern in (_SAID, _IN_ADDRESS):
         text = pattern.sub(r"\1<hidden>", text)
     return text
 
