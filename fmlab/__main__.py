@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fmlab._version import __version__
-from fmlab.errors import UserError
+from fmlab.errors import RunFailure, UserError
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if full or mistake is None:
             raise
         print(message(mistake), file=sys.stderr)
-        return 2
+        return 1 if isinstance(mistake, RunFailure) else 2
 
 
 def message(error: UserError) -> str:

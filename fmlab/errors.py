@@ -24,6 +24,10 @@ class UserError(ValueError):
         return f"{head}\n  {self.hint}" if self.hint else head
 
 
+class RunFailure(UserError):
+    """What stops a run that was asked for rightly: a full disk, a loss that is not finite. Told in one line too."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint that names the closest choices, or all of them when none is close."""
     choices = sorted(choices)

@@ -103,7 +103,7 @@ class Guides:
             from fmlab.loading import load
 
             wanted = RunWeights.parse(name)
-            weak = load(wanted.run, wanted.checkpoint, wanted.weights, self.trained.device)
+            weak = load(wanted.run, wanted.checkpoint, wanted.weights, self.trained.device, trust=self.trained.trust)
             self._check("weak", weak.shape, weak.num_classes)
             self._weak[name] = weak
         weak = self._weak[name]
@@ -118,7 +118,9 @@ class Guides:
         from fmlab.loading import load_module
         from fmlab.modules import NoisyClassifier
 
-        module, _, state = load_module(find_run(wanted.run), wanted.checkpoint, wanted.weights)
+        module, _, state = load_module(
+            find_run(wanted.run), wanted.checkpoint, wanted.weights, trust=self.trained.trust
+        )
         if not isinstance(module, NoisyClassifier):
             cause = f"{wanted.run} is a run of {type(module).__name__}, not of NoisyClassifier"
             raise UserError(

@@ -17,6 +17,7 @@ from fmlab.exchange.exported import check_importable, is_exported, read_exported
 from fmlab.fields.exact import PosteriorMean
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.trained import Trained
+from fmlab.trust import check_names, check_trusted
 
 
 def load(
@@ -25,6 +26,7 @@ def load(
     weights: Literal["averaged", "raw"] = "averaged",
     device: str | torch.device | None = None,
     ema_std: float | None = None,
+    trust: bool = False,
 ) -> Trained:
     """The trained field of a run, or of a file that `fmlab export` or `fmlab import` made.
 
@@ -35,18 +37,19 @@ def load(
         weights: The averaged weights (the first decay) or the trained ones as they are.
         device: Where to compute; a GPU if there is one.
         ema_std: The width of a power-function average to use instead, of a run trained with `power_ema`.
+        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
 
     Raises:
-        UserError: If there is no such run, file or checkpoint, or it cannot be read.
+        UserError: If there is no such run, file or checkpoint, it cannot be read, or it names code not to be trusted.
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if is_exported(run):
         if checkpoint != "best" or weights != "averaged" or ema_std is not None:
             cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
             raise UserError(cause, key=os.fspath(run))
-        return _load_exported(Path(run), where)
+        return _load_exported(Path(run), where, trust)
     layout = find_run(os.fspath(run))
-    module, data, state = load_module(layout, checkpoint, weights, ema_std)
+    module, data, state = load_module(layout, checkpoint, weights, ema_std, trust)
     if not hasattr(module, "prediction"):
         raise UserError(f"is a run of {type(module).__name__}, which generates nothing", key=str(layout.root))
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
@@ -55,7 +58,15 @@ def load(
     if ema_std is not None:
         named = f"power-function average, std {ema_std:g}"
     what = (shape, state["global_step"], where)
-    return _trained(layout.root, module, lambda: data, *what, checkpoint=layout.checkpoint(checkpoint), weights=named)
+    return _trained(
+        layout.root,
+        module,
+        lambda: data,
+        *what,
+        checkpoint=layout.checkpoint(checkpoint),
+        weights=named,
+        trust=trust,
+    )
 
 
 def _trained(
@@ -68,6 +79,7 @@ def _trained(
     *,
     checkpoint: Path,
     weights: str,
+    trust: bool,
 ) -> Trained:
     """The trained field of a module."""
 
@@ -89,17 +101,20 @@ def _trained(
         checkpoint=checkpoint,
         weights=weights,
         unconditional=module.num_classes is None or module.label_dropout > 0,
+        trust=trust,
     )
 
 
-def _load_exported(file: Path, where: torch.device) -> Trained:
+def _load_exported(file: Path, where: torch.device, trust: bool) -> Trained:
     """The trained field of an exported file; its data are looked for when they are needed."""
     from jsonargparse import ArgumentError
 
     from fmlab.modules.sources import BatchSource
 
     tensors, record = read_exported(file)
-    folders = [str(file.resolve().parent), os.getcwd()]  # where the user's own parts may lie
+    if not trust:
+        check_names({"model": record.model, "data": record.data}, str(file))
+    folders = [str(file.resolve().parent), os.getcwd()] if trust else []  # where the user's own parts may lie
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     check_importable(record.model, "model", file)
     try:
@@ -121,7 +136,7 @@ def _load_exported(file: Path, where: torch.device) -> Trained:
     if isinstance(module.source, BatchSource):
         module.source.data = data()
     what = (tuple(record.shape), record.step or 0, where)
-    return _trained(file.with_suffix(""), module, data, *what, checkpoint=file, weights=record.weights)
+    return _trained(file.with_suffix(""), module, data, *what, checkpoint=file, weights=record.weights, trust=trust)
 
 
 def load_module(
@@ -129,6 +144,7 @@ def load_module(
     checkpoint: str = "best",
     weights: Literal["averaged", "raw"] = "averaged",
     ema_std: float | None = None,
+    trust: bool = False,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """A run's LightningModule with the chosen weights, its data module, and the checkpoint's contents.
 
@@ -137,6 +153,7 @@ def load_module(
         checkpoint: `best`, `last` or a file.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
+        trust: Whether to import code of somebody's own.
 
     Raises:
         UserError: If there is no such checkpoint, or it cannot be read, or these weights cannot be made.
@@ -144,7 +161,7 @@ def load_module(
     file = layout.checkpoint(checkpoint)
     if weights not in ("averaged", "raw"):
         raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
-    module, data = _parts(layout)
+    module, data = _parts(layout, trust)
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
     averages = averages_in(state)
@@ -192,13 +209,16 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return state
 
 
-def _parts(layout: RunLayout) -> tuple[Any, Any]:
+def _parts(layout: RunLayout, trust: bool) -> tuple[Any, Any]:
     """The run's LightningModule and its data module, made from its record alone."""
     import yaml
 
     from fmlab.modules.sources import BatchSource
 
-    sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
+    if trust:
+        sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
+    else:
+        check_trusted([layout.config])
     config = yaml.safe_load(layout.config.read_text())
     made = instantiate({name: config[name] for name in ("model", "data")})
     if isinstance(getattr(made.model, "source", None), BatchSource):

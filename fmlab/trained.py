@@ -34,6 +34,7 @@ class Trained:
         checkpoint: The file that the weights come from.
         weights: Which weights they are: `averaged, decay 0.999` or `raw`.
         unconditional: Whether the network was trained without labels too, which guidance by itself needs.
+        trust: Whether runs that guidance names may import code of somebody's own.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Trained:
         checkpoint: Path | None = None,
         weights: str = "raw",
         unconditional: bool = True,
+        trust: bool = False,
     ) -> None:
+        self.trust = trust
         self.start, self.law = start, law
         self.data, self.checkpoint, self.weights = data, checkpoint, weights
         self.unconditional = unconditional

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
+from fmlab.callbacks.preemption import stop_point
 from fmlab.errors import UserError
 from fmlab.fields import Sampling, StillField
 from fmlab.modules import GenerativeModule
@@ -84,7 +85,7 @@ def generate(
     """Samples in float32 on the module's device, under the trainer's precision."""
     module = cast(GenerativeModule, pl_module)
     with trainer.precision_plugin.forward_context():
-        yield from sampling.batches(
+        batches = sampling.batches(
             lambda condition: module.field(condition, guidance_scale),
             seeds,
             tuple(datamodule(trainer).shape),
@@ -93,3 +94,6 @@ def generate(
             device=pl_module.device,
             start=module.source.start,
         )
+        for samples in batches:
+            yield samples
+            stop_point(trainer)

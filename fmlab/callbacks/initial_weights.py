@@ -23,11 +23,12 @@ class InitialWeights(NoStepHooks, Callback):
     Args:
         weights: A run (its folder, its id, or an experiment's name; averaged weights of its best checkpoint) or a
             `.safetensors` file.
+        trust: Whether that run may import code outside of fmlab, torch, lightning, timm and diffusers.
         enabled: Whether to begin from them.
     """
 
-    def __init__(self, weights: str, enabled: bool = True) -> None:
-        self.weights, self.enabled = weights, enabled
+    def __init__(self, weights: str, trust: bool = False, enabled: bool = True) -> None:
+        self.weights, self.trust, self.enabled = weights, trust, enabled
         self._begun = False
 
     @property
@@ -46,7 +47,8 @@ class InitialWeights(NoStepHooks, Callback):
             return
         from fmlab.loading import load
 
-        network, trained = cast(GenerativeModule, pl_module).network, load(self.weights, device=pl_module.device)
+        network = cast(GenerativeModule, pl_module).network
+        trained = load(self.weights, device=pl_module.device, trust=self.trust)
         hint = "give model.network the class and the arguments that the weights come from"
         try:
             network.load_state_dict(trained.network.state_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from fmlab.callbacks.generation import datamodule
+from fmlab.callbacks.preemption import before_meeting, stop_point
 from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import UserError
 from fmlab.modules import ExcessLoss, GenerativeModule, exact_law
@@ -68,6 +70,7 @@ class LossFloor(NoStepHooks, Callback):
         if not self.enabled or trainer.sanity_checking:
             return
         means = self.measure(trainer, cast(GenerativeModule, pl_module))
+        before_meeting(trainer)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(means.totals.to(pl_module.device), reduce_op="sum")
             means.totals = cast(Tensor, total).cpu()
@@ -82,4 +85,9 @@ class LossFloor(NoStepHooks, Callback):
     def measure(self, trainer: Trainer, module: GenerativeModule) -> MeansByTime:
         """The terms of the loss on this process's share of the draws."""
         assert self._terms is not None
-        return self._terms.measure(module.evaluation_network, module.device, trainer.precision_plugin.forward_context)
+
+        def forward_context() -> AbstractContextManager:
+            stop_point(trainer)
+            return trainer.precision_plugin.forward_context()
+
+        return self._terms.measure(module.evaluation_network, module.device, forward_context)

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from fmlab.callbacks.averaged_weights import AveragedWeights
 from fmlab.callbacks.generation import check_guidance, check_sampler, datamodule, generate
+from fmlab.callbacks.preemption import before_meeting
 from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
@@ -131,6 +132,7 @@ class SampleMetrics(NoStepHooks, Callback):
             features = samples if self.network is None else self.network(to_uint8(samples))
             for metric in self.metrics.values():
                 metric.update(features)
+        before_meeting(trainer)
         values = {name: metric.compute() for name, metric in self.metrics.items()}  # adds up over the ranks
         for metric in self.metrics.values():
             metric.reset()

@@ -59,6 +59,7 @@ class Builder(LightningCLI):
         root: The run's folder.
         loggers: Where numbers go, before those that the configuration names.
         callbacks: The command's own callbacks.
+        last: Those of them that come after all others.
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class Builder(LightningCLI):
         root: str,
         loggers: Sequence[Logger] = (),
         callbacks: Sequence[Callback] = (),
+        last: Sequence[Callback] = (),
     ) -> None:
         self._sections = schema.callbacks_in(config)
         self._root, self._loggers, self._callbacks = root, list(loggers), list(callbacks)
+        self._last = list(last)
         sections = {name: config[name] for name in ("model", "data", *(section.name for section in self._sections))}
         super().__init__(
             run=False,
@@ -91,6 +94,7 @@ class Builder(LightningCLI):
         callbacks += [callback for callback in named if getattr(callback, "enabled", True)]
         if config.get("enable_progress_bar") is not False:
             callbacks.append(progress_bar())
+        callbacks += self._last
         has_checkpoints = any(isinstance(callback, Checkpoint) for callback in callbacks)
         given = config.pop("logger", None)
         loggers = self._loggers + (given if isinstance(given, list) else [given] if isinstance(given, Logger) else [])

@@ -32,7 +32,7 @@ def diagnose_run(options: argparse.Namespace, parts: Parts) -> int:
     """Diagnoses a run, prints what was found and writes it into the run's folder."""
     began = time.perf_counter()
     run = find_run(options.run)
-    module, data, state = load_module(run, options.checkpoint, options.weights)
+    module, data, state = load_module(run, options.checkpoint, options.weights, trust=options.trust)
     section = sampler_section(run)
     sampling, scale = run_sampling(section, options, parts)
     check_guidance(scale, module, "guidance_scale")

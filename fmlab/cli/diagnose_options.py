@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fmlab.cli.parts import Parser, split_parts
+from fmlab.cli.parts import Parser, add_trust, split_parts
 
 USAGE = "fmlab diagnose RUN [--solver Heun] [--steps 20] [--guidance.scale 2] [--n 500] [--checkpoint best]"
 ABOUT = "Says where the error of a run comes from: its network, its solver, guidance, or too few data."
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
     command.add_argument("--batch_size", type=int, default=250, help="samples a solve (250)")
     command.add_argument("--device", help="cpu, cuda, ...; a GPU if there is one")
+    add_trust(command)
     return command
 
 

@@ -40,7 +40,8 @@ def evaluate(options: argparse.Namespace, parts: Parts) -> int:
     """Measures every cell, and writes and prints what was found."""
     grid = {name: list(choices(name, base, getattr(options, name), parts)) for name, base in _BASES.items()}
     with joined() as processes:
-        trained = load(options.run, options.checkpoint, options.weights, processes.device(options.device))
+        device = processes.device(options.device)
+        trained = load(options.run, options.checkpoint, options.weights, device, trust=options.trust)
         guidances = [read_guidance(options, scale) for scale in options.guidance_scale]
         check_used(guidances)
         axes = (grid["solver"], grid["grid"], grid["path"], options.steps, guidances)
@@ -119,7 +120,7 @@ def prepared(
         options.batch_size,
         processes,
         reference=options.reference,
-        average=lambda std: load(*where, ema_std=std),
+        average=lambda std: load(*where, ema_std=std, trust=options.trust),
     )
 
 
@@ -131,7 +132,7 @@ def of_held_out(trained: Trained, options: argparse.Namespace, count: int, proce
     repeats = Repeats(options.dequantisations, options.probes)
     made = held_out(trained, count, options.seed)
     where = (options.run, options.checkpoint, options.weights, trained.device)
-    average = lambda std: load(*where, ema_std=std)  # noqa: E731
+    average = lambda std: load(*where, ema_std=std, trust=options.trust)  # noqa: E731
     return HeldOutEvaluation(trained, made, repeats, options.out, options.batch_size, processes, average)
 
 

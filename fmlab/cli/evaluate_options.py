@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fmlab.cli.guidance_options import add_guidance
-from fmlab.cli.parts import Parser, Parts, split_parts
+from fmlab.cli.parts import Parser, Parts, add_trust, split_parts
 from fmlab.errors import UserError
 
 T = TypeVar("T")
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add("--keep", help="keep the samples: a folder for one PNG each, or a .npz")
     add("--out", help="the evaluation's name: RUN/evaluations/NAME (named after the measurement)")
     add("--wandb", action="store_true", help="send the results to Weights & Biases as well, as a run of their own")
+    add_trust(command)
     return command
 
 

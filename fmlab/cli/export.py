@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fmlab.cli.parts import Parser
+from fmlab.cli.parts import Parser, add_trust
 
 USAGE = "fmlab export RUN --to FILE.safetensors [--weights averaged|raw] [--checkpoint best|last|FILE] [--ema.std 0.05]"
 
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
     command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
     command.add_argument("--ema.std", dest="ema_std", type=float, help="the width of a power-function average instead")
+    add_trust(command)
     return command
 
 
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
 
     layout = find_run(options.run)
     file = Path(f"{layout.experiment}.safetensors" if options.to == "safetensors" else options.to)
-    card = export_run(layout, file, options.checkpoint, options.weights, options.ema_std)
+    card = export_run(layout, file, options.checkpoint, options.weights, options.ema_std, options.trust)
     print(f"weights    {file} ({file.stat().st_size / 2**20:.3g} MiB)")
     print(f"card       {card}")
     print(f"next       fmlab sample {file}")

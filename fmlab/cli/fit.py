@@ -7,42 +7,46 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # lightning 2.6 still makes calls that 4.x deprecates
 
-import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from fmlab.callbacks import Checkpoints, NoStepHooks
+from fmlab.callbacks import Checkpoints, NonFinite, NoStepHooks, Preemption, StopRequested, StopSignals
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
 from fmlab.cli.loggers import RunCsv, make_wandb
 from fmlab.cli.options import RunOptions, WandbOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
 from fmlab.cli.values import dump
-from fmlab.errors import UserError
+from fmlab.errors import RunFailure, UserError
+from fmlab.launch.requeue import exit_code, refusal, requeue
 from fmlab.modules import GenerativeModule, NetworkModule, NoisyClassifier
 from fmlab.networks import describe
 from fmlab.records import (
     RunLayout,
     find_run,
+    keep_rows,
     new_run,
     read_meta,
     read_status,
     trial_folder,
-    truncate_after,
     write_meta,
     write_status,
 )
-from fmlab.records.atomic import atomic_write_text
+from fmlab.records.atomic import atomic_write_text, is_full_disk
+from fmlab.records.checkpoint_files import logged_rows, newest_whole, step_of
+from fmlab.records.secrets import without_secrets
+from fmlab.trust import check_trusted
 
 VALIDATE_USAGE = "fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50 ...]"
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
@@ -53,54 +57,80 @@ def main(argv: list[str]) -> int:
     """Trains; `--resume RUN` goes on in place, `--print_config` only prints the complete configuration."""
     argv = list(argv)
     silence()
-    print_config, resume = pop_flag(argv, "--print_config"), pop_option(argv, "--resume")
+    print_config, trust = pop_flag(argv, "--print_config"), pop_flag(argv, "--trust")
+    resume = pop_option(argv, "--resume")
     layout = find_run(resume) if resume else None
-    prepared = prepare(_resumed(argv, layout) if layout else argv)
+    prepared = prepare(_resumed(argv, layout, trust) if layout else argv)
     if print_config:
         print(prepared.yaml(), end="")
         return 0
     prepared.config["trainer"] = trainer_section(prepared.config)
     started_by_another = RUN_DIRECTORY in os.environ
     try:
-        _run(prepared, layout, started_by_another)
+        asked = _run(prepared, layout, started_by_another)
     finally:
         if not started_by_another:
             os.environ.pop(RUN_DIRECTORY, None)
-    return 0
+    return 0 if asked is None or started_by_another else exit_code(asked)
 
 
-def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool) -> None:
-    """Trains a new run, or goes on with one."""
+def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool) -> signal.Signals | None:
+    """Trains a new run, or goes on with one; returns the signal that stopped it before its end."""
     layout = resumed or place_run(prepared, started_by_another)
     if resumed and read_status(layout).state == "submitted" and _is_first_process():
         atomic_write_text(layout.config, prepared.yaml())  # with what only the machine it runs on could decide
-    checkpoint = layout.last if resumed and layout.last.is_file() else None
-    with recorded(layout, resumed=resumed is not None) as say_done:
+    os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
+    checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
+    with StopSignals() as signals, recorded(layout, resumed=resumed is not None) as say_done:
+        preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
         try:
-            cli = build(prepared, layout, checkpoint)
+            cli = build(prepared, layout, checkpoint, preemption)
         except UserError:
             if resumed is None and _is_first_process():
                 shutil.rmtree(layout.root)  # nothing began: it must not count as the newest run
             raise
-        announce(cli, layout, prepared, checkpoint)
-        with located_errors(prepared.config):
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        for kept in cli.trainer.checkpoint_callbacks:
+            if isinstance(kept, Checkpoints):
+                kept.damaged = list(damaged)
+        announce(cli, layout, prepared, checkpoint, damaged)
+        try:
+            with located_errors(prepared.config):
+                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        except StopRequested as stop:
+            asked, step = stop.signal, stop.step
+            preemption.conclude(lambda: say_stopped(layout, asked, step))
+            return asked
+        except SystemExit:
+            raise KeyboardInterrupt from None  # what Lightning makes an exit of
         say_done(cli.trainer.global_step)
     conclude(cli, layout)
+    return None
+
+
+def say_stopped(layout: RunLayout, asked: signal.Signals, step: int) -> None:
+    """The last words of a run that a signal stopped; SLURM is asked to start its job again, where it should be."""
+    write_status(layout, "interrupted" if asked == signal.SIGINT else "preempted", step=step)
+    print(f"\nstopped by {asked.name} at step {step}; go on with: fmlab fit --resume {layout.root}", flush=True)
+    why_not = refusal(asked, os.environ)
+    if why_not is None:
+        print("asking SLURM to requeue the job", flush=True)
+        print(requeue(), flush=True)
+    elif "SLURM_JOB_ID" in os.environ:
+        print(f"SLURM is not asked to requeue the job: {why_not}", flush=True)
 
 
 def validate(argv: list[str]) -> int:
     """Repeats the validation of a finished run: `fmlab validate RUN [--checkpoint best|last|FILE] [overrides]`."""
     argv = list(argv)
     silence()
-    checkpoint = pop_option(argv, "--checkpoint") or "best"
+    checkpoint, trust = pop_option(argv, "--checkpoint") or "best", pop_flag(argv, "--trust")
     if not argv or argv[0].startswith("-") or "=" in argv[0]:
         raise UserError(
             "which run?", key="validate", hint="fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50]"
         )
     layout = find_run(argv.pop(0))
     file = layout.checkpoint(checkpoint)
-    _import_folders(layout)
+    _let_import(layout, trust)
     prepared = prepare(["--config", str(layout.config), *argv])
     prepared.config["trainer"] = trainer_section(prepared.config)
     with located_errors(prepared.config):
@@ -128,17 +158,20 @@ def silence() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def _import_folders(layout: RunLayout) -> None:
-    """Makes the user's own parts of a run importable from wherever they were when it began."""
+def _let_import(layout: RunLayout, trust: bool) -> None:
+    """Makes the user's own parts of a run importable from wherever they were; without trust, refuses such a run."""
+    if not trust:
+        check_trusted([layout.config, layout.raw_config])
+        return
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
 
 
-def _resumed(argv: list[str], layout: RunLayout) -> list[str]:
+def _resumed(argv: list[str], layout: RunLayout, trust: bool) -> list[str]:
     """The command line of a resumed run: its own configuration first, then what is typed now.
 
     What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
     """
-    _import_folders(layout)
+    _let_import(layout, trust)
     precision = yaml.safe_load(layout.config.read_text())["trainer"]["precision"]
     kept = [f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
     return ["--config", str(layout.raw_config), *kept, *argv]
@@ -167,16 +200,15 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
 
 
 def record(layout: RunLayout, prepared: Prepared) -> None:
-    """Writes what was asked for, and what it is to run on, into the run's folder."""
-    atomic_write_text(layout.config, prepared.yaml())
-    atomic_write_text(layout.raw_config, dump(prepared.raw))
-    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *prepared.typed]) + "\n")
-    write_meta(
-        layout, argv=prepared.typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders
-    )
+    """Writes what was asked for, and what it is to run on, into the run's folder; no credential."""
+    typed = [without_secrets(word) for word in prepared.typed]
+    atomic_write_text(layout.config, without_secrets(prepared.yaml()))
+    atomic_write_text(layout.raw_config, without_secrets(dump(prepared.raw)))
+    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *typed]) + "\n")
+    write_meta(layout, argv=typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders)
     for file in prepared.files:
         layout.files.mkdir(exist_ok=True)
-        shutil.copy2(file, layout.files / file.name)
+        atomic_write_text(layout.files / file.name, without_secrets(file.read_text()))
 
 
 def _job_id() -> str | None:
@@ -229,43 +261,50 @@ def recorded(layout: RunLayout, resumed: bool) -> Iterator[Any]:
     except BaseException as error:
         if first and layout.root.is_dir():
             lines = str(error).strip().splitlines() or [""]
-            write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
+            with contextlib.suppress(OSError):  # on a full disk the error itself is what must be told
+                write_status(layout, "failed", error=without_secrets(f"{type(error).__name__}: {lines[0]}"))
+        if is_full_disk(error) and not isinstance(error, UserError):
+            raise RunFailure("the disk is full", key=str(layout.root), hint=_go_on(layout)) from error
         raise
-    if first:
+    if first and steps:
         write_status(layout, "done", step=steps[0])
 
 
-def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None) -> Builder:
-    """Model, data and trainer of a run, with its loggers; metrics after the checkpoint's step are dropped."""
+def _go_on(layout: RunLayout) -> str:
+    return f"make room, then go on with: fmlab fit --resume {layout.root}"
+
+
+def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Builder:
+    """Model, data and trainer of a run, with its loggers; metrics later than the checkpoint are dropped."""
     config = prepared.config
     options = WandbOptions(**(config.get("wandb") or {}))
-    if _is_first_process() and layout.metrics.exists():
-        step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else 0
-        truncate_after(layout.metrics, step - 1)  # rows carry the index of their step: the checkpoint's last one
+    if _is_first_process():
+        keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     with located_errors(config):
-        return Builder(config, str(layout.root), loggers, [Heartbeat(layout)])
+        own = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+        return Builder(config, str(layout.root), loggers, own, [preemption])
 
 
 @rank_zero_only
-def announce(cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Path | None) -> None:
+def announce(
+    cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Path | None, damaged: Mapping[Path, str]
+) -> None:
     """What is about to run, in a few lines."""
     for note in prepared.notes:
         print(f"note: {note}")
+    for file, cause in damaged.items():
+        print(f"note: {file} is damaged ({cause}); {checkpoint.name if checkpoint else 'nothing'} is used instead")
     network, trainer = cli.model.network, cli.trainer
     condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
     parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
-    print(f"run        {layout.root}" + (f" (from step {_step_of(checkpoint)})" if checkpoint else ""))
+    print(f"run        {layout.root}" + (f" (from step {step_of(checkpoint)})" if checkpoint else ""))
     print(
         f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
     )
     print(f"path       {cli.model.about}")
     device = f"{trainer.num_devices * trainer.num_nodes} x {trainer.strategy.root_device.type}"
     print(f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps", flush=True)
-
-
-def _step_of(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"])
 
 
 @rank_zero_only

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from fmlab.cli.options import WandbOptions
 from fmlab.cli.wandb_service import TolerantWandb, service_settings
 from fmlab.records import CsvMetrics, RunLayout
+from fmlab.records.secrets import values_without_secrets
 
 
 class RunCsv(Logger):
@@ -92,14 +94,18 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
             entity=options.entity,
             group=options.group,
             tags=tags,
-            config=config,
+            config=values_without_secrets(config),
             mode=mode,
             # Offline too: what is synced later then goes on where the part before it ended, rather than over it.
             resume="allow",
             settings=service_settings(),
         )
         logger._wandb_init.pop("anonymous", None)  # Lightning passes on what wandb has given up, with a warning
-        assert logger.experiment is not None  # the run begins
+        typed, sys.argv = sys.argv, values_without_secrets(sys.argv)  # W&B records it
+        try:
+            assert logger.experiment is not None  # the run begins
+        finally:
+            sys.argv = typed
         return logger
 
     return [TolerantWandb(begin, mode)]

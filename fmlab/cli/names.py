@@ -16,14 +16,17 @@ from jsonargparse._parameter_resolvers import ParamData, get_signature_parameter
 
 from fmlab.cli import catalog, schema
 from fmlab.errors import UserError, nearest
+from fmlab.records import RunLayout
 
 
 def add_import_folders(files: Iterable[Path]) -> list[str]:
     """Puts the folders of the configuration files and the working directory on `sys.path`, last.
 
-    So `my_net.MyNet` is found in `my_net.py` beside the YAML, and nothing of the user's hides an installed package.
+    So `my_net.MyNet` is found in `my_net.py` beside the YAML, and nothing of the user's hides an installed package. A
+    run's folder is no place for code: whoever resumes another's run would run what lies in it.
     """
-    folders = list(dict.fromkeys([*(str(file.resolve().parent) for file in files), str(Path.cwd())]))
+    beside = [file.resolve().parent for file in files if not RunLayout(file.resolve().parent).meta.is_file()]
+    folders = list(dict.fromkeys([*map(str, beside), str(Path.cwd())]))
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     importlib.invalidate_caches()
     return folders

@@ -20,6 +20,11 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message, key=self.prog.removeprefix("fmlab "), hint=self.usage)
 
 
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """The option of all commands that load a run."""
+    command.add_argument("--trust", action="store_true", help="run code of its author's own that the run names")
+
+
 def split_parts(argv: list[str], names: tuple[str, ...]) -> tuple[list[str], Parts]:
     """Sets `--solver.x=y` apart from the command's own options, for the parts of these names."""
     own: list[str] = []

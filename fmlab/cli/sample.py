@@ -26,7 +26,7 @@ from fmlab.trained import Trained
 
 def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     """Draws samples, and writes a grid and what `--out` asks for."""
-    trained = load(options.run, options.checkpoint, options.weights, options.device, options.ema_std)
+    trained = load(options.run, options.checkpoint, options.weights, options.device, options.ema_std, options.trust)
     solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
     path = part("path", options.path, GaussianPath, parts) if options.path else None
     sampling = Sampling(solver, options.steps, grid, path)

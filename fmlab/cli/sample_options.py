@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fmlab.cli.guidance_options import add_guidance
-from fmlab.cli.parts import Parser, split_parts
+from fmlab.cli.parts import Parser, add_trust, split_parts
 from fmlab.errors import UserError
 
 USAGE = "fmlab sample RUN [--solver Heun] [--steps 20] [--guidance.scale 2] [--labels 0-9] [--n 100] [--out FILE.npz]"
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--batch_size", type=int, default=256, help="samples a solve (256)")
     command.add_argument("--device", help="cpu, cuda, ...; a GPU if there is one")
+    add_trust(command)
     return command
 
 

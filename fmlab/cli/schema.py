@@ -49,7 +49,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("fid", "fmlab.callbacks.SampleMetrics", "distances between sets in validation", callback=True),
     Section("floor", "fmlab.callbacks.LossFloor", "distance from the exact field in validation", callback=True),
     Section("checkpoint", "fmlab.callbacks.Checkpoints", "which checkpoints are kept", callback=True),
-    Section("throughput", "fmlab.callbacks.Throughput", "images a second, time a step", callback=True),
+    Section("nonfinite", "fmlab.callbacks.NonFinite", "what to do about a loss that is not finite", callback=True),
+    Section("throughput", "fmlab.callbacks.Throughput", "images a second, time a step, memory", callback=True),
 )
 BY_NAME: Mapping[str, Section] = {section.name: section for section in SECTIONS}
 

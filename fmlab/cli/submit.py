@@ -100,6 +100,7 @@ def _job(
         after=asked.after,
         at_once=asked.at_once,
         max_restarts=asked.max_restarts,
+        own_parts=bool(own_folders(prepared)),
     )
 
 

@@ -40,6 +40,9 @@ class ImageFiles:
             found = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()]
         elif zipfile.is_zipfile(self.path):
             found = self._zip().namelist()
+            outside = next((name for name in found if _leaves_folder(name)), None)
+            if outside is not None:  # nothing is unpacked, but whoever made it may be trying
+                raise UserError(f"'{self.path}' holds '{outside}', a path that leaves its folder", key="data.path")
         else:
             problem = "is neither a folder nor a zip" if self.path.exists() else "does not exist"
             raise UserError(f"'{self.path}' {problem}", key="data.path")
@@ -118,6 +121,11 @@ def decode(content: bytes, channels: int, size: int) -> np.ndarray:
         left, top = (width - size) // 2, (height - size) // 2
         image = image.crop((left, top, left + size, top + size))
     return np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _leaves_folder(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]
 
 
 def _is_image(name: str) -> bool:

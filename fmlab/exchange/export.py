@@ -26,6 +26,7 @@ def export_run(
     checkpoint: str = "best",
     weights: Literal["averaged", "raw"] = "averaged",
     ema_std: float | None = None,
+    trust: bool = False,
 ) -> Path:
     """Writes a run's weights and its record to a file, and a model card beside it.
 
@@ -35,6 +36,7 @@ def export_run(
         checkpoint: `best`, `last` or a file; a run that has no best one gives its last.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
+        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
 
     Returns:
         The card's file.
@@ -43,7 +45,7 @@ def export_run(
         UserError: If the run or the place cannot be used.
     """
     check_target(file)
-    module, _, state = load_module(layout, checkpoint, weights, ema_std)
+    module, _, state = load_module(layout, checkpoint, weights, ema_std, trust)
     averages = list(state["callbacks"].get("AveragedWeights", {}).get("averages", {}))
     scored = ema_std is None and (weights == "averaged" or not averages)  # validation uses the first average
     scores = _scores(layout, state["global_step"]) if scored else {}

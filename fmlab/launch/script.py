@@ -10,8 +10,7 @@ from pathlib import Path
 
 from fmlab.launch.allocation import Allocation
 from fmlab.launch.cluster import Cluster
-
-RESTARTS = "FMLAB_MAX_RESTARTS"
+from fmlab.launch.requeue import MAX_RESTARTS
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Job:
         after: A job that has to end well before this one begins.
         at_once: Of an array, how many tasks may run at a time; all if None.
         max_restarts: How often it may be put back into the queue.
+        own_parts: Whether the runs have parts of the user's own, which a resumed run imports only if it is trusted.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Job:
     after: str | None = None
     at_once: int | None = None
     max_restarts: int = 50
+    own_parts: bool = False
 
 
 def script_of(job: Job) -> str:
@@ -57,7 +58,7 @@ def script_of(job: Job) -> str:
         "",
         "# The code as it was when this was submitted.",
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
-        f"export {RESTARTS}={job.max_restarts}",
+        f"export {MAX_RESTARTS}={job.max_restarts}",
         "export MASTER_PORT=$((15000 + SLURM_JOB_ID % 40000))",
         f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{job.cluster.cpus_per_task}}}",
         "",
@@ -104,4 +105,5 @@ def _run_lines(job: Job) -> list[str]:
 def _command(job: Job) -> str:
     inside = f"{job.cluster.container} " if job.cluster.container else ""
     python = "python" if job.cluster.container else shlex.quote(sys.executable)
-    return f'srun --kill-on-bad-exit=1 {inside}{python} -m fmlab fit --resume "$run"'
+    trust = " --trust" if job.own_parts else ""
+    return f'srun --kill-on-bad-exit=1 {inside}{python} -m fmlab fit --resume "$run"{trust}'

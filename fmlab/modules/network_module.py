@@ -190,8 +190,19 @@ class NetworkModule(LightningModule):
         self.report({"train/loss": loss, **bins, "train/lr": optimizer.param_groups[0]["lr"]})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint knows the shape of a sample, which a network need not."""
-        checkpoint["fmlab"] = {"shape": list(self.trainer.datamodule.shape)}  # type: ignore[attr-defined]
+        """A checkpoint knows the shape of a sample, which a network need not, and what the next report will average."""
+        sizes, losses = self.loss_by_time.kept()
+        everyone = self.all_gather(losses.to(self.device)) if self.trainer.world_size > 1 else losses[None]
+        checkpoint["fmlab"] = {
+            "shape": list(self.trainer.datamodule.shape),  # type: ignore[attr-defined]
+            "losses": {"sizes": sizes, "processes": everyone},
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with the report that was under way, on as many processes as there were."""
+        losses = checkpoint["fmlab"]["losses"]
+        if losses["sizes"] and len(losses["processes"]) == self.trainer.world_size:
+            self.loss_by_time.restore(losses["sizes"], losses["processes"][self.global_rank].to(self.device))
 
     @property
     def evaluation_network(self) -> nn.Module:

@@ -31,6 +31,41 @@ class LossByTime:
         """Keeps one batch until the report: a loss and a time a sample, both of shape (B,)."""
         self._batches.append((losses.detach(), t))
 
+    def kept(self) -> tuple[list[int], Tensor]:
+        """The sizes of the batches since the last report, and their losses and times, float32 of shape (2, B)."""
+        if not self._batches:
+            return [], torch.zeros(2, 0)
+        losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        return [len(batch) for batch, _ in self._batches], torch.stack([losses, t])
+
+    def restore(self, sizes: list[int], kept: Tensor) -> None:
+        """Makes them the batches since the last report."""
+        self._batches = [(losses, t) for losses, t in (part.unbind() for part in kept.split(sizes, dim=1))]
+
+    def ages_of_nonfinite(self) -> Tensor:
+        """For each bin how many batches ago the first loss that is not finite came: 1 is the latest batch, 0 never.
+
+        One more number follows: the same over all bins if that batch had a finite loss too, else 0. Integers of shape
+        (bins + 1,) on the device of the losses. Times that are not finite count for every bin.
+        """
+        ages = torch.zeros(self.bins + 1, dtype=torch.int64)
+        if not self._batches:
+            return ages
+        losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
+        ages = ages.to(losses.device)
+        sizes = torch.tensor([len(batch) for batch, _ in self._batches])
+        age = torch.arange(len(sizes), 0, -1).repeat_interleave(sizes).to(losses.device)
+        bad = ~(losses.isfinite() & t.isfinite())
+        ages[:-1].scatter_reduce_(0, time_bin(t.nan_to_num(), self.bins), age * bad, "amax")
+        oldest = (age * bad).max()
+        ages[:-1] = torch.where(t.isfinite().all(), ages[:-1], oldest)
+        ages[-1] = torch.where(((age == oldest) & ~bad).any(), oldest, 0)
+        return ages
+
+    def forget(self, batches: int) -> None:
+        """Leaves the latest batches out of the report."""
+        del self._batches[len(self._batches) - batches :]
+
     def take(self) -> Tensor:
         """(sum of losses, number of samples) a bin, of shape (2, bins), and starts again from 0.
 

@@ -1,7 +1,7 @@
 """The files of a run: where they lie, how they are written, what they say. Imports nothing else of ours but errors."""
 
 from fmlab.records.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
-from fmlab.records.csv_metrics import CsvMetrics, read_metrics, truncate_after
+from fmlab.records.csv_metrics import CsvMetrics, count_rows, keep_rows, read_metrics
 from fmlab.records.layout import RunLayout, find_run, new_run
 from fmlab.records.meta import read_meta, write_meta
 from fmlab.records.process import is_process_alive, is_this_machine, process_mark
@@ -18,9 +18,11 @@ __all__ = [
     "atomic_write_bytes",
     "atomic_write_json",
     "atomic_write_text",
+    "count_rows",
     "find_run",
     "is_process_alive",
     "is_this_machine",
+    "keep_rows",
     "new_run",
     "process_mark",
     "read_meta",

@@ -64,11 +64,18 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{name: int(text) if name == STEP else float(text) for name, text in row.items()} for row in _read(path)[1]]
 
 
-def truncate_after(path: Path, step: int) -> None:
-    """Drops the rows of later steps, which a run resumed at `step` will write again."""
+def count_rows(path: Path) -> int:
+    """How many whole rows there are; a checkpoint remembers it."""
+    if not path.exists():
+        return 0
+    return max(path.read_bytes().count(b"\n") - 1, 0)  # one line is the columns
+
+
+def keep_rows(path: Path, count: int) -> None:
+    """Cuts the file back to its first rows, as many as there were when a checkpoint was written."""
     if path.exists():
         columns, rows = _read(path)
-        _rewrite(path, columns, [row for row in rows if int(row[STEP]) <= step])
+        _rewrite(path, columns, rows[:count])
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -89,6 +89,11 @@ class RunLayout:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def previous(self) -> Path:
+        """What `last` was before."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
     def best(self) -> Path:
         return self.checkpoints / "best.ckpt"
 

@@ -6,8 +6,8 @@ MUTANTS = [
     Mutant(
         "rows of metrics twice after a resume",
         "records/csv_metrics.py",
-        "if int(row[STEP]) <= step]",
-        "if int(row[STEP]) >= 0]",
+        "_rewrite(path, columns, rows[:count])",
+        "_rewrite(path, columns, rows)",
         "tests/records",
     ),
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fmlab.errors import UserError
-from fmlab.records import CsvMetrics, read_metrics, truncate_after
+from fmlab.records import CsvMetrics, count_rows, keep_rows, read_metrics
 
 
 @pytest.fixture
@@ -54,19 +54,23 @@ def test_a_resumed_run_goes_on_after_its_checkpoint(path: Path) -> None:
     metrics = CsvMetrics(path)
     for step in range(6):
         metrics.write(step, {"loss": float(step)})
-    truncate_after(path, 3)
+    assert count_rows(path) == 6
+    keep_rows(path, 4)
     metrics = CsvMetrics(path)
     metrics.write(4, {"loss": 40.0})
     metrics.write(5, {"fid": 1.0})
     steps = [(row["step"], row.get("loss")) for row in read_metrics(path)]
     assert steps == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0), (5, None)]
-    truncate_after(path, -1)
+    assert count_rows(path) == 6
+    keep_rows(path, 0)
+    assert count_rows(path) == 0
     assert read_metrics(path) == []
     assert path.read_text() == "step,loss,fid\n"
 
 
 def test_truncating_what_is_not_there_does_nothing(path: Path) -> None:
-    truncate_after(path, 3)
+    keep_rows(path, 3)
+    assert count_rows(path) == 0
     assert not path.exists()
     with pytest.raises(UserError, match="there are no metrics"):
         read_metrics(path)
@@ -90,7 +94,8 @@ def test_a_torn_header_is_a_new_beginning(path: Path) -> None:
 
 def test_truncating_drops_a_torn_line_too(path: Path) -> None:
     path.write_text("step,loss\n1,2.0\n2,3.")
-    truncate_after(path, 5)
+    assert count_rows(path) == 1
+    keep_rows(path, 5)
     assert path.read_text() == "step,loss\n1,2.0\n"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import fmlab
 from fmlab.__main__ import main
+from fmlab.errors import UserError
 from fmlab.records import RunLayout, read_metrics
 
 NETWORK = """
@@ -106,11 +107,34 @@ def test_own_parts_work_by_their_import_path(folder: Path, monkeypatch: pytest.M
     (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
     assert any(row.get("val/w2") for row in read_metrics(run.metrics))
     monkeypatch.chdir("/")
-    trained = fmlab.load(run.root)
+    with pytest.raises(UserError, match=r"(?s)my_net\.MyNet.*--trust"):
+        fmlab.load(run.root)
+    trained = fmlab.load(run.root, trust=True)
     assert type(trained.network).__name__ == "MyNet"
     assert type(trained.path).__name__ == "Cubic"
     assert trained.sample(5, steps=2).shape == (5, 2)
-    assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=6"]) == 0
+    assert main(["fit", "--resume", str(run.root), "--trust", "--trainer.max_steps=6"]) == 0
+
+
+def test_a_run_that_names_code_of_its_own_asks_for_trust(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether by its configuration or by a file planted in it, and whichever verb loads it, nothing is imported."""
+    assert main(["fit", "--config", str(folder / "mine.yaml"), f"--run.dir={folder / 'runs'}"]) == 0
+    (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(folder)])
+    for name in ("my_net", "my_path", "my_solver", "my_data"):
+        monkeypatch.delitem(sys.modules, name)
+        (run.root / f"{name}.py").write_text("raise SystemExit('it was run')")
+    for verb, *words in (["sample"], ["export", "--to=a.safetensors"], ["validate"], ["diagnose"], ["evaluate"]):
+        capsys.readouterr()
+        assert main([verb, str(run.root), *words]) == 2
+        said = capsys.readouterr().err
+        assert "my_" in said
+        assert "--trust" in said
+        assert len(said.splitlines()) <= 3
+    assert main(["fit", "--resume", str(run.root)]) == 2
+    assert "my_net" not in sys.modules
 
 
 def test_five_lines_without_lightning() -> None:
