@@ -1,7 +1,8 @@
-"""How fast training goes."""
+"""How fast training goes, and in how much memory."""
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -13,6 +14,8 @@ from fmlab.modules import unpack
 
 class Throughput(Callback):
     """Logs images a second over all devices and milliseconds an optimizer step, without the time spent in validation.
+
+    Beside them the most memory so far, in GiB: of the first process, and of its GPU what torch has allocated there.
 
     Args:
         enabled: Whether to log it.
@@ -47,6 +50,20 @@ class Throughput(Callback):
             {
                 "perf/images_per_second": self._samples * trainer.world_size / elapsed,
                 "perf/milliseconds_per_step": 1000 * elapsed / steps,
+                **memory(pl_module.device),
             }
         )
         self._restart(trainer)
+
+
+def memory(device: torch.device) -> dict[str, float]:
+    """The most memory so far, in GiB: `perf/memory_gib` of this process, `perf/gpu_memory_gib` of its GPU."""
+    found = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        found["perf/memory_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    if device.type == "cuda":
+        found["perf/gpu_memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+    return found

@@ -12,8 +12,8 @@ import yaml
 from fmlab.cli.loggers import wandb_mode
 from fmlab.cli.options import WandbOptions
 from fmlab.evaluation import Evaluation, Row
-from fmlab.evaluation.provenance import flat
 from fmlab.records import RunLayout
+from fmlab.records.measured import flat
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.callbacks import Checkpoints
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
-from fmlab.cli.loggers import RunCsv, make_wandb
-from fmlab.cli.options import RunOptions, WandbOptions
+from fmlab.cli.loggers import RunCsv, make_tensorboard, make_wandb
+from fmlab.cli.options import RunOptions, TensorboardOptions, WandbOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
 from fmlab.cli.values import dump
 from fmlab.errors import UserError
@@ -33,6 +33,7 @@ from fmlab.modules import GenerativeModule, NetworkModule, NoisyClassifier
 from fmlab.networks import describe
 from fmlab.records import RunLayout, find_run, new_run, read_meta, read_status, truncate_after, write_meta, write_status
 from fmlab.records.atomic import atomic_write_text
+from fmlab.records.meta import add_to_meta
 
 VALIDATE_USAGE = "fmlab validate RUN [--checkpoint best|last|FILE] [--fid.steps=50 ...]"
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
@@ -214,6 +215,7 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None) -> Bui
         step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else 0
         truncate_after(layout.metrics, step - 1)  # rows carry the index of their step: the checkpoint's last one
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
+    loggers += make_tensorboard(TensorboardOptions(**(config.get("tensorboard") or {})), layout)
     with located_errors(config):
         return Builder(config, str(layout.root), loggers, [Heartbeat(layout)])
 
@@ -226,6 +228,7 @@ def announce(cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Pa
     network, trainer = cli.model.network, cli.trainer
     condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
     parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
+    add_to_meta(layout, network={"parameters": parameters, "flops": flops})  # of one forward on one sample
     print(f"run        {layout.root}" + (f" (from step {_step_of(checkpoint)})" if checkpoint else ""))
     print(
         f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"

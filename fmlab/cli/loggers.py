@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from fmlab.cli.options import WandbOptions
+from fmlab.cli.options import TensorboardOptions, WandbOptions
+from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 
 log = logging.getLogger(__name__)
@@ -166,3 +167,18 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
         return logger
 
     return [TolerantWandb(make)]
+
+
+def make_tensorboard(options: TensorboardOptions, layout: RunLayout) -> list[Logger]:
+    """The TensorBoard logger of a run, which writes to its folder `tensorboard`, or nothing where it is not asked for.
+
+    Raises:
+        UserError: If it is asked for and not installed.
+    """
+    if not options.enabled:
+        return []
+    try:
+        return [TensorBoardLogger(str(layout.root), name="tensorboard", version="", default_hp_metric=False)]
+    except ModuleNotFoundError as error:
+        hint = "pip install tensorboard"
+        raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error
