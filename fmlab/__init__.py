@@ -1,6 +1,6 @@
 """fmlab: a laboratory bench for flow matching, score matching and classifier-free guidance.
 
-Importing the package is light; `fmlab.load(RUN)` and `fmlab.table(RUNS)` import what they need when they are called for.
+Importing the package is light; `fmlab.load(RUN)` and `fmlab.table(RUNS)` import what they need when called.
 """
 
 from __future__ import annotations

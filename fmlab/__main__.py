@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "diagnose": Verb(
         "fmlab.cli.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
     ),
+    "compare": Verb("fmlab.cli.compare:main", "runs side by side: a table, and a page that says which is better"),
     "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
     "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
     "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths of a process against its exact law"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(runs: str | Path | Iterable[str | Path], runs_dir: str = "runs") -> pandas.DataFrame:
-    """One row a run: what it is, what differs between the runs, its metrics and costs, then the rest of its configuration.
+    """One row a run: what it is, what differs between the runs, metrics, costs, then the rest of the configuration.
 
     Columns are named as on the command line (`model.path`) and in `metrics.csv` (`val/fid_domain`, the last value);
     beside each metric of which less or more is better stands its best value over training, as `val/fid_domain.best`.

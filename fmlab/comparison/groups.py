@@ -134,7 +134,7 @@ def grouped(runs: Sequence[Run], metric: str | None = None) -> Comparison:
     firsts = [deciding[places[0]] for places in sorted_runs.values()]
     keys = differing(firsts) if len(firsts) > 1 else []
     experiments = {experiment for experiment, _ in sorted_runs}
-    groups = []
+    groups: list[Group] = []
     for (experiment, _), places in sorted_runs.items():
         group = Group(_label(experiment, len(experiments) > 1, firsts[len(groups)], keys), firsts[len(groups)])
         group.members = _members([runs[place] for place in places], better)

@@ -72,11 +72,13 @@ def scores(run: Run, better: dict[str, Side | None]) -> dict[str, Score]:
         run: The run.
         better: Whether less or more is better, by the metric's name; a metric that is not there is left out.
     """
-    found = {
-        name: _followed(curve, better[name], _measurement(name, run), run.setting if name.startswith("val/") else None)
-        for name, curve in run.curves.items()
-        if name in better and curve.values
-    }
+    objective, logged = _decides(run, _OBJECTIVE), _decides(run, ())
+    found = {}
+    for name, curve in run.curves.items():
+        if name in better and curve.values:
+            measurement = _measurement(name, run, objective, logged)
+            setting = run.setting if name.startswith("val/") else None
+            found[name] = _followed(curve, better[name], measurement, setting)
     for row in evaluated(run):
         for name, value in row.values.items():
             key = evaluated_name(name, row)
@@ -103,7 +105,7 @@ def evaluated_name(name: str, row: Row) -> str:
 
 def names(runs: Sequence[Run]) -> list[str]:
     """Every metric that any of the runs has, those of validation first, then evaluations, then training."""
-    logged = Counter(name for run in runs for name in run.curves if "_t_bin_" not in name)
+    logged = Counter(name for run in runs for name in run.curves)
     found = dict.fromkeys(
         evaluated_name(name, row)
         for run in runs
@@ -132,7 +134,7 @@ def only(measurement: Record | None, name: str) -> Record | None:
     return {**measurement, "estimators": own}
 
 
-def _measurement(name: str, run: Run) -> Record | None:
+def _measurement(name: str, run: Run, objective: Record, logged: Record) -> Record | None:
     """How a logged metric was measured.
 
     Distances between sets have it in the run's record. A loss is measured by its objective: losses along two paths are
@@ -143,14 +145,18 @@ def _measurement(name: str, run: Run) -> Record | None:
         return only(run.measurement, base)
     if name.startswith("val/") and base.startswith(("fid", "kid", "w2", "mmd")):
         return None
-    parts = _OBJECTIVE if "loss" in base or "excess" in base else ()
-    wanted = (*parts, "data")
-    decides = {key: value for key, value in run.flags.items() if _is_of(key, wanted) and key not in _TRAINING_DATA}
-    return {"objective" if parts else "logged from": decides}
+    return {"objective": objective} if "loss" in base or "excess" in base else {"logged from": logged}
 
 
-def _is_of(key: str, parts: Sequence[str]) -> bool:
-    return any(key == part or (part != "model" and key.startswith(f"{part}.")) for part in parts)
+def _decides(run: Run, parts: Sequence[str]) -> Record:
+    """What a run says of these parts of it and of its data, but for how the data are handed out in training."""
+    named = (*(part for part in parts if part != "model"), "data")
+    inside = tuple(f"{part}." for part in named)
+    return {
+        key: value
+        for key, value in run.flags.items()
+        if (key in parts or key in named or key.startswith(inside)) and key not in _TRAINING_DATA
+    }
 
 
 def _followed(curve: Curve, better: Side | None, measurement: Record | None, setting: Record | None) -> Score:

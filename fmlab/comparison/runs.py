@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ import yaml
 
 from fmlab.comparison.configs import SEED, Flags, flags
 from fmlab.errors import UserError
-from fmlab.records import RunLayout, Status, find_run, read_meta, read_metrics, read_status
-from fmlab.records.csv_metrics import STEP
+from fmlab.records import RunLayout, Status, find_run, read_meta, read_status
+from fmlab.records.csv_metrics import read_columns
 from fmlab.records.evaluations import Row, rows_in
 from fmlab.records.measured import Record
 
@@ -46,7 +45,7 @@ class Run:
         meta: Versions, git state, host, the network's size.
         measurement: How the metrics of its validation are measured; None if that was not recorded.
         setting: How the samples of its validation are made.
-        curves: Every metric over training, by name.
+        curves: Every metric over training, by name, but for those by time.
         rows: What evaluations of it found, the exact field and real data included.
     """
 
@@ -105,19 +104,12 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _curves(file: Path) -> dict[str, Curve]:
-    found: dict[str, Curve] = {}
+    """Every metric but those by time, of which there are ten for each loss."""
     try:
-        rows = read_metrics(file) if file.is_file() else []
+        found = read_columns(file, lambda name: "_t_bin_" not in name)
     except ValueError:  # not a file of ours
-        return found
-    for row in rows:
-        step = row.get(STEP, math.nan)
-        for name, value in row.items():
-            if name != STEP and not math.isnan(step):
-                curve = found.setdefault(name, Curve())
-                curve.steps.append(int(step))
-                curve.values.append(value)
-    return found
+        return {}
+    return {name: Curve(steps, values) for name, (steps, values) in found.items()}
 
 
 def find_runs(words: str | Path | Iterable[str | Path], runs_dir: str | Path = "runs") -> list[RunLayout]:
