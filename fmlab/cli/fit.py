@@ -215,7 +215,8 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None) -> Bui
         step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"] if checkpoint else 0
         truncate_after(layout.metrics, step - 1)  # rows carry the index of their step: the checkpoint's last one
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
-    loggers += make_tensorboard(TensorboardOptions(**(config.get("tensorboard") or {})), layout)
+    if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
+        loggers.append(make_tensorboard(layout, _step_of(checkpoint) if checkpoint else None))
     with located_errors(config):
         return Builder(config, str(layout.root), loggers, [Heartbeat(layout)])
 

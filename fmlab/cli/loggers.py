@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from fmlab.cli.options import TensorboardOptions, WandbOptions
+from fmlab.cli.options import WandbOptions
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 
@@ -169,16 +169,19 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
     return [TolerantWandb(make)]
 
 
-def make_tensorboard(options: TensorboardOptions, layout: RunLayout) -> list[Logger]:
-    """The TensorBoard logger of a run, which writes to its folder `tensorboard`, or nothing where it is not asked for.
+def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger:
+    """The TensorBoard logger of a run, which writes to its folder `tensorboard`.
+
+    Args:
+        layout: The run's folder.
+        resumed_at: The step at which the run goes on; what it wrote of later ones is shown no more.
 
     Raises:
-        UserError: If it is asked for and not installed.
+        UserError: If TensorBoard is not installed.
     """
-    if not options.enabled:
-        return []
+    where: dict[str, Any] = {"name": "tensorboard", "version": "", "purge_step": resumed_at}
     try:
-        return [TensorBoardLogger(str(layout.root), name="tensorboard", version="", default_hp_metric=False)]
+        return TensorBoardLogger(str(layout.root), default_hp_metric=False, **where)
     except ModuleNotFoundError as error:
         hint = "pip install tensorboard"
         raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error

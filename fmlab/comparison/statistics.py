@@ -20,6 +20,9 @@ LEVEL = 0.95
 MIN_PAIRS = 5
 """With fewer pairs nothing is claimed."""
 
+ROUNDING = 1e-12
+"""A relative spread that rounding alone may make, and that is none."""
+
 Verdict = Literal["best", "worse", "not told apart", "too few pairs", "no spread"]
 
 
@@ -134,9 +137,8 @@ def _pairs(values: NDArray[np.float64]) -> _Pairs:
         squares = (np.where(there, differences - mean[:, None], 0.0) ** 2).sum(1)
         counts[start:end], means[start:end] = n, np.where(n > 0, mean, np.nan)
         errors[start:end] = np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1))
-        # Rounding alone is no spread.
         scale = np.where(there, np.abs(differences), 0.0).max(1, initial=0.0)
-        errors[start:end][errors[start:end] <= 1e-12 * scale] = 0.0
+        errors[start:end][errors[start:end] <= ROUNDING * scale] = 0.0
     return _Pairs(first, second, counts, means, errors)
 
 
@@ -169,4 +171,7 @@ def spread(values: Sequence[float]) -> tuple[float, float | None, int]:
     finite = np.asarray([value for value in values if np.isfinite(value)], dtype=float)
     if not len(finite):
         return float("nan"), None, 0
-    return float(finite.mean()), float(finite.std(ddof=1)) if len(finite) > 1 else None, len(finite)
+    if len(finite) == 1:
+        return float(finite[0]), None, 1
+    mean, deviation = float(finite.mean()), float(finite.std(ddof=1))
+    return mean, 0.0 if deviation <= ROUNDING * abs(mean) else deviation, len(finite)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from fmlab.comparison.groups import Comparison, Standing, Which, summary
 from fmlab.comparison.statistics import MIN_PAIRS, Against
 
+NAMED = 4
+"""Groups that a sentence names; of more it tells the number."""
+
 
 def number(value: float) -> str:
     """Four digits, which is more than any spread here allows."""
@@ -40,10 +43,12 @@ def verdict(comparison: Comparison, metric: str, which: Which, standing: Standin
             return f"{head}. Nothing is claimed: the differences do not vary with the seed."
         why = f"at most {_seeds(most)} {'is' if most == 1 else 'are'} shared with another group"
         return f"{head}. Nothing is claimed: {why}, and a claim needs {MIN_PAIRS} pairs."
-    worse = [group.label for group, one in zip(groups, ranking.against) if one.verdict == "worse"]
-    equal = [group.label for group, one in zip(groups, ranking.against) if one.verdict == "not told apart"]
+    nearest = sorted(zip(groups, ranking.against), key=lambda pair: abs(pair[1].difference))
+    worse = [group.label for group, one in nearest if one.verdict == "worse"]
+    equal = [group.label for group, one in nearest if one.verdict == "not told apart"]
     other = len(groups) - 1 - len(worse) - len(equal)
-    parts = [f"better than {_list(worse)} (Holm, 5 % in all)"] if worse else []
+    many = f"{len(worse)} of {len(groups) - 1} other groups"
+    parts = [f"better than {many if len(worse) > NAMED else _list(worse)} (Holm, 5 % in all)"] if worse else []
     parts += [f"not told apart from {_list(equal)}"] if equal else []
     parts += [f"with {other} {'group' if other == 1 else 'groups'} it has too few pairs for a claim"] if other else []
     claim = "" if worse else " No group is shown to be the best."
@@ -63,7 +68,7 @@ def _seeds(count: int) -> str:
     return f"{count} seed" + ("" if count == 1 else "s")
 
 
-def _list(labels: Sequence[str], most: int = 4) -> str:
-    shown = [f"“{label}”" for label in labels[:most]]
-    rest = len(labels) - most
+def _list(labels: Sequence[str]) -> str:
+    shown = [f"“{label}”" for label in labels[:NAMED]]
+    rest = len(labels) - NAMED
     return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")

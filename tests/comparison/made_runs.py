@@ -71,7 +71,9 @@ def made_run(
     configuration: dict[str, Any] | None = None,
 ) -> RunLayout:
     """A run whose `val/fid_domain` falls to `final`, and is lower by 0.01 at the last validation but one."""
-    layout = new_run(folder, experiment, run_id)
+    beside = folder / experiment
+    number = len(list(beside.iterdir())) if beside.is_dir() else 0
+    layout = new_run(folder, experiment, run_id or f"20261126-000000-{number:04x}")  # in the order of their making
     layout.config.write_text(yaml.safe_dump(configuration or config(path, seed), sort_keys=False))
     versions, git = {"python": "3.11", "fmlab": "0.1.0", "torch": "2.14.1"}, {"fmlab": {"commit": "a" * 40}}
     meta = {

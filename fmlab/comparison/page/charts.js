@@ -8,9 +8,12 @@ const SYMBOLS = ["circle", "square", "triangle-up", "cross", "diamond"];
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const panels = {};
 
-const colour = (g) => (dark.matches ? DARK : LIGHT)[g % LIGHT.length];
-const dash = (g) => DASHES[Math.floor(g / LIGHT.length) % DASHES.length];
-const symbol = (g) => SYMBOLS[Math.floor(g / LIGHT.length) % SYMBOLS.length];
+// Looks follow the order in which the page opens, so that the first eight groups have a colour each, and keep it.
+const looks = new Map();
+const look = (g) => looks.get(g) ?? g;
+const colour = (g) => (dark.matches ? DARK : LIGHT)[look(g) % LIGHT.length];
+const dash = (g) => DASHES[Math.floor(look(g) / LIGHT.length) % DASHES.length];
+const symbol = (g) => SYMBOLS[Math.floor(look(g) / LIGHT.length) % SYMBOLS.length];
 const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const cut = (text, most = 44) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 // Plotly reads a few tags in its texts; a name is none.
@@ -211,8 +214,17 @@ function nfePanel() {
       const deviation = (values) => (values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, one) => sum + (one - middle(values)) ** 2, 0) / (values.length - 1)));
       return { type: "scatter", mode: "lines+markers", x, y: x.map((nfe) => middle(at.get(nfe))), error_y: { array: x.map((nfe) => deviation(at.get(nfe))), thickness: 1 }, name: kinds.length > 1 ? `${named(g)}; ${plain(cut(differingWords(line, kinds), 60))}` : named(g), line: { color: colour(g), dash: DASHES[kinds.indexOf(line) % DASHES.length] }, marker: { symbol: SYMBOLS[kinds.indexOf(line) % SYMBOLS.length], size: 7 }, hovertemplate: "NFE %{x}: %{y:.5g}<extra>%{fullData.name}</extra>" };
     });
-    return { traces, text: `${measured(place ?? measures[0]).map(([word, value]) => `${word}: ${value}`).join("; ")}. Bars: standard deviation over seeds.`, frame: layout(axis("network forwards an image (NFE)", { type: "log", dtick: "D2" }), axis(metric.read(), { type: kind(log) }), { showlegend: traces.length <= 16 }) };
+    return { traces, text: `${measured(place ?? measures[0]).map(([word, value]) => `${word}: ${value}`).join("; ")}. Bars: standard deviation over seeds.`, frame: layout(axis("network forwards an image (NFE)", { type: "log", ...ticks(traces.flatMap((trace) => trace.x)) }), axis(metric.read(), { type: kind(log) }), { showlegend: traces.length <= 16 }) };
   });
+}
+
+// A tick at each value, but where two would overlap.
+function ticks(values) {
+  const kept = [];
+  for (const value of [...new Set(values)].sort((a, b) => a - b)) {
+    if (!kept.length || value >= 1.2 * kept[kept.length - 1]) kept.push(value);
+  }
+  return { tickmode: "array", tickvals: kept, ticktext: kept.map((value) => digits(value, 3)) };
 }
 
 // Of the words that describe a line, those that are not in all lines.

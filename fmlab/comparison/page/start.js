@@ -82,6 +82,7 @@ async function start() {
     return;
   }
   fillChoices();
+  ordered().flatMap((part) => part.groups).forEach((g, place) => looks.set(g, place));
   watchTips();
   drawAnswer();
   drawTable();
