@@ -81,7 +81,7 @@ def scores(run: Run, better: dict[str, Side | None]) -> dict[str, Score]:
             found[name] = _followed(curve, better[name], measurement, setting)
     for row in evaluated(run):
         for name, value in row.values.items():
-            key = evaluated_name(name, row)
+            key = evaluated_name(name, row, run)
             if key in better:
                 found[key] = Score(value, value, None, only(row.measurement, name), row.setting)
     return found
@@ -92,11 +92,18 @@ def evaluated(run: Run) -> list[Row]:
     return [row for row in run.rows if not row.floor and row.setting.get("field", "network") == "network"]
 
 
-def evaluated_name(name: str, row: Row) -> str:
+def along_another_path(row: Row, run: Run) -> bool:
+    """Whether samples were drawn along another path than those of the run's own validation."""
+    own = (run.setting or {}).get("path")
+    return own is not None and row.setting.get("path") not in (None, own)
+
+
+def evaluated_name(name: str, row: Row, run: Run) -> str:
     """A metric of an evaluation, named with what made the samples: `evaluate: fid_domain (Heun(), 20 steps, w 2)`."""
     made = row.setting
     parts = [str(made.get("solver")), f"{made.get('steps')} steps"]
     parts += [] if made.get("grid") in (None, "UniformGrid()") else [str(made["grid"])]
+    parts += [str(made["path"])] if along_another_path(row, run) else []
     parts += [f"w {made['guidance_scale']:g}"] if made.get("guidance_scale") is not None else []
     parts += [f"{key} {short(value)}" for key, value in flat(made.get("guidance") or {})]
     parts += [str(made["weights"])] if str(made.get("weights", "")).startswith("power") else []
@@ -107,7 +114,7 @@ def names(runs: Sequence[Run]) -> list[str]:
     """Every metric that any of the runs has, those of validation first, then evaluations, then training."""
     logged = Counter(name for run in runs for name in run.curves)
     found = dict.fromkeys(
-        evaluated_name(name, row)
+        evaluated_name(name, row, run)
         for run in runs
         for row in evaluated(run)
         for name in row.values

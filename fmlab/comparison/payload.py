@@ -11,10 +11,11 @@ from typing import Any
 from fmlab._version import __version__
 from fmlab.comparison.configs import shared, text
 from fmlab.comparison.groups import WHICH, Comparison, Group, Member, Standing, Which, summary
-from fmlab.comparison.metrics import evaluated, only, said
+from fmlab.comparison.metrics import along_another_path, evaluated, only, said
 from fmlab.comparison.pictures import pictures
-from fmlab.comparison.runs import Curve
+from fmlab.comparison.runs import Curve, Run
 from fmlab.comparison.words import verdict
+from fmlab.records.evaluations import Row
 from fmlab.records.measured import Record, flat, short
 
 POINTS = 250_000
@@ -142,14 +143,22 @@ def _evaluations(comparison: Comparison, lines: Lines) -> list[list[Any]]:
     for g, group in enumerate(comparison.groups):
         for m, member in enumerate(group.members):
             for row in evaluated(member.run) if member.counts else []:
-                nfe = row.setting.get("nfe")
-                made = [(k, v) for k, v in flat(row.setting) if k.partition(".")[0] not in _MEASURED_BY_SETTING]
-                line = ", ".join(short(value) if key == "solver" else f"{key} {short(value)}" for key, value in made)
+                nfe, line = row.setting.get("nfe"), _line(row, member.run)
                 for name, value in row.values.items():
                     if nfe is not None and not name.endswith("_std"):
                         place = lines.place(only(row.measurement, name), None)
                         found[g, m, name, nfe, line, place] = [g, m, name, nfe, value, line, place]
     return list(found.values())
+
+
+def _line(row: Row, run: Run) -> str:
+    """What a line of points has in common: all of the setting but what varies along it, or says nothing new."""
+    made = [
+        (key, value)
+        for key, value in flat(row.setting)
+        if key.partition(".")[0] not in _MEASURED_BY_SETTING and (key != "path" or along_another_path(row, run))
+    ]
+    return ", ".join(short(value) if key == "solver" else f"{key} {short(value)}" for key, value in made)
 
 
 def _recorded(comparison: Comparison) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def test_evaluations_are_metrics_too(tmp_path: Path) -> None:
     assert name in comparison.metrics
     assert comparison.groups[0].values(name, "final") == {0: 3.0}
     assert comparison.better[name] == "less"
+
+
+def test_evaluations_along_another_path_are_other_numbers(tmp_path: Path) -> None:
+    layout = made_run(tmp_path, 1.0, nfe=(5,))
+    record = layout.root / "measurement.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "setting": {**told["setting"], "path": "CondOT()"}}))
+    rows = layout.root / "evaluations" / "fid" / "rows.jsonl"
+    row = json.loads(rows.read_text())
+    lines = [{**row, "setting": {**row["setting"], "path": path}} for path in ("CondOT()", "VP()")]
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [name for name in compare(layout.root).metrics if name.startswith("evaluate")]
+    assert found == [
+        "evaluate: fid_domain (Euler(), 5 steps, w 2, 1000 samples)",
+        "evaluate: fid_domain (Euler(), 5 steps, VP(), w 2, 1000 samples)",
+    ]
 
 
 def test_which_side_is_better() -> None:

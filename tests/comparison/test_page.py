@@ -49,7 +49,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: 
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
     said = capsys.readouterr().out
-    assert "path=CondOT is the best, 1.06 ± 0.065 (5 seeds): better than the other group" in said
+    assert "path=CondOT is the best, 1.06 ± 0.066 (5 seeds): better than the other group" in said
     assert str(file) in said
     text = file.read_text()
     assert [address for address in outside(text) if not address.startswith(("#", "data:"))] == []

@@ -81,6 +81,8 @@ def test_it_loads_alone_and_without_errors(opened: Browser) -> None:
     assert opened.run("document.querySelectorAll('#table img, #table script, #configs img').length") == 0
     assert opened.run(f"document.getElementById('configs').textContent.includes({NASTY!r})")
     assert opened.run("document.querySelectorAll('.js-plotly-plot').length") == 4
+    saved = "Plotly.toImage(document.querySelector('.js-plotly-plot'), {format: 'png'}).then((one) => one.length)"
+    assert opened.run(saved) > 10_000, "a chart can be saved as a picture"
     assert opened.run(
         "[...document.querySelectorAll('.main-svg')].every((one) => one.getBoundingClientRect().width > 300)"
     )
