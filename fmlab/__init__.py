@@ -1,6 +1,6 @@
 """fmlab: a laboratory bench for flow matching, score matching and classifier-free guidance.
 
-Importing the package is light; `fmlab.load(RUN)` imports what it needs when it is called for.
+Importing the package is light; `fmlab.load(RUN)` and `fmlab.table(RUNS)` import what they need when called.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from fmlab._version import __version__
 
 if TYPE_CHECKING:
+    from fmlab.comparison.frame import table
     from fmlab.loading import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "table"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from fmlab.loading import load
 
         return load
+    if name == "table":
+        from fmlab.comparison.frame import table
+
+        return table
     raise AttributeError(f"module 'fmlab' has no attribute {name!r}")

@@ -38,6 +38,7 @@ VERBS: dict[str, Verb] = {
     "sweep": Verb(
         "fmlab.cli.sweep_options:main", "many runs from one file, here or through W&B; goes on where it stopped"
     ),
+    "compare": Verb("fmlab.cli.compare:main", "runs side by side: a table, and a page that says which is better"),
     "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
     "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
     "submit": Verb("fmlab.cli.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),

@@ -9,13 +9,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.errors import RunFailure, UserError
 from fmlab.modules import NetworkModule
 from fmlab.records import RunLayout
 from fmlab.records.checkpoint_files import step_of
 
 
-class NonFinite(Callback):
+class NonFinite(NoStepHooks, Callback):
     """Stops the run where the loss is not finite, naming the step, the bin of t and the last good checkpoint.
 
     The losses of all steps are looked at when they are reported (`trainer.log_every_n_steps`), and with the weights

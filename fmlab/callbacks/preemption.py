@@ -11,10 +11,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fmlab.callbacks.agreement import Alone, Together
 from fmlab.callbacks.checkpoints import Checkpoints
 from fmlab.callbacks.step_end import after_steps
+from fmlab.callbacks.step_hooks import NoStepHooks
 from fmlab.callbacks.stop_signals import StopRequested, StopSignals
 
 
-class Preemption(Callback):
+class Preemption(NoStepHooks, Callback):
     """Stops training at the end of a step, or in the middle of a validation, once a signal asks for it.
 
     `last.ckpt` is written, as the state at the end of the latest step, and `StopRequested` leaves the trainer. What a

@@ -13,8 +13,8 @@ from fmlab.cli.loggers import wandb_mode
 from fmlab.cli.options import WandbOptions
 from fmlab.cli.wandb_service import first_line, online_or_offline, service_settings
 from fmlab.evaluation import Evaluation, Row
-from fmlab.evaluation.provenance import flat
 from fmlab.records import RunLayout, trial_folder
+from fmlab.records.measured import flat
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.callbacks import Checkpoints, NonFinite, NoStepHooks, Preemption, StopRequested, StopSignals
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
-from fmlab.cli.loggers import RunCsv, make_wandb
-from fmlab.cli.options import RunOptions, WandbOptions
+from fmlab.cli.loggers import RunCsv, make_tensorboard, make_wandb
+from fmlab.cli.options import RunOptions, TensorboardOptions, WandbOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
 from fmlab.cli.values import dump
 from fmlab.errors import RunFailure, UserError
@@ -45,6 +45,7 @@ from fmlab.records import (
 )
 from fmlab.records.atomic import atomic_write_text, is_full_disk
 from fmlab.records.checkpoint_files import logged_rows, newest_whole, step_of
+from fmlab.records.meta import add_to_meta
 from fmlab.records.secrets import without_secrets
 from fmlab.trust import check_trusted
 
@@ -281,6 +282,8 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
     if _is_first_process():
         keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
+    if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
+        loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
     with located_errors(config):
         own = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
         return Builder(config, str(layout.root), loggers, own, [preemption])
@@ -298,6 +301,7 @@ def announce(
     network, trainer = cli.model.network, cli.trainer
     condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
     parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
+    add_to_meta(layout, network={"parameters": parameters, "flops": flops})  # of one forward on one sample
     print(f"run        {layout.root}" + (f" (from step {step_of(checkpoint)})" if checkpoint else ""))
     print(
         f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"

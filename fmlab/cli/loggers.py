@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from fmlab.cli.options import WandbOptions
 from fmlab.cli.wandb_service import TolerantWandb, service_settings
+from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 from fmlab.records.secrets import values_without_secrets
 
@@ -109,3 +110,21 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
         return logger
 
     return [TolerantWandb(begin, mode)]
+
+
+def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger:
+    """The TensorBoard logger of a run, which writes to its folder `tensorboard`.
+
+    Args:
+        layout: The run's folder.
+        resumed_at: The step at which the run goes on; what it wrote of later ones is shown no more.
+
+    Raises:
+        UserError: If TensorBoard is not installed.
+    """
+    where: dict[str, Any] = {"name": "tensorboard", "version": "", "purge_step": resumed_at}
+    try:
+        return TensorBoardLogger(str(layout.root), default_hp_metric=False, **where)
+    except ModuleNotFoundError as error:
+        hint = "pip install tensorboard"
+        raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error

@@ -36,3 +36,14 @@ class WandbOptions:
     project: str = "fmlab"
     entity: str | None = None
     group: str | None = None
+
+
+@dataclass
+class TensorboardOptions:
+    """TensorBoard, which needs the package `tensorboard`.
+
+    Args:
+        enabled: Write its logs to the run's folder as well, as `tensorboard/`.
+    """
+
+    enabled: bool = False

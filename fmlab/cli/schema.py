@@ -38,6 +38,7 @@ DEFAULT_SEED = 0
 SECTIONS: tuple[Section, ...] = (
     Section("run", "fmlab.cli.options.RunOptions", "name and place of the run"),
     Section("wandb", "fmlab.cli.options.WandbOptions", "Weights & Biases"),
+    Section("tensorboard", "fmlab.cli.options.TensorboardOptions", "TensorBoard logs"),
     Section("trainer", "lightning.pytorch.Trainer", "Lightning's Trainer: devices, precision, max_steps, ..."),
     Section("model", "lightning.pytorch.LightningModule", "what is trained, and its parts", True, True),
     Section("data", "lightning.pytorch.LightningDataModule", "what it is trained on", True, True),

@@ -3,13 +3,15 @@
 from fmlab.evaluation.cells import Cell, Draws, cells, draws
 from fmlab.evaluation.evaluation import Evaluation, Listener
 from fmlab.evaluation.image_scores import ImageScores
-from fmlab.evaluation.journal import Journal, Row
+from fmlab.evaluation.journal import Journal
 from fmlab.evaluation.point_scores import PointScores
 from fmlab.evaluation.processes import Processes, joined
-from fmlab.evaluation.provenance import Comparison, comparable, data_reference, measurement, setting
+from fmlab.evaluation.provenance import data_reference, measurement, setting
 from fmlab.evaluation.scores import Scores
 from fmlab.evaluation.table import markdown, ranked
 from fmlab.evaluation.wanted import METRICS, USUAL
+from fmlab.records.evaluations import Row
+from fmlab.records.measured import Comparison, comparable
 
 __all__ = [
     "METRICS",

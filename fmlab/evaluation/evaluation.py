@@ -11,15 +11,17 @@ from fmlab.errors import UserError
 from fmlab.evaluation.cells import Cell, Draws
 from fmlab.evaluation.closest import write_closest
 from fmlab.evaluation.generation import Generation
-from fmlab.evaluation.journal import Journal, Row
+from fmlab.evaluation.journal import Journal
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import Record, file_hash, fingerprint, row_key, setting
+from fmlab.evaluation.provenance import file_hash, fingerprint, row_key, setting
 from fmlab.evaluation.scores import Scores, make_scores
 from fmlab.evaluation.wanted import METRICS, check_wanted
 from fmlab.fields import Guidance
 from fmlab.metrics import cache_folder
 from fmlab.metrics.floor import Half
+from fmlab.records.evaluations import Row
+from fmlab.records.measured import Record
 from fmlab.trained import Trained
 
 PRECISION = "float32"

@@ -8,11 +8,12 @@ from typing import Any, cast
 from torch import Tensor
 
 from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import Record, data_reference, measurement
+from fmlab.evaluation.provenance import data_reference, measurement
 from fmlab.evaluation.wanted import METRICS
 from fmlab.metrics import ImageMetrics, cache_folder, halves, metric_key
 from fmlab.metrics.keys import Score
 from fmlab.metrics.source import Source
+from fmlab.records.measured import Record
 
 
 class ImageScores:

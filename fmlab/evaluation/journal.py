@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmlab.evaluation.provenance import Record
 from fmlab.records import atomic_write_bytes
-
-
-@dataclass(frozen=True)
-class Row:
-    """The values of one cell, with how they were measured and how the samples were made.
-
-    Attributes:
-        key: What names it, from measurement and setting.
-        measurement: How it was measured.
-        setting: How the samples were made.
-        values: Each metric's value by its name; `NAME_std` is the spread of `NAME`.
-        seconds: What it took, all interrupted attempts included.
-        floor: Whether the samples are real ones: half of the reference against the other half.
-    """
-
-    key: str
-    measurement: Record
-    setting: Record
-    values: dict[str, float]
-    seconds: float = 0.0
-    floor: bool = False
-
-    def line(self) -> str:
-        """The row as JSON in one line; numbers that are not finite are null."""
-        values = {name: value if math.isfinite(value) else None for name, value in self.values.items()}
-        return json.dumps({**asdict(self), "values": values}, default=str)
-
-
-def row_in(line: str) -> Row:
-    """The row of a line."""
-    content = json.loads(line)
-    values = {name: math.nan if value is None else value for name, value in content["values"].items()}
-    return Row(**{**content, "values": values})
+from fmlab.records.evaluations import Row, rows_in
 
 
 class Journal:
@@ -61,17 +25,8 @@ class Journal:
         self.folder, self.file = folder, folder / "rows.jsonl"
 
     def rows(self) -> dict[str, Row]:
-        """The rows by their key, in the order in which they were finished; torn or foreign lines are none."""
-        return {row.key: row for row in self._read()}
-
-    def _read(self) -> Iterator[Row]:
-        if not self.file.exists():
-            return
-        for line in self.file.read_bytes().decode(errors="replace").splitlines():
-            try:
-                yield row_in(line)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
+        """The rows by their key, in the order in which they were finished."""
+        return {row.key: row for row in rows_in(self.file)}
 
     def append(self, row: Row) -> None:
         """Adds a row, in one write that is on the disk when this returns."""

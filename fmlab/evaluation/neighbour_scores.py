@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import Record, data_reference, measurement
+from fmlab.evaluation.provenance import data_reference, measurement
 from fmlab.evaluation.wanted import METRICS
 from fmlab.metrics import NearestNeighbours
 from fmlab.metrics.neighbour_sets import neighbour_sets
+from fmlab.records.measured import Record
 
 
 class NeighbourScores:

@@ -11,11 +11,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import Record, data_reference, measurement
+from fmlab.evaluation.provenance import data_reference, measurement
 from fmlab.evaluation.wanted import METRICS
 from fmlab.metrics import MaximumMeanDiscrepancy, Wasserstein2, reference_points
 from fmlab.metrics.floor import Half
 from fmlab.metrics.source import Source
+from fmlab.records.measured import Record
 
 POINT_METRICS: dict[str, Callable[[Tensor], Metric]] = {"w2": Wasserstein2, "mmd": MaximumMeanDiscrepancy}
 

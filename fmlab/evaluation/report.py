@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from fmlab.evaluation.journal import Row
-from fmlab.evaluation.provenance import flat, short
 from fmlab.evaluation.table import SPREAD, Better, Table, grouped, markdown, table
 from fmlab.figures import Curve, curves, save_png
 from fmlab.records import atomic_write_json, atomic_write_text
+from fmlab.records.evaluations import Row
+from fmlab.records.measured import flat, short
 
 
 def write_rows(folder: Path, rows: Sequence[Row], better: Better) -> str:

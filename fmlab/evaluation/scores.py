@@ -14,9 +14,9 @@ from fmlab.evaluation.image_scores import ImageScores
 from fmlab.evaluation.neighbour_scores import NeighbourScores
 from fmlab.evaluation.point_scores import PointScores
 from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import Record
 from fmlab.metrics import image_metrics
 from fmlab.metrics.reference import sums_device
+from fmlab.records.measured import Record
 
 
 class Scores(Protocol):

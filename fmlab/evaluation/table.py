@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fmlab.errors import UserError
-from fmlab.evaluation.journal import Row
-from fmlab.evaluation.provenance import comparable, flat, short
+from fmlab.records.evaluations import Row
+from fmlab.records.measured import comparable, flat, short
 
 Better = Mapping[str, Literal["less", "more"]]
 """Of each value's name, whether less or more of it is better."""

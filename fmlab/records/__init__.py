@@ -30,7 +30,6 @@ __all__ = [
     "read_status",
     "sweep_of_process",
     "trial_folder",
-    "truncate_after",
     "write_meta",
     "write_status",
 ]

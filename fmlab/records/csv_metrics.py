@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmlab.errors import UserError
@@ -64,6 +64,18 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{name: int(text) if name == STEP else float(text) for name, text in row.items()} for row in _read(path)[1]]
 
 
+def read_columns(path: Path, wanted: Callable[[str], bool]) -> dict[str, tuple[list[int], list[float]]]:
+    """The same by column: of each metric that is wanted the steps and the values, where there are any."""
+    columns, rows = _cells(path)
+    found = {}
+    for place, name in enumerate(columns):
+        if name != STEP and wanted(name):
+            pairs = [(int(row[0]), float(row[place])) for row in rows if row[place]]
+            if pairs:
+                found[name] = ([step for step, _ in pairs], [value for _, value in pairs])
+    return found
+
+
 def count_rows(path: Path) -> int:
     """How many whole rows there are; a checkpoint remembers it."""
     if not path.exists():
@@ -79,7 +91,13 @@ def keep_rows(path: Path, count: int) -> None:
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and whole rows of a file; a last line that is torn is no row."""
+    """Columns and whole rows of a file, each with the metrics it has."""
+    columns, rows = _cells(path)
+    return columns, [{name: value for name, value in zip(columns, row) if value} for row in rows]
+
+
+def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns and whole rows of a file, the step first; a last line that is torn is no row."""
     if not path.exists():
         return [], []
     text = path.read_bytes().decode(errors="replace")
@@ -87,8 +105,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     if not lines:
         return [], []
     columns, *rows = lines
-    whole = [row for row in rows if len(row) == len(columns)]
-    return columns, [{name: value for name, value in zip(columns, row) if value} for row in whole]
+    return columns, [row for row in rows if len(row) == len(columns)]
 
 
 def _rewrite(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:

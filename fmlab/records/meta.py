@@ -59,6 +59,11 @@ def write_meta(layout: RunLayout, argv: Sequence[str], seed: int, import_folders
     atomic_write_json(layout.meta, content)
 
 
+def add_to_meta(layout: RunLayout, **more: Any) -> None:
+    """Records what is known only once the run's objects are built, beside what is there."""
+    atomic_write_json(layout.meta, {**read_meta(layout), **more})
+
+
 def read_meta(layout: RunLayout) -> dict[str, Any]:
     """What `write_meta` recorded; empty if nothing readable is there."""
     try:

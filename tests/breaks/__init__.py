@@ -2,6 +2,7 @@
 
 from breaks.callbacks import MUTANTS as CALLBACKS
 from breaks.cli import MUTANTS as CLI
+from breaks.comparison import MUTANTS as COMPARISON
 from breaks.data import MUTANTS as DATA
 from breaks.distributions import MUTANTS as DISTRIBUTIONS
 from breaks.evaluation import MUTANTS as EVALUATION
@@ -26,6 +27,7 @@ MUTANTS: list[Mutant] = [
     *EXCHANGE,
     *CALLBACKS,
     *CLI,
+    *COMPARISON,
     *DATA,
     *DISTRIBUTIONS,
     *FIELDS,

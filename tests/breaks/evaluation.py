@@ -5,7 +5,7 @@ from breaks.mutant import Mutant
 MUTANTS = [
     Mutant(
         "numbers ranked whatever features they have",
-        "evaluation/provenance.py",
+        "records/measured.py",
         "if first.get(name) == second.get(name) or (",
         "if first.get(name) == second.get(name) or name.startswith('features') or (",
         "tests/evaluation/test_provenance.py",

@@ -120,8 +120,10 @@ def test_the_excess_is_the_distance_from_the_exact_field(
 
 def trainer_of(data: Any, rank: int = 0, world_size: int = 1) -> Any:
     """What the callback needs of a trainer."""
-    plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
-    return SimpleNamespace(datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin)
+    plugin = SimpleNamespace(callbacks=[], forward_context=contextlib.nullcontext)
+    return SimpleNamespace(
+        callbacks=[], datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin
+    )
 
 
 def digits_module(**changes: Any) -> FlowMatching:
@@ -241,7 +243,7 @@ class Elsewhere(Digits):
     """Not in memory."""
 
     def split(self, name: Any) -> Any:
-        return SimpleNamespace(labels=None)
+        return SimpleNamespace(callbacks=[], labels=None)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ class Elsewhere(Digits):
         ({"path": Interpolant()}, Digits(), "Interpolant is no Gaussian path"),
         ({}, Blurred(), "Blurred augments"),
         ({}, Elsewhere(), "Elsewhere are not in memory"),
-        ({}, SimpleNamespace(shape=(2,)), "not in memory"),
+        ({}, SimpleNamespace(callbacks=[], shape=(2,)), "not in memory"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

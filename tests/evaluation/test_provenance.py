@@ -8,7 +8,8 @@ import pytest
 
 from fmlab.errors import UserError
 from fmlab.evaluation import Row, comparable, ranked
-from fmlab.evaluation.provenance import flat, row_key
+from fmlab.evaluation.provenance import row_key
+from fmlab.records.measured import flat
 
 MEASURED: dict[str, Any] = {
     "samples": 1000,

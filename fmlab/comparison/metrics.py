@@ -1,0 +1,182 @@
+"""The numbers that runs are compared by: the last and the best of each metric, whether less is better, how measured."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fmlab.comparison.runs import Curve, Run
+from fmlab.records.evaluations import Row
+from fmlab.records.measured import Record, flat, short
+
+Side = Literal["less", "more"]
+
+LESS = ("fid", "kid", "w2", "mmd", "loss", "excess", "bits_per_dim")
+MORE = ("is", "precision", "recall", "density", "coverage", "accuracy", "log_likelihood")
+EVALUATED = "evaluate: "
+"""How a metric's name begins that an evaluation found, before the samples' setting."""
+
+_SPREAD = "_std"
+_OBJECTIVE = (
+    "model",
+    "model.path",
+    "model.source",
+    "model.time_sampler",
+    "model.coupling",
+    "model.weight",
+    "model.loss",
+)
+_TRAINING_DATA = ("data.global_batch_size", "data.num_workers", "data.seed")
+_SAID = ("field", "solver", "steps", "grid", "path", "guidance_scale", "weights")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric of one run.
+
+    Attributes:
+        final: The last value.
+        best: The best value of all; the last one where it is not known what is better.
+        best_step: The step index of it; None for what was not followed over training.
+        measurement: How it was measured; None if that was not recorded.
+        setting: How the samples were made; None if there are none, or that was not recorded.
+    """
+
+    final: float
+    best: float
+    best_step: int | None
+    measurement: Record | None
+    setting: Record | None = None
+
+
+def side(name: str, runs: Iterable[Run] = ()) -> Side | None:
+    """Whether less or more of a metric is better; None if nobody says.
+
+    The metrics of this package are known by name; of another, a run says it that keeps its best checkpoint by it.
+    """
+    base = name.removeprefix(EVALUATED).partition(" ")[0].rpartition("/")[2]
+    for choice, known in (("less", LESS), ("more", MORE)):
+        if any(base == word or base.startswith(f"{word}_") for word in known):
+            return choice  # type: ignore[return-value]
+    modes = {run.flags.get("checkpoint.mode", "min") for run in runs if run.flags.get("checkpoint.monitor") == name}
+    return {"min": "less", "max": "more"}.get(modes.pop()) if len(modes) == 1 else None  # type: ignore[return-value]
+
+
+def scores(run: Run, better: dict[str, Side | None]) -> dict[str, Score]:
+    """Every metric of a run by its name: what it logged, and what evaluations of it found.
+
+    Args:
+        run: The run.
+        better: Whether less or more is better, by the metric's name; a metric that is not there is left out.
+    """
+    objective, logged = _decides(run, _OBJECTIVE), _decides(run, ())
+    found = {}
+    for name, curve in run.curves.items():
+        if name in better and curve.values:
+            measurement = _measurement(name, run, objective, logged)
+            setting = run.setting if name.startswith("val/") else None
+            found[name] = _followed(curve, better[name], measurement, setting)
+    for row in evaluated(run):
+        for name, value in row.values.items():
+            key = evaluated_name(name, row, run)
+            if key in better:
+                found[key] = Score(value, value, None, only(row.measurement, name), row.setting)
+    return found
+
+
+def evaluated(run: Run) -> list[Row]:
+    """The rows of a run's own samples, neither of real data nor of an exact field."""
+    return [row for row in run.rows if not row.floor and row.setting.get("field", "network") == "network"]
+
+
+def along_another_path(row: Row, run: Run) -> bool:
+    """Whether samples were drawn along another path than those of the run's own validation."""
+    own = (run.setting or {}).get("path")
+    return own is not None and row.setting.get("path") not in (None, own)
+
+
+def evaluated_name(name: str, row: Row, run: Run) -> str:
+    """A metric of an evaluation, named with what made the samples: `evaluate: fid_domain (Heun(), 20 steps, w 2)`."""
+    made = row.setting
+    parts = [str(made.get("solver")), f"{made.get('steps')} steps"]
+    parts += [] if made.get("grid") in (None, "UniformGrid()") else [str(made["grid"])]
+    parts += [str(made["path"])] if along_another_path(row, run) else []
+    parts += [f"w {made['guidance_scale']:g}"] if made.get("guidance_scale") is not None else []
+    parts += [f"{key} {short(value)}" for key, value in flat(made.get("guidance") or {})]
+    parts += [str(made["weights"])] if str(made.get("weights", "")).startswith("power") else []
+    return f"{EVALUATED}{name} ({', '.join(parts)}, {row.measurement.get('samples')} samples)"
+
+
+def names(runs: Sequence[Run]) -> list[str]:
+    """Every metric that any of the runs has, those of validation first, then evaluations, then training."""
+    logged = Counter(name for run in runs for name in run.curves)
+    found = dict.fromkeys(
+        evaluated_name(name, row, run)
+        for run in runs
+        for row in evaluated(run)
+        for name in row.values
+        if not name.endswith(_SPREAD)
+    )
+    validation = sorted(name for name in logged if name.startswith("val/"))
+    return [*validation, *found, *sorted(name for name in logged if not name.startswith(("val/", "perf/")))]
+
+
+def monitored(runs: Sequence[Run], known: Sequence[str]) -> str | None:
+    """The metric to begin with: what most runs keep their best checkpoint by, or else the first of the usual ones."""
+    wanted = Counter(run.flags.get("checkpoint.monitor") for run in runs)
+    usual = [name for word in LESS for name in known if name.startswith(f"val/{word}")]
+    choices = [*(name for name, _ in wanted.most_common() if name in known), *usual, *known]
+    return choices[0] if choices else None
+
+
+def only(measurement: Record | None, name: str) -> Record | None:
+    """A measurement with the estimator of one metric alone: others that are measured beside it are none of it."""
+    if measurement is None:
+        return None
+    estimators = measurement.get("estimators") or {}
+    own = {name: estimators[name]} if name in estimators else estimators
+    return {**measurement, "estimators": own}
+
+
+def _measurement(name: str, run: Run, objective: Record, logged: Record) -> Record | None:
+    """How a logged metric was measured.
+
+    Distances between sets have it in the run's record. A loss is measured by its objective: losses along two paths are
+    different quantities. Anything else is taken as measured by the data.
+    """
+    base = name.rpartition("/")[2]
+    if name.startswith("val/") and base in ((run.measurement or {}).get("estimators") or {}):
+        return only(run.measurement, base)
+    if name.startswith("val/") and base.startswith(("fid", "kid", "w2", "mmd")):
+        return None
+    return {"objective": objective} if "loss" in base or "excess" in base else {"logged from": logged}
+
+
+def _decides(run: Run, parts: Sequence[str]) -> Record:
+    """What a run says of these parts of it and of its data, but for how the data are handed out in training."""
+    named = (*(part for part in parts if part != "model"), "data")
+    inside = tuple(f"{part}." for part in named)
+    return {
+        key: value
+        for key, value in run.flags.items()
+        if (key in parts or key in named or key.startswith(inside)) and key not in _TRAINING_DATA
+    }
+
+
+def _followed(curve: Curve, better: Side | None, measurement: Record | None, setting: Record | None) -> Score:
+    finite = [(value, step) for step, value in zip(curve.steps, curve.values) if math.isfinite(value)]
+    final = curve.values[-1]
+    if not finite or better is None:
+        return Score(final, final, curve.steps[-1], measurement, setting)
+    best, step = (min if better == "less" else max)(finite)
+    return Score(final, best, step, measurement, setting)
+
+
+def said(record: Record | None, setting: Record | None = None) -> list[tuple[str, Any]]:
+    """A measurement, and the setting of its samples, as lines of a word and a value."""
+    lines = [("measurement", "was not recorded")] if record is None else [(k, short(v)) for k, v in flat(record)]
+    made = dict(setting or {})
+    return [*lines, *((f"setting {key}", short(made[key])) for key in _SAID if made.get(key) is not None)]

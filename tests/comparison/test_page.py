@@ -1,0 +1,131 @@
+"""The page's text, and the command that writes it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import MEASUREMENT, config, made_run
+
+from fmlab.__main__ import main
+from fmlab.comparison import compare
+from fmlab.comparison.page import page
+from fmlab.comparison.payload import payload, thinned
+from fmlab.comparison.runs import Curve
+
+NASTY = "</script><script>alert(1)</script>"
+
+
+def content_in(text: str) -> dict[str, Any]:
+    """What a page holds."""
+    packed = re.search(r'id="data">([^<]*)<', text)
+    assert packed is not None
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return content
+
+
+def outside(text: str) -> list[str]:
+    """Every address that a page's markup names."""
+    found: list[str] = []
+
+    class Addresses(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            found.extend(value or "" for name, value in attributes if name in ("src", "href", "action", "srcset"))
+
+    Addresses().feed(text)
+    return found
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, value in (("CondOT", 1.0), ("VP", 2.0)):
+        for seed in range(5):
+            made_run(tmp_path, value * (1 + 0.01 * seed**2), path=path, seed=seed, nfe=(5, 10), grid=True)
+    file = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "path=CondOT is the best, 1.06 ± 0.066 (5 seeds): better than the other group" in said
+    assert str(file) in said
+    text = file.read_text()
+    assert [address for address in outside(text) if not address.startswith(("#", "data:"))] == []
+    assert "default-src 'none'" in text
+    assert file.stat().st_size < 3 * 2**20
+    content = content_in(text)
+    assert [group["label"] for group in content["groups"]] == ["path=CondOT", "path=VP"]
+    assert len(content["evaluations"]) == 20
+    assert len(content["pictures"]) == 10
+    assert content["pictures"][0]["source"].startswith("data:image/webp;base64,")
+    assert len({picture["drawn"] for picture in content["pictures"]}) == 1, "the same seeds stand together"
+    number = [name for name, _ in content["metrics"]].index("val/fid_domain")
+    (standing,) = content["standings"][number][0]
+    assert (standing["best"], standing["winner"], standing["family"]) == (0, True, 1)
+    lines = content["measurements"][content["groups"][0]["runs"][0]["scores"][str(number)][3]]
+    assert ["samples", "1000"] in lines
+    assert ["setting solver", "Euler()"] in lines
+
+
+def test_names_are_no_markup(tmp_path: Path) -> None:
+    own = {**config("CondOT", 0), "note": NASTY}
+    made_run(tmp_path, 1.0, configuration=own)
+    made_run(tmp_path, 1.0, configuration={**own, "note": "plain"})
+    text = page(payload(compare(tmp_path / "made")), NASTY)
+    assert NASTY not in text
+    assert "&lt;script&gt;alert(1)" in text, "the title"
+    assert any(NASTY in group["label"] for group in content_in(text)["groups"]), "the data, as text"
+
+
+def test_a_long_curve_is_thinned_between_its_ends() -> None:
+    steps, values = thinned(Curve(list(range(1000)), [float(step) for step in range(1000)]), 40)
+    assert len(steps) == len(values) == 40
+    assert (steps[0], steps[-1], values[-1]) == (0, 999, 999.0)
+    assert thinned(Curve([0, 9], [1.0, 2.0]), 40) == ([0, 9], [1.0, 2.0])
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    made_run(tmp_path, float("nan"))
+    content = content_in(page(payload(compare(tmp_path / "made")), "nan"))
+    number = [name for name, _ in content["metrics"]].index("val/fid_domain")
+    assert content["groups"][0]["stats"][str(number)][0] == [None, None, 0]
+    assert content["standings"][number][0] == []
+
+
+def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(3):
+        made_run(tmp_path, 1.0 + seed, path="CondOT", seed=seed)
+        made_run(tmp_path, 4.0 + seed, path="VP", seed=seed)
+        made_run(tmp_path, 0.1, path="VE", seed=seed, measurement={**MEASUREMENT, "samples": 50})
+    made_run(tmp_path, 1.0, seed=3, state="failed", run_id="broken")
+    file = tmp_path / "page.html"
+    assert main(["compare", str(tmp_path / "made"), "--out", str(file), "--metric", "val/fid_domain"]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing is claimed: at most 3 seeds are shared with another group, and a claim needs 5 pairs." in said
+    assert "too few pairs (3)" in said
+    assert "Numbers of different measurement are not ranked together" in said
+    assert "samples generated (1000 against 50)" in said
+    assert "broken (failed)" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--metric", "val/fid_domian"], "val/fid_domain"),
+        (["--out", "page.pdf"], "page.html"),
+        (["--out", "nowhere/page.html"], "there is no folder nowhere"),
+        (["--metrc", "val/loss"], "fmlab compare RUN"),
+    ],
+    ids=["metric", "suffix", "folder", "option"],
+)
+def test_mistakes_are_told_in_one_line(
+    words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_run(tmp_path, 1.0)
+    assert main(["compare", str(tmp_path / "made"), *words]) == 2
+    message = capsys.readouterr().err.strip()
+    assert expected in message
+    assert len(message.splitlines()) <= 3
+    assert not (tmp_path / "comparison.html").exists()
