@@ -285,7 +285,7 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
     if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
         loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
     with located_errors(config):
-        own = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+        own: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
         return Builder(config, str(layout.root), loggers, own, [preemption])
 
 

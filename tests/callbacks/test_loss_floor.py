@@ -243,7 +243,7 @@ class Elsewhere(Digits):
     """Not in memory."""
 
     def split(self, name: Any) -> Any:
-        return SimpleNamespace(callbacks=[], labels=None)
+        return SimpleNamespace(labels=None)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ class Elsewhere(Digits):
         ({"path": Interpolant()}, Digits(), "Interpolant is no Gaussian path"),
         ({}, Blurred(), "Blurred augments"),
         ({}, Elsewhere(), "Elsewhere are not in memory"),
-        ({}, SimpleNamespace(callbacks=[], shape=(2,)), "not in memory"),
+        ({}, SimpleNamespace(shape=(2,)), "not in memory"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
