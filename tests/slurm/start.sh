@@ -45,6 +45,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2
 JobRequeue=1
 ReturnToService=2
+AuthInfo=cred_expire=5
 MinJobAge=3600
 KillWait=20
 MaxArraySize=1001

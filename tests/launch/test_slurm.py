@@ -1,0 +1,200 @@
+"""Real jobs on a real SLURM, which `tests/slurm/start.sh` starts: submit, stop, requeue, resume, arrays, failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import EXPERIMENTS, TINY
+
+from fmlab.__main__ import main
+from fmlab.records import RunLayout, read_metrics, read_status
+
+CONF = Path("/tmp/fmlab-slurm/slurm.conf")
+PATIENCE = 300.0  # seconds for anything that is to happen; a slow machine is no failure
+
+
+def answers() -> bool:
+    if shutil.which("sbatch") is None:
+        return False
+    environment = {**os.environ, **({"SLURM_CONF": str(CONF)} if CONF.is_file() else {})}
+    try:
+        done = subprocess.run(["sinfo", "-h"], env=environment, capture_output=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not answers(), reason="no SLURM answers here; sudo tests/slurm/start.sh starts one"),
+    pytest.mark.xdist_group("slurm"),
+]
+
+LONG = ["--trainer.max_steps=400", "--trainer.val_check_interval=200", "--checkpoint.every_n_steps=1000"]
+SHORT = ["--trainer.max_steps=20", "--trainer.val_check_interval=20"]
+QUICK = ["--trainer.log_every_n_steps=2", "--samples.enabled=false", "--floor.enabled=false"]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if CONF.is_file():
+        monkeypatch.setenv("SLURM_CONF", str(CONF))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    yield
+    subprocess.run(["scancel", "--full", "--signal=KILL", "--user", str(os.getuid())], check=False)
+    subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
+
+
+def submit(*words: str) -> list[RunLayout]:
+    """Submits a tiny run and returns the records of its runs."""
+    before = set(Path("runs").glob("*/*"))
+    cluster = ["--slurm.cpus_per_task", "1", "--slurm.time", "00:30:00"]
+    file = ["--config", str(EXPERIMENTS / "digits.yaml")] if "--config" not in words else []
+    assert main(["submit", *file, *TINY, *QUICK, "--trainer.devices=1", *cluster, *words]) == 0
+    made = [run for run in Path("runs").glob("*/*") if run not in before]
+    return [RunLayout(run.resolve()) for run in sorted(made, key=lambda run: job_of(RunLayout(run)))]
+
+
+def job_of(layout: RunLayout) -> str:
+    return str(json.loads((layout.root / "slurm.json").read_text())["job"])
+
+
+def until(what: str, happened: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"waited in vain for: {what}"
+        time.sleep(0.3)
+
+
+def queued(layout: RunLayout) -> str:
+    words = ["squeue", "-h", "--states=all", "--array", "-o", "%T", f"--jobs={job_of(layout)}"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def ended(layout: RunLayout) -> bool:
+    return queued(layout) in ("", "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+
+
+def trains(layout: RunLayout) -> bool:
+    return layout.metrics.is_file() and len(read_metrics(layout.metrics)) > 3
+
+
+def said(layout: RunLayout) -> str:
+    return "".join(file.read_text() for file in sorted(layout.root.glob("slurm-*.out")))
+
+
+def weights(layout: RunLayout) -> dict[str, torch.Tensor]:
+    return dict(torch.load(layout.last, weights_only=True)["state_dict"])
+
+
+def signal(layout: RunLayout, name: str) -> None:
+    subprocess.run(["scancel", f"--signal={name}", job_of(layout)], check=True)
+
+
+def test_two_tasks_train_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    (layout,) = submit("--trainer.devices=2", *SHORT)
+    assert "--ntasks-per-node=2" in (layout.root / "submit.sbatch").read_text()
+    until("the job's end", lambda: ended(layout))
+    assert read_status(layout).state == "done", said(layout)
+    assert "2 x cpu" in said(layout)
+    assert len(list(layout.root.parent.iterdir())) == 1, "no run beside it"
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert "done" in row
+    assert "20/20" in row
+    assert job_of(layout) in row
+
+
+def test_a_warned_job_is_requeued_and_loses_no_step() -> None:
+    """SIGUSR1, as before the time limit: saved, requeued, gone on, to the same bits as a run that nobody stopped."""
+    (layout,) = submit(*LONG)
+    until("some steps", lambda: trains(layout))
+    signal(layout, "USR1")
+    until("the requeue", lambda: "SLURM requeues job" in said(layout) or queued(layout) == "PENDING")
+    until("the end", lambda: read_status(layout).state == "done" and ended(layout))
+    assert "stopped by SIGUSR1" in said(layout)
+    assert "(from step" in said(layout)
+    (whole,) = submit(*LONG)
+    until("the other's end", lambda: ended(whole))
+    assert read_status(whole).state == "done", said(whole)
+    found, expected = weights(layout), weights(whole)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    steps = [row["step"] for row in read_metrics(layout.metrics)]
+    assert steps == [row["step"] for row in read_metrics(whole.metrics)], "no point lost, none doubled"
+
+
+def test_restarts_have_an_end() -> None:
+    (layout,) = submit(*LONG, "--max_restarts", "1", "--trainer.max_steps=100000")
+    until("some steps", lambda: trains(layout))
+    rows = len(read_metrics(layout.metrics))
+    signal(layout, "USR1")
+    until("the second life", lambda: "(from step" in said(layout) and len(read_metrics(layout.metrics)) > rows + 3)
+    signal(layout, "USR1")
+    until("the end", lambda: ended(layout))
+    assert "restarted 1 times already" in said(layout)
+    assert read_status(layout).state == "preempted"
+
+
+def test_a_terminated_job_saves_and_can_go_on() -> None:
+    (layout,) = submit(*LONG)
+    until("some steps", lambda: trains(layout))
+    signal(layout, "TERM")
+    until("the end", lambda: ended(layout))
+    assert read_status(layout).state == "preempted", said(layout)
+    assert layout.last.is_file()
+    assert main(["fit", "--resume", str(layout.root), "--trainer.max_steps=401"]) == 0
+
+
+def test_a_cancelled_job_saves_and_is_not_requeued() -> None:
+    (layout,) = submit(*LONG, "--trainer.max_steps=100000")
+    until("some steps", lambda: trains(layout))
+    subprocess.run(["scancel", job_of(layout)], check=True)
+    until("the end", lambda: ended(layout))
+    until("the last words", lambda: read_status(layout).state == "preempted")
+    assert layout.last.is_file()
+    assert queued(layout) == "CANCELLED"
+
+
+def test_an_array_is_a_run_for_each_seed() -> None:
+    layouts = submit(*SHORT, "--array", "2", "--seed_everything=5")
+    assert len(layouts) == 2
+    assert [job_of(layout).partition("_")[2] for layout in layouts] == ["0", "1"]
+    for layout in layouts:
+        until("the end", lambda layout=layout: ended(layout))
+        assert read_status(layout).state == "done", said(layout)
+    seeds = [f"seed_everything: {seed}" in layout.config.read_text() for seed, layout in zip((5, 6), layouts)]
+    assert seeds == [True, True]
+    first, second = map(weights, layouts)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_job_that_fails_says_why_and_uses_the_code_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    """A network of the user's own, copied when submitted: what is changed while the job waits changes nothing."""
+    Path("my_net.py").write_text(
+        "from fmlab.networks import DiT\n\n\nclass Mine(DiT):\n"
+        "    def forward(self, x, t, condition=None):\n        raise RuntimeError('the code as it was')\n"
+    )
+    (layout,) = submit(
+        *SHORT, "--model.network=my_net.Mine", "--fid.enabled=false", "--slurm.options", "[--begin=now+3]"
+    )
+    Path("my_net.py").write_text("raise SystemExit('edited later')\n")
+    until("the end", lambda: ended(layout))
+    status = read_status(layout)
+    assert status.state == "failed", said(layout)
+    assert "the code as it was" in str(status.error)
+    capsys.readouterr()
+    assert main(["runs", "--state", "failed"]) == 0
+    assert layout.id in capsys.readouterr().out
