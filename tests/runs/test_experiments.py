@@ -41,6 +41,8 @@ SMALL = {
     "unet_cifar": [*SMALL_UNET, "--model.network.head_dim=8"],
     "cifar_smoke": SMALL_UNET,
     "circles_to_checkerboard": ["--model.network.width=16", "--samples.points=20"],
+    "lab3_unet": SMALL_UNET,
+    "lab3_dit": SMALL_DIT,
     "superresolve_fashion": [*SMALL_UNET, "--samples.columns=3"],
 }
 POINTS = ("toy2d", "circles_to_checkerboard")
@@ -55,7 +57,7 @@ def test_every_experiment_is_listed_here() -> None:
 def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FMLAB_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if "fashion" in name:
+    if "fashion" in name or "lab3" in name:
         write_fashion_mnist(tmp_path)
     elif name == "cifar_smoke":
         splits = [(split, label, i) for split in ("train", "test") for label in ("cat", "dog") for i in range(4)]
