@@ -24,4 +24,25 @@ MUTANTS = [
         "* 127.5 + 127.5)",
         "tests/data/test_pixels.py",
     ),
+    Mutant(
+        "cells above their level",
+        "data/dequantisation.py",
+        "(uniform * width - self._below.to(images.device)[rows])",
+        "(uniform * width)",
+        "tests/data/test_dequantisation.py",
+    ),
+    Mutant(
+        "the width of a cell in grey levels",
+        "data/dequantisation.py",
+        "(width / 127.5).log()",
+        "width.log()",
+        "tests/data/test_dequantisation.py",
+    ),
+    Mutant(
+        "the digits with all levels",
+        "data/digits.py",
+        "grey_levels = tuple(round(255 * level / 16) for level in range(17))",
+        "grey_levels = range(256)",
+        "tests/data/test_dequantisation.py",
+    ),
 ]
