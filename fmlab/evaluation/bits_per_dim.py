@@ -118,7 +118,7 @@ class LikelihoodScores:
     """Sums of bits per dimension over images, which a `Generation` adds up batch by batch.
 
     Attributes:
-        better: Less is better.
+        better: Empty: solves that are too coarse miss bits, so that the least of several solvers' is not the best.
         size: Images of the split.
 
     Args:
@@ -130,7 +130,7 @@ class LikelihoodScores:
     def __init__(self, data: Any, repeats: Repeats, processes: Processes) -> None:
         self.data, self.repeats, self.processes = data, repeats, processes
         self.levels = GreyLevels(getattr(data, "grey_levels", range(256)))
-        self.better: dict[str, Literal["less", "more"]] = {NAME: "less"}
+        self.better: dict[str, Literal["less", "more"]] = {}
         self.size = len(data.split(HELD_OUT))
         self.reset()
 
