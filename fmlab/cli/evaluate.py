@@ -20,6 +20,8 @@ from fmlab.cli.sample import parse_labels
 from fmlab.cli.values import read_value
 from fmlab.errors import UserError, nearest
 from fmlab.evaluation import USUAL, Cell, Evaluation, Processes, Row, cells, draws, joined
+from fmlab.evaluation.bits_per_dim import Repeats
+from fmlab.evaluation.held_out import HeldOutEvaluation, held_out
 from fmlab.evaluation.report import write_plots, write_rows
 from fmlab.evaluation.table import is_spread, with_spread
 from fmlab.loading import load
@@ -93,11 +95,23 @@ def prepared(trained: Trained, options: argparse.Namespace, processes: Processes
     kind = "images" if trained.data is None else trained.data().kind
     named = words(options.metrics, "metrics") if options.metrics else USUAL[kind]
     count = options.n if options.n is not None else NUMBER[kind]
+    if named == ["bpd"]:
+        return of_held_out(trained, options, count, processes)
     labels = None if options.labels == "frequencies" else parse_labels(options.labels)
     if labels is not None and not labels:
         raise UserError(f"{options.labels} holds no label", key="labels", hint="write 3, 0-9 or 1,4,7")
     made = draws(trained, count, options.seed, labels)
     return Evaluation(trained, named, made, options.features, options.out, options.batch_size, processes)
+
+
+def of_held_out(trained: Trained, options: argparse.Namespace, count: int, processes: Processes) -> HeldOutEvaluation:
+    """Bits per dimension of held-out images, under their own labels."""
+    if options.labels != "frequencies":
+        hint = "leave it out; --guidance_scale 0 measures without labels"
+        raise UserError("bpd takes the images' own labels", key="labels", hint=hint)
+    repeats = Repeats(options.dequantisations, options.probes)
+    made = held_out(trained, count, options.seed)
+    return HeldOutEvaluation(trained, made, repeats, options.out, options.batch_size, processes)
 
 
 def conclude(evaluation: Evaluation, rows: list[Row], keep: Path | None, wandb: bool) -> None:

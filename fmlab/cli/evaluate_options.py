@@ -34,8 +34,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add = command.add_argument
     add("run", help="a run's folder, its id, or an experiment's name (its newest run)")
-    add("--metrics", help="of images fid, kid, is, prdc, accuracy (fid,kid); of points w2, mmd (both)")
-    add("--n", "--num_samples", type=int, help="samples to generate (10000 images, 2000 points)")
+    add("--metrics", help="of images fid, kid, is, prdc, accuracy (fid,kid), or bpd alone; of points w2, mmd (both)")
+    add(
+        "--n",
+        "--num_samples",
+        type=int,
+        help="samples to generate (10000 images, 2000 points); for bpd, held-out images",
+    )
     add("--solver", default="Heun", help="see fmlab list solvers; --solver.NAME=VALUE for arguments (Heun)")
     add("--steps", default="20", help="solver steps (20)")
     add("--grid", default="UniformGrid", help="where the steps lie, see fmlab list grids (UniformGrid)")
@@ -48,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--features", default="auto", help="auto, domain, inception or random: which network sees the images (auto)")
     add("--seed", type=int, default=0, help="the first sample's seed; the others follow (0)")
+    add("--probes", type=int, default=3, help="of bpd: probes of the divergence for each dequantisation (3)")
+    add("--dequantisations", type=int, default=2, help="of bpd: dequantisations of each held-out image (2)")
     add("--exact", action="store_true", help="measure the exact field of the run's training data too")
     add("--checkpoint", default="best", help="best, last or a file (best)")
     add("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")

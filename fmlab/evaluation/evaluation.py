@@ -183,10 +183,7 @@ class Evaluation:
         partial = self.journal.partial(key, where.rank, where.count, self.batch_size, kept is not None)
         if kept is not None and not where.told_by_first(kept.begin() if where.first else None):
             partial.forget()  # nothing was kept of the samples that the statistics half way have seen
-        generation = Generation(
-            self.trained, self.draws, self.scores, self.processes, self.batch_size, self.save_seconds
-        )
-        passed = generation.run(cell, partial, kept, told.advance)
+        passed = self._pass().run(cell, partial, kept, told.advance)
         row = Row(key, self.measurement, self.setting(cell, passed.nfe), passed.values, passed.seconds)
         if where.first:
             if kept is not None:
@@ -194,6 +191,10 @@ class Evaluation:
             self.journal.append(row)
             self.journal.forget_partials(key)
         return row
+
+    def _pass(self) -> Generation:
+        """What sees to it that a cell's samples are measured."""
+        return Generation(self.trained, self.draws, self.scores, self.processes, self.batch_size, self.save_seconds)
 
     def _place(self, keep: Path, cell: Cell, key: str, of: int) -> Path:
         """Where a cell's samples go: the place named, or one in it or beside it for each of several cells."""

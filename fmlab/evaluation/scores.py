@@ -83,6 +83,7 @@ class Wanted:
 
 METRICS: dict[str, Wanted] = {
     **{name: Wanted("images", known.estimator, known.better, known.images) for name, known in IMAGE_METRICS.items()},
+    "bpd": Wanted("images", "by `LikelihoodScores`, on held-out images", least=1),
     "w2": Wanted("points", "exact assignment to a fixed choice of as many reference points, v1", one_to_one=True),
     "mmd": Wanted("points", "Gaussian kernel, median bandwidth, all pairs, unbiased, v1"),
 }
@@ -220,8 +221,11 @@ def make_scores(
         cache: The folder of cached reference statistics.
 
     Raises:
-        UserError: If there are no such features, or they or the data lack what a metric needs.
+        UserError: If there are no such features, they or the data lack what a metric needs, or one is not of samples.
     """
+    if "bpd" in names:
+        cause = "bpd is measured on held-out images, the other metrics on generated ones"
+        raise UserError(cause, key="metrics", hint="measure it by itself: --metrics bpd")
     if data.kind == "points":
         return PointScores(names, data, sums_device(device))
     try:

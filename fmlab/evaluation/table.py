@@ -116,12 +116,14 @@ def _measured(row: Row) -> str:
     """The measurement as a line of its own."""
     told = row.measurement
     reference, features = told["reference"], told["features"]
-    kind = "images" if features else "points"
+    kind = "images" if told["uint8"] else "points"
     size = "" if reference["size"] is None else f" ({reference['size']} {kind}, {short(reference['hash'])})"
     line = f"**{told['samples']} {kind} against {reference['data']} {reference['split'] or ''}{size}**"
     if features:
         line += f"; features {features['name']} ({short(features['weights'])}), uint8 {told['uint8']}"
         line += f", resize {short(told['resize'])}"
+    elif told["uint8"]:
+        line += f"; {told['uint8']}"
     return line + "; " + "; ".join(f"{name}: {text}" for name, text in told["estimators"].items()) + "\n"
 
 
