@@ -7,24 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from fmlab.figures.panel import GIVEN, INK, POINT, TIME_COLOURS
+from fmlab.figures.panel import GIVEN, INK, POINT, time_colours
 
-OWN = ("#ffffff", INK, POINT, GIVEN, *TIME_COLOURS)
+OWN = ("#ffffff", INK, POINT, GIVEN)
+STEPS = 24
+"""So many colours of time are kept beside them, from t = 0 to t = 1."""
 
 
 def shared_palette(pictures: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """The figures' own colours and so many that the pictures have most, uint8 of shape (colours, 3), at most 256.
+    """The figures' own colours and so many that the pictures have most, uint8 of shape (colours, 3).
 
     Args:
         pictures: uint8 of shape (height, width, 3).
-        count: How many are chosen from the pictures.
+        count: How many are chosen from the pictures; with the own ones at most 256.
     """
     from PIL import Image, ImageColor
 
     strip = Image.fromarray(np.concatenate(list(pictures)))
     chosen = strip.quantize(count, method=Image.Quantize.MEDIANCUT).getpalette() or []
-    own = [ImageColor.getrgb(colour) for colour in dict.fromkeys(OWN)]
-    return np.concatenate([np.array(own), np.array(chosen).reshape(-1, 3)]).astype(np.uint8)
+    own = np.array([ImageColor.getrgb(colour) for colour in OWN])
+    time = np.round(255 * time_colours()(np.linspace(0, 1, STEPS))[:, :3])
+    return np.concatenate([own, time, np.array(chosen).reshape(-1, 3)]).astype(np.uint8)
 
 
 def with_palette(picture: np.ndarray, palette: np.ndarray) -> Any:

@@ -94,7 +94,7 @@ def save_figure(figure: Any, file: Path) -> None:
     named = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same figure is the same file
     if file.suffix.lower() == ".png":
         picture = pixels(figure)
-        with_palette(picture, shared_palette([picture], 240)).save(file, optimize=True)
+        with_palette(picture, shared_palette([picture], 220)).save(file, optimize=True)
         return
     figure.savefig(file, facecolor="white", metadata=named.get(file.suffix.lower()))
 

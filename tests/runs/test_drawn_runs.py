@@ -38,7 +38,8 @@ def trained(folder: Path, experiment: str, *extra: str) -> str:
 
 def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(tmp_path, "toy2d", "--data.labelled=true")
-    scene = plane_scene(field_parser().parse_args([run, "--label=1"]), {}, "field")
+    parts = {name: {} for name in ("data", "path", "source", "coupling")}
+    scene = plane_scene(field_parser().parse_args([run, "--label=1"]), parts, "field")
     (panel,) = field_panels(scene, ["learned"], torch.tensor([0.4], dtype=torch.float64))["learned"]
     assert panel.arrows is not None
     x = panel.arrows.places.float()
