@@ -24,4 +24,11 @@ MUTANTS = [
         "* 127.5 + 127.5)",
         "tests/data/test_pixels.py",
     ),
+    Mutant(
+        "a zip whose paths leave it",
+        "data/decoding.py",
+        'or ".." in parts',
+        'or ".." in name[:0]',
+        "tests/data/test_image_folder.py",
+    ),
 ]

@@ -164,4 +164,11 @@ MUTANTS = [
         "return examples",
         "tests/evaluation",
     ),
+    Mutant(
+        "the report of a resumed run forgets its beginning",
+        "modules/network_module.py",
+        'if losses["sizes"] and len',
+        'if not losses["sizes"] and len',
+        "tests/runs/test_resume_anywhere.py",
+    ),
 ]
