@@ -52,4 +52,11 @@ MUTANTS = [
         "return self.flip",
         "tests/data/test_data_modules.py",
     ),
+    Mutant(
+        "a zip whose paths leave it",
+        "data/decoding.py",
+        'or ".." in parts',
+        'or ".." in name[:0]',
+        "tests/data/test_image_folder.py",
+    ),
 ]

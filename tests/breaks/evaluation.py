@@ -69,8 +69,8 @@ MUTANTS = [
     Mutant(
         "seeds begin anew in every batch",
         "evaluation/cells.py",
-        "return range(self.seed + start, self.seed + stop)",
-        "return range(self.seed, self.seed + stop - start)",
+        "return (self.seed + places).tolist()",
+        "return (self.seed + places - places[0]).tolist()",
         "tests/evaluation/test_evaluation.py",
     ),
     Mutant(

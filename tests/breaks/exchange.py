@@ -34,7 +34,7 @@ MUTANTS = [
     Mutant(
         "an export of the wrong weights",
         "exchange/export.py",
-        "load_module(layout, checkpoint, weights, ema_std)",
+        "load_module(layout, checkpoint, weights, ema_std, trust)",
         'load_module(layout, checkpoint, "raw", None)',
         "tests/runs/test_exported_runs.py",
     ),

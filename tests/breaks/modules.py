@@ -178,4 +178,11 @@ MUTANTS = [
         "        for logger",
         "tests/modules/test_reports.py",
     ),
+    Mutant(
+        "the report of a resumed run forgets its beginning",
+        "modules/network_module.py",
+        'if losses["sizes"] and len',
+        'if not losses["sizes"] and len',
+        "tests/runs/test_resume_anywhere.py",
+    ),
 ]

@@ -136,4 +136,11 @@ MUTANTS = [
         "(error * error).flatten(1).sum(1)",
         "tests/objectives",
     ),
+    Mutant(
+        "the latest loss that is not finite named",
+        "objectives/time_bins.py",
+        'age * bad, "amax")',
+        'age * bad, "amin")',
+        "tests/objectives/test_nonfinite_losses.py",
+    ),
 ]

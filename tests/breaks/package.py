@@ -17,4 +17,18 @@ MUTANTS = [
         "snapshots_in(folder).items() if at != step}",
         "tests/callbacks/test_power_averages.py",
     ),
+    Mutant(
+        "another's code imported unasked",
+        "trust.py",
+        'if value.partition(".")[0] not in TRUSTED:',
+        'if value.partition(".")[0] in TRUSTED:',
+        "tests/test_trust.py",
+    ),
+    Mutant(
+        "one restart too many",
+        "launch/requeue.py",
+        "if done >= most",
+        "if done > most",
+        "tests/launch",
+    ),
 ]

@@ -225,3 +225,12 @@ def test_transparent_and_palette_images_are_read(tmp_path: Path) -> None:
     for mode in ("RGBA", "P", "LA", "1"):
         Image.fromarray(picture(2)).convert(mode).save(tmp_path / f"{mode}.png")
         assert decode((tmp_path / f"{mode}.png").read_bytes(), 3, 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.png", "cat/../../outside.png", "/etc/outside.png", "C:\\outside.png", "..\\a.png"]
+)
+def test_a_zip_with_paths_that_leave_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    archive = write_zip(tmp_path / "pets.zip", {**PETS, name: PETS["cat/0.png"]})
+    with pytest.raises(UserError, match="leaves its folder"):
+        ImageFolder(str(archive), size=8)

@@ -71,3 +71,16 @@ def test_of_another_machine_nothing_is_assumed(layout: RunLayout) -> None:
     other = dataclasses.asdict(dataclasses.replace(status, host="elsewhere", pid=2**22 + 1))
     layout.status.write_text(json.dumps(other))
     assert read_status(layout).state == "running"
+
+
+def test_a_restarted_job_knows_its_earlier_life(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLURM starts it again elsewhere, where nobody can look for the process of before."""
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    write_status(layout, "running")
+    stored = json.loads(layout.status.read_text())
+    layout.status.write_text(json.dumps({**stored, "host": "elsewhere"}))
+    assert read_status(layout).state == "running"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert read_status(layout).state == "interrupted"
+    monkeypatch.setenv("SLURM_JOB_ID", "13")
+    assert read_status(layout).state == "running", "that job may still be there"
