@@ -76,8 +76,8 @@ MUTANTS = [
     Mutant(
         "labels of the first batch in every batch",
         "evaluation/cells.py",
-        "self.labels[start:stop]",
-        "self.labels[: stop - start]",
+        "else self.labels[places]",
+        "else self.labels[: len(places)]",
         "tests/evaluation/test_evaluation.py",
     ),
     Mutant(
