@@ -19,6 +19,8 @@ INIT_SECONDS = 15.0
 """How long a server may take to answer a new run before the run is kept offline."""
 FINISH_SECONDS = 20.0
 """How long a finished run waits for its last lines to arrive; what has not lies in its folder."""
+LAST_RESORT_SECONDS = 180.0
+"""How long the end of a run waits for the client itself, whose waits all have an end, should it not come to one."""
 
 
 def service_settings() -> Any:
@@ -102,7 +104,7 @@ class TolerantWandb(Logger):
             return
         self._send(lambda inner: inner.experiment.finish(exit_code=0 if status == "success" else 1))
         self._line.put(None)
-        self._thread.join(INIT_SECONDS + FINISH_SECONDS + 5.0)
+        self._thread.join(LAST_RESORT_SECONDS)
         if self._thread.is_alive():
             log.warning("W&B does not come to an end; what it has not got lies in the run's folder, for wandb sync")
         self._thread = None

@@ -26,7 +26,7 @@ class Board:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self._live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
         self._shown: dict[int, str] = {}
         self._varied = [name for name, form in ledger.sweep.parameters.items() if "value" not in form]

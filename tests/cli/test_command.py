@@ -30,6 +30,7 @@ LIGHT = [
     ["validate", "--help"],
     ["export", "--help"],
     ["import", "--help"],
+    ["sweep", "--help"],
     ["help", "power_ema"],
 ]
 

@@ -155,15 +155,15 @@ import wandb
 
 layout = new_run(Path(sys.argv[1]), "x", sys.argv[2])
 (logger,) = make_wandb(WandbOptions(mode="online"), layout, [], {"lr": 1e-4})
-slowest = 0.0
+waited = 0.0
 for step in range(100):
     began = time.perf_counter()
     logger.log_metrics({"loss": step}, step)
-    slowest = max(slowest, time.perf_counter() - began)
+    waited += time.perf_counter() - began
     time.sleep(0.02)
 began = time.perf_counter()
 logger.finalize("success")
-print(json.dumps([slowest, time.perf_counter() - began]))
+print(json.dumps([waited, time.perf_counter() - began]))
 """
 CASES = ("fine", "slow", "down", "broken", "hanging", "goes away")
 
@@ -192,24 +192,27 @@ def test_a_server_out_of_order_costs_training_nothing(tmp_path: Path) -> None:
         for case, process in running.items():
             said, _ = process.communicate(timeout=900)
             assert process.returncode == 0, case
-            slowest, end = json.loads(said.splitlines()[-1])
-            assert slowest < 1.0, f"{case}: a step waited {slowest} s"
-            assert end < 60, f"{case}: the end waited {end} s"
+            waited, end = json.loads(said.splitlines()[-1])
+            assert waited < 2.0, f"{case}: a hundred calls took {waited} s"
+            assert end < 180, f"{case}: the end waited {end} s"
     finally:
         for case, server in servers.items():
             running[case].kill()
             if case not in ("down", "goes away"):
                 server.stop()
-    for case in ("fine", "slow"):
-        assert servers[case].runs[case].logged("loss") == list(range(100)), case
+    assert servers["fine"].runs["fine"].logged("loss") == list(range(100))
     with WandbServer() as server:
-        for case in ("down", "broken", "hanging", "goes away"):
+        for case in CASES:
             word = case.split()[0]
+            if word in servers[case].runs and servers[case].runs[word].exitcode == 0:
+                assert servers[case].runs[word].logged("loss") == list(range(100)), case
+                continue
             places = [str(place) for place in tmp_path.glob(f"{word}/x/*/wandb/*run-*") if any(place.glob("*.wandb"))]
             kept = [place for place in places if "offline" in place] or ["--include-online", *places]
             synced = command("wandb", "sync", *kept, server=server, folder=tmp_path / word)
             assert synced.returncode == 0, synced.stderr
             assert server.runs[word].logged("loss") == list(range(100)), case
+        assert len(server.runs) >= 4, "what was down, broken, hanging or gone was kept"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
