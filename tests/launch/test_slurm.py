@@ -35,8 +35,10 @@ def answers() -> bool:
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not answers(), reason="no SLURM answers here; sudo tests/slurm/start.sh starts one"),
-    pytest.mark.xdist_group("slurm"),
 ]
+
+JOBS: list[str] = []
+"""What the test has submitted, to be cancelled when it ends."""
 
 LONG = ["--trainer.max_steps=400", "--trainer.val_check_interval=200", "--checkpoint.every_n_steps=1000"]
 SHORT = ["--trainer.max_steps=20", "--trainer.val_check_interval=20"]
@@ -51,9 +53,10 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
+    JOBS.clear()
     yield
-    subprocess.run(["scancel", "--full", "--signal=KILL", "--user", str(os.getuid())], check=False)
-    subprocess.run(["scancel", "--user", str(os.getuid())], check=False)
+    for job in JOBS:
+        subprocess.run(["scancel", job], capture_output=True, check=False)
 
 
 def submit(*words: str) -> list[RunLayout]:
@@ -63,7 +66,9 @@ def submit(*words: str) -> list[RunLayout]:
     file = ["--config", str(EXPERIMENTS / "digits.yaml")] if "--config" not in words else []
     assert main(["submit", *file, *TINY, *QUICK, "--trainer.devices=1", *cluster, *words]) == 0
     made = [run for run in Path("runs").glob("*/*") if run not in before]
-    return [RunLayout(run.resolve()) for run in sorted(made, key=lambda run: job_of(RunLayout(run)))]
+    layouts = [RunLayout(run.resolve()) for run in sorted(made, key=lambda run: job_of(RunLayout(run)))]
+    JOBS.extend(map(job_of, layouts))
+    return layouts
 
 
 def job_of(layout: RunLayout) -> str:
