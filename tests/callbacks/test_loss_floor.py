@@ -121,7 +121,9 @@ def test_the_excess_is_the_distance_from_the_exact_field(
 def trainer_of(data: Any, rank: int = 0, world_size: int = 1) -> Any:
     """What the callback needs of a trainer."""
     plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
-    return SimpleNamespace(datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin)
+    return SimpleNamespace(
+        datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin, callbacks=[]
+    )
 
 
 def digits_module(**changes: Any) -> FlowMatching:
