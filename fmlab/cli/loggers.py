@@ -114,6 +114,12 @@ class TolerantWandb(Logger):
         self._try(lambda inner: inner.log_image(key, images, step=step))
 
     @rank_zero_only
+    def mark_preempting(self) -> None:
+        """Tells W&B that this run ends before its time and will go on."""
+        if self._inner is not None:
+            self._try(lambda inner: inner.experiment.mark_preempting())
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._inner is not None:
             self._try(lambda inner: inner.finalize(status))
