@@ -113,7 +113,7 @@ def _load_exported(file: Path, where: torch.device, trust: bool) -> Trained:
 
     tensors, record = read_exported(file)
     if not trust:
-        check_names({"model": record.model, "data": record.data}, str(file))
+        check_names({"model": record.model}, str(file))
     folders = [str(file.resolve().parent), os.getcwd()] if trust else []  # where the user's own parts may lie
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     check_importable(record.model, "model", file)
@@ -130,6 +130,8 @@ def _load_exported(file: Path, where: torch.device, trust: bool) -> Trained:
     def data() -> Any:
         if record.data is None:
             raise UserError("the data are not known", key=str(file))
+        if not trust:
+            check_names({"data": record.data}, str(file))
         check_importable(record.data, "data", file)
         return instantiate({"data": record.data}).data
 

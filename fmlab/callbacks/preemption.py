@@ -56,7 +56,11 @@ class Preemption(NoStepHooks, Callback):
         self._close(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.agreement.leave(None if isinstance(exception, StopRequested) else exception)
+        stops = isinstance(exception, StopRequested)
+        self.agreement.leave(None if stops else exception)
+        for logger in trainer.loggers if stops else []:
+            if hasattr(logger, "mark_preempting"):
+                logger.mark_preempting()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.agreement.leave()

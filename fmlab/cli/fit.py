@@ -111,7 +111,8 @@ def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool
 def say_stopped(layout: RunLayout, asked: signal.Signals, step: int) -> None:
     """The last words of a run that a signal stopped; SLURM is asked to start its job again, where it should be."""
     write_status(layout, "interrupted" if asked == signal.SIGINT else "preempted", step=step)
-    print(f"\nstopped by {asked.name} at step {step}; go on with: fmlab fit --resume {layout.root}", flush=True)
+    saved = "" if layout.last.exists() else ", nothing was saved"
+    print(f"\nstopped by {asked.name} at step {step}{saved}; go on with: fmlab fit --resume {layout.root}", flush=True)
     why_not = refusal(asked, os.environ)
     if why_not is None:
         print("asking SLURM to requeue the job", flush=True)

@@ -24,6 +24,7 @@ usage: fmlab fit --config FILE [--config FILE ...] [--KEY=VALUE ...]
 --config FILE     a configuration; several merge by key, left to right, and overrides come last
 --KEY=VALUE       an override, with a dotted key; it reaches every ${...} in the files
 --resume RUN      go on in place with a run: its folder, its id, or its experiment's name
+--trust           run code of its author's own that the resumed run names
 --print_config    print the complete configuration, which is itself a valid one, and stop
 --traceback       show a mistake with its full traceback
 

@@ -99,6 +99,12 @@ class TolerantWandb(Logger):
         self._send(lambda inner: inner.experiment.config.update(record, allow_val_change=True))
 
     @rank_zero_only
+    def mark_preempting(self) -> None:
+        """Tells W&B that this run ends before its time and will go on."""
+        if self._thread is not None:
+            self._send(lambda inner: inner.experiment.mark_preempting())
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._thread is None:
             return

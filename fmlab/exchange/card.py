@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from fmlab.exchange.exported import Exported, class_paths
+from fmlab.trust import TRUSTED
 
 
 def model_card(record: Exported, file: Path) -> str:
@@ -64,12 +65,14 @@ def _about(record: Exported) -> str:
 
 def _loading(record: Exported, name: str) -> str:
     draw = "labels=[0, 1]" if (record.num_classes or 0) > 1 else "16"
-    lines = [
-        f'```python\nimport fmlab\n\ntrained = fmlab.load("{name}")\nsamples = trained.sample({draw}, steps=20)\n```',
-        f"```sh\nfmlab sample {name} --solver Heun --steps 20\n```",
-    ]
     paths = dict.fromkeys(path for _, path in class_paths(record.model, "model"))
-    own = [f"`{path}`" for path in paths if path.partition(".")[0] not in ("fmlab", "torch")]
+    own = [f"`{path}`" for path in paths if path.partition(".")[0] not in TRUSTED]
+    argument, option = (", trust=True", " --trust") if own else ("", "")
+    load = f'trained = fmlab.load("{name}"{argument})'
+    lines = [
+        f"```python\nimport fmlab\n\n{load}\nsamples = trained.sample({draw}, steps=20)\n```",
+        f"```sh\nfmlab sample {name} --solver Heun --steps 20{option}\n```",
+    ]
     if own:
         lines.append(f"It needs code of its own, to be put beside the file: {', '.join(own)}.")
     return "\n\n".join(lines)

@@ -200,8 +200,8 @@ class NetworkModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on with the report that was under way, on as many processes as there were."""
-        losses = checkpoint["fmlab"]["losses"]
-        if losses["sizes"] and len(losses["processes"]) == self.trainer.world_size:
+        losses = checkpoint["fmlab"].get("losses")
+        if losses and losses["sizes"] and len(losses["processes"]) == self.trainer.world_size:
             self.loss_by_time.restore(losses["sizes"], losses["processes"][self.global_rank].to(self.device))
 
     @property

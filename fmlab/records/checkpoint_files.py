@@ -94,6 +94,13 @@ def step_of(file: Path) -> int:
 
 
 def logged_rows(file: Path) -> int:
-    """How many rows the run's metrics had when a checkpoint was written, without reading its tensors."""
+    """How many rows the run's metrics had when a checkpoint was written, without reading its tensors.
+
+    Raises:
+        UserError: If it does not say.
+    """
     state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    return int(state["callbacks"]["Checkpoints"]["rows"])
+    try:
+        return int(state["callbacks"]["Checkpoints"]["rows"])
+    except KeyError:
+        raise UserError("was written by an earlier fmlab, which did not count rows", key=str(file)) from None

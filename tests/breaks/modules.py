@@ -181,8 +181,8 @@ MUTANTS = [
     Mutant(
         "the report of a resumed run forgets its beginning",
         "modules/network_module.py",
-        'if losses["sizes"] and len',
-        'if not losses["sizes"] and len',
+        'if losses and losses["sizes"] and len',
+        'if not losses and losses["sizes"] and len',
         "tests/runs/test_resume_anywhere.py",
     ),
 ]

@@ -120,9 +120,9 @@ def test_the_excess_is_the_distance_from_the_exact_field(
 
 def trainer_of(data: Any, rank: int = 0, world_size: int = 1) -> Any:
     """What the callback needs of a trainer."""
-    plugin = SimpleNamespace(callbacks=[], forward_context=contextlib.nullcontext)
+    plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
     return SimpleNamespace(
-        callbacks=[], datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin
+        datamodule=data, global_rank=rank, world_size=world_size, precision_plugin=plugin, callbacks=[]
     )
 
 

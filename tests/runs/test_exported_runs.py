@@ -143,9 +143,11 @@ def test_own_parts_are_found_beside_the_file_or_refused(
     assert main(["fit", "--config", str(folder / "mine.yaml"), f"--run.dir={tmp_path / 'runs'}"]) == 0
     file = tmp_path / "out" / "mine.safetensors"
     file.parent.mkdir()
-    assert main(["export", f"{tmp_path / 'runs' / 'mine'}", "--to", str(file)]) == 0
-    assert "`my_net.MyNet`, `my_path.Cubic`" in file.with_suffix(".md").read_text()
-    expected = fmlab.load(file).sample(4, steps=2)
+    assert main(["export", f"{tmp_path / 'runs' / 'mine'}", "--to", str(file), "--trust"]) == 0
+    card = file.with_suffix(".md").read_text()
+    assert "`my_net.MyNet`, `my_path.Cubic`" in card
+    assert 'fmlab.load("mine.safetensors", trust=True)' in card
+    expected = fmlab.load(file, trust=True).sample(4, steps=2)
 
     shutil.rmtree(tmp_path / "runs")
     shutil.move(folder, tmp_path / "hidden")
@@ -154,12 +156,16 @@ def test_own_parts_are_found_beside_the_file_or_refused(
         monkeypatch.delitem(sys.modules, name, raising=False)
     capsys.readouterr()
     assert main(["sample", str(file)]) == 2
+    assert "--trust" in capsys.readouterr().err
+    assert main(["sample", str(file), "--trust"]) == 2
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].endswith("model.network: my_net.MyNet cannot be imported: No module named 'my_net'")
     assert shown[1].startswith("  put my_net.py beside mine.safetensors")
     for name in ("my_net", "my_path"):  # neither data nor solver are needed to sample
         shutil.copy(tmp_path / "hidden" / f"{name}.py", file.parent)
-    assert torch.equal(fmlab.load(file).sample(4, steps=2), expected)
+    assert torch.equal(fmlab.load(file, trust=True).sample(4, steps=2), expected)
+    for name in sources:  # other tests have their own
+        sys.modules.pop(name, None)
 
 
 def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,8 @@ checkpoint: {every_n_steps: 2}
 wandb: {mode: disabled}
 """
 
+OWN = ("my_net", "my_path", "my_solver", "my_data")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -96,10 +99,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("my_net", "my_path", "my_solver", "my_data"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+def forget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
+    forget_own_parts()
+    yield
+    forget_own_parts()
+
+
+def forget_own_parts() -> None:
+    for name in OWN:
+        sys.modules.pop(name, None)
 
 
 def test_own_parts_work_by_their_import_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +132,8 @@ def test_a_run_that_names_code_of_its_own_asks_for_trust(
     assert main(["fit", "--config", str(folder / "mine.yaml"), f"--run.dir={folder / 'runs'}"]) == 0
     (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(folder)])
-    for name in ("my_net", "my_path", "my_solver", "my_data"):
-        monkeypatch.delitem(sys.modules, name)
+    forget_own_parts()
+    for name in OWN:
         (run.root / f"{name}.py").write_text("raise SystemExit('it was run')")
     for verb, *words in (["sample"], ["export", "--to=a.safetensors"], ["validate"], ["diagnose"], ["evaluate"]):
         capsys.readouterr()

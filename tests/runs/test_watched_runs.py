@@ -66,7 +66,7 @@ def test_skipping_everything_stops(fit: Fit) -> None:
 
 
 def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    often = [*SMALL, "--checkpoint.every_n_steps=2"]
+    often = [*SMALL, "--checkpoint.every_n_steps=2", "--model.time_sampler=Uniform"]
     whole = fit(*often, steps=6, validate=100)
     with pytest.raises(AssertionError):
         fit(*often, acting("Signal", name="SIGTERM", step=4), steps=6, validate=100)
