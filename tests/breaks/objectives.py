@@ -136,4 +136,18 @@ MUTANTS = [
         "mean_square = error.square().flatten(1).sum(1)",
         "tests/objectives",
     ),
+    Mutant(
+        "the share of cheap pairs by column",
+        "objectives/couplings.py",
+        "slack = cost.diagonal()[:, None] - cost",
+        "slack = cost.diagonal() - cost",
+        "tests/objectives/test_couplings.py -k ratio",
+    ),
+    Mutant(
+        "pairs that are always cheap not counted",
+        "objectives/couplings.py",
+        "math.ceil(ratio * cost.numel()) - always",
+        "math.ceil(ratio * cost.numel())",
+        "tests/objectives/test_couplings.py -k ratio",
+    ),
 ]

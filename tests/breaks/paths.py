@@ -173,4 +173,11 @@ MUTANTS = [
         "margin = 0.0",
         "tests/paths/test_interpolant.py",
     ),
+    Mutant(
+        "noise of a smoothed interpolant in its velocity",
+        "paths/interpolant.py",
+        "return torch.zeros_like(t)",
+        "return torch.ones_like(t)",
+        "tests/paths/test_interpolant.py",
+    ),
 ]
