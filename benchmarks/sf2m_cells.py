@@ -25,6 +25,7 @@ BATCH = 512
 WIDTH, DEPTH = 64, 3
 CHECK_EPOCHS = 10
 EULER_STEPS = 100
+RECTIFIED_EPOCHS = 100  # so many epochs' pairs a flow makes for the next; they come again after that
 
 # The splits in the order in which they share a column's points, and what else a keyed draw is for.
 _TRAIN, _VALIDATION, _TEST, _POINTS, _PAIRS, _TRAINING, _NETWORK, _RECTIFY = range(8)
@@ -239,6 +240,14 @@ def flow(field: LearnedField, start: Tensor) -> tuple[Tensor, Tensor]:
     return Euler().solve(field, field.path.initial(start), times, trajectory=True), times
 
 
+@torch.no_grad()
+def rectified(field: LearnedField, start: Tensor) -> Pairs:
+    """Where the same solve leads, with where it began."""
+    times = UniformGrid()(EULER_STEPS, field.path)
+    ends = [Euler().solve(field, field.path.initial(part), times) for part in start.split(10_000)]
+    return Pairs(torch.cat(ends), start)
+
+
 @cache
 def least_energy(column: str, seed: int, n: int) -> float:
     """The squared 2-Wasserstein distance of the test points of source and data."""
@@ -262,10 +271,10 @@ def measure(row: str, column: str, seed: int, settings: Settings) -> Values:
     pairs = matched(column, seed, _first_of_its_coupling(row), settings)
     field = fitted(method, pairs, held_out_pairs(column, seed, method, settings), column, seed, settings)
     if method.rectified:
-        generator = _generator(column, seed, _RECTIFY)
+        count = RECTIFIED_EPOCHS * settings.batches * settings.batch
+        rows = torch.randperm(len(pairs), generator=_generator(column, seed, _RECTIFY))[:count]
         held_out = points(column, seed, _VALIDATION, settings.points)[0]
-        rows = torch.randperm(len(pairs), generator=generator)[: 100 * settings.batches * settings.batch]
-        again = [Pairs(flow(field, start)[0][-1], start) for start in (pairs.source[rows], held_out)]
+        again = [rectified(field, starts) for starts in (pairs.source[rows], held_out)]
         field = fitted(method, again[0], again[1], column, seed, settings)
     start, data = points(column, seed, _TEST, settings.points)
     states, times = flow(field, start)
