@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fmlab.metrics.accuracy import ClassAccuracy
     from fmlab.metrics.cache import cache_folder
     from fmlab.metrics.domain import DomainClassifier, domain_network, shipped_network
+    from fmlab.metrics.energy import normalised_path_energy, path_energy
     from fmlab.metrics.external import statistics_file
     from fmlab.metrics.features import FeatureKind, feature_network
     from fmlab.metrics.floor import halves
@@ -45,6 +46,7 @@ _HOMES = {
     "kid": ("KernelDistance", "KernelDistanceWithSpread"),
     "neighbours": ("NearestNeighbours", "nearest_rows"),
     "network": ("FeatureNetwork",),
+    "energy": ("normalised_path_energy", "path_energy"),
     "points": ("MaximumMeanDiscrepancy", "Wasserstein2", "wasserstein2"),
     "prdc": ("PrecisionRecallDensityCoverage",),
     "random_features": ("RandomFeatures",),
@@ -82,6 +84,8 @@ __all__ = [
     "image_metrics",
     "metric_key",
     "nearest_rows",
+    "normalised_path_energy",
+    "path_energy",
     "reference_points",
     "reference_statistics",
     "shipped_network",

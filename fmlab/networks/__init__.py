@@ -5,6 +5,8 @@ from fmlab.networks.classifier import Classifier
 from fmlab.networks.diffusers_models import DiffusersDiT, DiffusersNetwork, DiffusersUNet
 from fmlab.networks.dit import DiT
 from fmlab.networks.mlp import MLP
+from fmlab.networks.plain_mlp import PlainMLP
+from fmlab.networks.residual_mlp import ResidualMLP
 from fmlab.networks.unet import UNet
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "DiffusersNetwork",
     "DiffusersUNet",
     "Network",
+    "PlainMLP",
+    "ResidualMLP",
     "UNet",
     "describe",
 ]

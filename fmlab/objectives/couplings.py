@@ -140,32 +140,67 @@ class ConditionalOT(Coupling):
     Args:
         condition_weight: Not negative. Infinite suits labels; conditions that are all different need a finite one, or
             nothing is exchanged.
+        target_ratio: Chooses the weight anew for every matching, in place of `condition_weight`: the largest at which
+            this share of all pairs, in (0, 1], cost no more than the data point's own; C2OT has 0.05 for conditions
+            that are all different (Cheng and Schwing 2025).
         batch_size: How many pairs are matched together, over all processes if `across_ranks`; at least the training
             batch's own, which it is if left out. What is missing is drawn from the training data.
         across_ranks: Whether the batches of all processes are matched together.
     """
 
     def __init__(
-        self, condition_weight: float = math.inf, batch_size: int | None = None, across_ranks: bool = False
+        self,
+        condition_weight: float = math.inf,
+        target_ratio: float | None = None,
+        batch_size: int | None = None,
+        across_ranks: bool = False,
     ) -> None:
         if not condition_weight >= 0:
             raise UserError(f"a weight is not negative, got {condition_weight}", key="condition_weight")
-        self.condition_weight = condition_weight
+        if target_ratio is not None and not 0 < target_ratio <= 1:
+            raise UserError(f"has to be in (0, 1], got {target_ratio}", key="target_ratio")
+        if target_ratio is not None and condition_weight < math.inf:
+            raise UserError("chooses the weight, which is given too", key="target_ratio", hint="give one of the two")
+        self.condition_weight, self.target_ratio = condition_weight, target_ratio
         self.batch_size, self.across_ranks = _checked(batch_size), across_ranks
 
     def pair(self, data: Tensor, source: Tensor, condition: Tensor | None, generator: torch.Generator) -> Tensor:
         cost = _costs(data, source)
         if condition is None or self.condition_weight == 0:
             return _take(source, exact_matching(cost))
-        if self.condition_weight < math.inf:
+        if self.condition_weight < math.inf or self.target_ratio is not None:
             between = _condition_distances(condition).to(cost.device)
-            return _take(source, exact_matching(cost + self.condition_weight * between))
+            weight = (
+                self.condition_weight if self.target_ratio is None else ratio_weight(cost, between, self.target_ratio)
+            )
+            return _take(source, exact_matching(cost + weight * between))
         cost = cost.cpu()
         _, groups, sizes = condition.cpu().unique(dim=0, return_inverse=True, return_counts=True)
         order = torch.empty(len(cost), dtype=torch.int64)
         for rows in groups.argsort(stable=True).split(sizes.tolist()):
             order[rows] = rows[exact_matching(cost[rows][:, rows])]
         return _take(source, order)
+
+
+def ratio_weight(cost: Tensor, between: Tensor, ratio: float) -> float:
+    """The largest weight w >= 0 at which a share `ratio` of all pairs have cost + w between <= their row's diagonal.
+
+    Every pair has a weight up to which it does, so this is a quantile of those weights. A pair whose conditions are
+    equal does at any weight, or at none; where those alone are the share, the weight is that of the next pair.
+
+    Args:
+        cost: Squared distances of data (rows) and source (columns), (n, n).
+        between: Squared distances of their conditions, (n, n), 0 on the diagonal.
+        ratio: The share, in (0, 1].
+    """
+    slack = cost.diagonal()[:, None] - cost
+    largest = torch.where(between > 0, slack / between, torch.where(slack >= 0, torch.inf, -torch.inf)).flatten()
+    largest = largest[largest.isfinite() | (largest < 0)].clamp_min(0)
+    always = cost.numel() - largest.numel()
+    wanted = max(1, math.ceil(ratio * cost.numel()) - always)
+    if largest.numel() == 0:
+        return 0.0
+    return float(largest.kthvalue(max(1, largest.numel() - wanted + 1)).values)
 
 
 def _costs(data: Tensor, source: Tensor) -> Tensor:

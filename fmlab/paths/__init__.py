@@ -2,7 +2,7 @@
 
 from fmlab.paths.base import Kind, Output, PathSample, ProbabilityPath, expand_time
 from fmlab.paths.gaussian import GaussianPath, gaussian_path
-from fmlab.paths.interpolant import Interpolant, SchrodingerBridge
+from fmlab.paths.interpolant import Interpolant, SchrodingerBridge, SmoothedInterpolant
 from fmlab.paths.preconditioning import EDMPreconditioning
 from fmlab.paths.prediction import FlowAndScore, PathPrediction, Posterior, Prediction
 from fmlab.paths.schedules import CondOT, Cosine, Polynomial, Sqrt
@@ -29,6 +29,7 @@ __all__ = [
     "Prediction",
     "ProbabilityPath",
     "SchrodingerBridge",
+    "SmoothedInterpolant",
     "Sqrt",
     "SubVP",
     "expand_time",

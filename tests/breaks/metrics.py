@@ -171,4 +171,32 @@ MUTANTS = [
         "_ratio_and_share(again(samples), held_out)",
         "tests/metrics/test_neighbours.py",
     ),
+    Mutant(
+        "path energy as a length",
+        "metrics/energy.py",
+        "flatten(2).square().sum(2).mean(1)",
+        "flatten(2).square().sum(2).sqrt().mean(1)",
+        "tests/metrics/test_energy.py",
+    ),
+    Mutant(
+        "path energy without the pace",
+        "metrics/energy.py",
+        "(moved / times.diff()).sum()",
+        "(moved * times.diff()).sum()",
+        "tests/metrics/test_energy.py",
+    ),
+    Mutant(
+        "excess energy relative to the energy",
+        "metrics/energy.py",
+        "- squared_distance).abs() / squared_distance",
+        "- squared_distance).abs() / path_energy(states, times)",
+        "tests/metrics/test_energy.py",
+    ),
+    Mutant(
+        "a mean of distances for the 2-Wasserstein distance",
+        "metrics/points.py",
+        "exact_matching(cost)[:, None]).mean().sqrt()",
+        "exact_matching(cost)[:, None]).sqrt().mean()",
+        "tests/metrics/test_points.py",
+    ),
 ]

@@ -143,4 +143,18 @@ MUTANTS = [
         'age * bad, "amin")',
         "tests/objectives/test_nonfinite_losses.py",
     ),
+    Mutant(
+        "the share of cheap pairs by column",
+        "objectives/couplings.py",
+        "slack = cost.diagonal()[:, None] - cost",
+        "slack = cost.diagonal() - cost",
+        "tests/objectives/test_couplings.py -k ratio",
+    ),
+    Mutant(
+        "pairs that are always cheap not counted",
+        "objectives/couplings.py",
+        "math.ceil(ratio * cost.numel()) - always",
+        "math.ceil(ratio * cost.numel())",
+        "tests/objectives/test_couplings.py -k ratio",
+    ),
 ]

@@ -187,4 +187,11 @@ MUTANTS = [
         "x = self.alpha(time) * data - beta * source",
         "tests/paths/test_schedules.py",
     ),
+    Mutant(
+        "noise of a smoothed interpolant in its velocity",
+        "paths/interpolant.py",
+        "return torch.zeros_like(t)",
+        "return torch.ones_like(t)",
+        "tests/paths/test_interpolant.py",
+    ),
 ]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fmlab.errors import UserError
-from fmlab.networks import MLP, DiT, UNet
+from fmlab.networks import MLP, DiT, PlainMLP, ResidualMLP, UNet
 
 CLASSES = 5
 BUILDERS = {
@@ -12,6 +12,8 @@ BUILDERS = {
     "unet": lambda **kw: UNet((3, 8, 12), CLASSES, channels=16, channel_mult=(1, 2), attention_resolutions=(12,), **kw),
     "unet_patch": lambda **kw: UNet((1, 8, 8), CLASSES, channels=16, channel_mult=(1, 2), patch_size=2, **kw),
     "mlp": lambda **kw: MLP((2,), CLASSES, width=32, **kw),
+    "plain_mlp": lambda **kw: PlainMLP((2,), CLASSES, width=32, **kw),
+    "residual_mlp": lambda **kw: ResidualMLP((2,), CLASSES, width=32, **kw),
     "mlp_image": lambda **kw: MLP((1, 4, 4), CLASSES, width=32, **kw),
 }
 pytestmark = pytest.mark.parametrize("name", BUILDERS)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.objectives import ConditionalOT, Coupling, MinibatchOT, SinkhornOT, couplings
+from fmlab.objectives.couplings import ratio_weight
 from fmlab.objectives.transport import entropic_plan, exact_matching, spread, squared_distances
 
 EVERY: list[Callable[[], Coupling]] = [MinibatchOT, SinkhornOT, ConditionalOT]
@@ -231,6 +232,30 @@ def test_a_finite_weight_minimises_the_sum_of_both_costs(shape: tuple[int, ...],
         assert cost[range(6), found].sum().item() == pytest.approx(best, rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "labels"])
+def test_a_target_ratio_is_the_share_of_pairs_that_a_weight_leaves_cheap(kind: str) -> None:
+    """C2OT's r: the share of pairs that cost no more than the data point's own; it falls as the weight grows."""
+    data, source, condition = normal(200, 2), normal(200, 2, seed=1), normal(200, seed=2)
+    if kind == "labels":
+        condition = (torch.arange(200) % 40).long()
+    cost, between = squared_distances(data, source), (condition[:, None] - condition).double().square()
+    between = (between > 0).double() if kind == "labels" else between
+
+    def share(weight: float) -> float:
+        return float((cost + weight * between <= cost.diagonal()[:, None]).double().mean())
+
+    for ratio in (0.05, 0.2):
+        weight = ratio_weight(cost, between, ratio)
+        assert share(weight * (1 - 1e-9)) >= ratio > share(weight * (1 + 1e-9))
+        found = paired(ConditionalOT(target_ratio=ratio), data, source, condition)
+        assert torch.equal(found, paired(ConditionalOT(weight), data, source, condition))
+    # More than are cheap without any weight: plain transport.
+    assert ratio_weight(cost, between, 1.0) == 0
+    assert torch.equal(
+        paired(ConditionalOT(target_ratio=1.0), data, source, condition), paired(MinibatchOT(), data, source)
+    )
+
+
 def test_plain_transport_biases_the_source_under_a_condition_and_c2ot_does_not() -> None:
     """C2OT's finding: the condition is the data's place, and plain transport ties the noise to it."""
     data, source = normal(400, 1), normal(400, 1, seed=1)
@@ -289,10 +314,20 @@ def test_what_cannot_be_matched_is_told_in_one_line(make: Callable[[], Coupling]
         make(batch_size=0)  # type: ignore[call-arg]
 
 
+def test_a_weight_is_given_or_chosen() -> None:
+    for wrong in (0.0, 1.5, -1.0):
+        with pytest.raises(UserError, match="in \\(0, 1\\]"):
+            ConditionalOT(target_ratio=wrong)
+    with pytest.raises(UserError, match="given too"):
+        ConditionalOT(2.0, target_ratio=0.1)
+
+
 def test_arguments_out_of_range() -> None:
     for arguments in ({"regularisation": 0.0}, {"regularisation": math.inf}, {"iterations": 0}, {"tolerance": 0.0}):
         with pytest.raises(UserError, match=next(iter(arguments))):
             SinkhornOT(**arguments)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="condition_weight"):
         ConditionalOT(-1.0)
-    assert repr(ConditionalOT(batch_size=8)) == "ConditionalOT(condition_weight=inf, batch_size=8, across_ranks=False)"
+    assert repr(ConditionalOT(batch_size=8)) == (
+        "ConditionalOT(condition_weight=inf, target_ratio=None, batch_size=8, across_ranks=False)"
+    )

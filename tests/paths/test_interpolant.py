@@ -9,10 +9,11 @@ import torch
 
 from fmlab.errors import UserError
 from fmlab.fields import LearnedField
-from fmlab.paths import VE, VP, CondOT, Cosine, Interpolant, Polynomial, SchrodingerBridge, Sqrt
+from fmlab.paths import VE, VP, CondOT, Cosine, Interpolant, Polynomial, SchrodingerBridge, SmoothedInterpolant, Sqrt
 from fmlab.solvers import EulerMaruyama
 
 INSIDE = torch.linspace(0.01, 0.99, 33, dtype=torch.float64)
+SMOOTHED = SmoothedInterpolant(0.3)
 BRIDGES = [
     Interpolant(),
     Interpolant(Cosine()),
@@ -40,7 +41,7 @@ def entropic_covariance(sigma: float) -> float:
     return (math.sqrt(4 + sigma**4) - sigma**2) / 2
 
 
-@pytest.mark.parametrize("path", BRIDGES, ids=repr)
+@pytest.mark.parametrize("path", [*BRIDGES, SMOOTHED], ids=repr)
 def test_the_velocity_is_the_time_derivative_of_the_point(path: Interpolant) -> None:
     """Central differences along a fixed (z, x_0, eps)."""
     torch.manual_seed(0)
@@ -144,6 +145,21 @@ def test_the_ends_are_source_and_data(path: Interpolant) -> None:
         assert torch.isfinite(path.draw(data, source, clipped, noise).velocity).all()
         assert (clipped - t).abs().max() < 0.00101
     torch.testing.assert_close(path.initial(source), source, rtol=1e-4, atol=1e-4)
+
+
+def test_a_smoothed_interpolant_has_the_same_noise_at_all_times() -> None:
+    """N(t z + (1 - t) x_0, sigma^2), at both ends too, with velocity z - x_0; nothing has to be clipped."""
+    data, source, noise = torch.randn(3, 5, 2, dtype=torch.float64)
+    t = torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64)
+    point = SMOOTHED.draw(data, source, t, noise)
+    torch.testing.assert_close(point.x, t[:, None] * data + (1 - t[:, None]) * source + 0.3 * noise)
+    torch.testing.assert_close(point.velocity, data - source)
+    assert torch.equal(SMOOTHED.clip(t, "velocity"), t)
+    torch.testing.assert_close(SMOOTHED.noise_scale(t), torch.full_like(t, 0.3))
+    assert torch.equal(SMOOTHED.initial(source), source)
+    assert repr(SMOOTHED) == "SmoothedInterpolant(sigma=0.3)"
+    with pytest.raises(UserError, match="sigma > 0"):
+        SmoothedInterpolant(0.0)
 
 
 def test_without_sigma_there_is_no_noise() -> None:

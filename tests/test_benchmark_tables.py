@@ -1,0 +1,152 @@
+"""The commands of the published tables: a cell of few steps, the journal, and what they compare with."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fmlab.metrics import wasserstein2
+
+NAMES = ("sf2m_table", "sf2m_cells", "c2ot_table", "c2ot_cells", "toy_training", "table_journal", "results_page")
+
+
+@pytest.fixture(autouse=True)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, table: str, arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [table, *arguments.split()])
+    __import__(table).main()
+
+
+def line_of(page: Path, *words: str) -> list[str]:
+    """The entries of the table's line that has these words."""
+    (line,) = [line for line in page.read_text().splitlines() if all(f"| {word} |" in line for word in words)]
+    return [entry.strip() for entry in line.strip("|").split("|")]
+
+
+def test_sf2m_writes_a_row_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, journal = tmp_path / "results.md", tmp_path / "cells" / "sf2m.jsonl"
+    options = f"--points 60 --epochs 20 --matched_epochs 5 --journal {journal} --page {page} --columns N->moons --rows "
+    command(monkeypatch, "sf2m_table", options + "FM OT-CFM [SF]2M-Exact RF SB-CFM --seeds 1")
+    assert capsys.readouterr().out.count("s of a core") == 5
+    before = journal.read_text()
+    journal.write_text(before + '{"row": "FM", "colu')  # killed in the middle of a line
+    command(monkeypatch, "sf2m_table", options + "FM --seeds 2")
+    assert capsys.readouterr().out.count("s of a core") == 1, "only the second seed is new"
+    assert journal.read_text().startswith(before)
+    entries = line_of(page, "N->moons", "FM", "2")
+    assert entries[3] == "0.209 ± 0.055"
+    assert 0 < float(entries[4].split(" ± ")[0]) < 3
+    assert entries[6] == "0.762 ± 0.099"
+    assert line_of(page, "N->moons", "OT-CFM", "1")[3] == "0.130 ± 0.016"
+    # Other settings are other cells.
+    command(monkeypatch, "sf2m_table", options.replace("--epochs 20", "--epochs 10") + "FM --seeds 1")
+    assert capsys.readouterr().out.count("s of a core") == 1
+
+
+def test_c2ot_writes_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "results.md"
+    options = f"--points 60 --steps 8 --matchings 1 --seeds 1 --journal {tmp_path / 'c2ot.jsonl'} --page {page} "
+    command(monkeypatch, "c2ot_table", options + "--rows FM C2OT --columns unconditional class")
+    assert line_of(page, "unconditional", "FM")[3] == "6.232 ± 0.186"
+    entries = line_of(page, "class", "C2OT")
+    assert entries[3] == "0.048 ± 0.010"
+    assert 0 < float(entries[4].split(" ± ")[0]) < 10
+    assert int(entries[9]) >= 8
+    assert "| unconditional | C2OT |" not in page.read_text()
+
+
+def test_every_published_figure_has_its_place() -> None:
+    import c2ot_cells
+    import sf2m_cells
+
+    for row, measures in sf2m_cells.PUBLISHED.items():
+        assert row in sf2m_cells.ROWS
+        for cells in measures.values():
+            assert all(sf2m_cells.exists(row, column) for column in cells)
+    assert sf2m_cells.PUBLISHED["OT-CFM"]["npe"]["moons->8gaussians"].mean == 0.015
+    assert sf2m_cells.PUBLISHED["SB-CFM"]["npe"]["N->moons"].deviation is None
+    assert set(c2ot_cells.PUBLISHED) == {
+        (row, column) for row in c2ot_cells.ROWS for column in c2ot_cells.COLUMNS if c2ot_cells.exists(row, column)
+    }
+
+
+def test_problems_have_their_published_distances() -> None:
+    """Path energies of the DSBM paper over 1 + NPE give W2^2 of about 14.5, 30.5 to 34, 1.2 and 1.63."""
+    from sf2m_cells import COLUMNS, points
+
+    for column, (low, high) in zip(COLUMNS, [(13.5, 15.5), (29, 35), (1.1, 1.4), (1.5, 1.8)]):
+        source, data = points(column, 42, 2, 600)
+        assert low < float(wasserstein2(source, data)) ** 2 < high, column
+    # The splits share no point, and noise has no mean.
+    splits = [points("N->moons", 42, split, 50)[1] for split in range(3)]
+    assert len(torch.cat(splits).unique(dim=0)) == 150
+
+
+def test_moons_are_torchdyns() -> None:
+    from c2ot_cells import CONDITIONS, MATCHED, Settings, moons, pools, source
+
+    generator = torch.Generator().manual_seed(0)
+    x, label = moons(1000, generator)
+    raw = (x + 1) / 3
+    first, second = raw[label == 0], raw[label == 1]
+    # Noise moves along the diagonal, so the difference of the coordinates has none.
+    angle = torch.linspace(0, math.pi, 500)
+    torch.testing.assert_close(first[:, 0] - first[:, 1], angle.cos() - angle.sin(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(second[:, 0] - second[:, 1], 0.5 - angle.cos() + angle.sin(), atol=1e-5, rtol=0)
+    assert CONDITIONS["unconditional"](x, label) is None
+    assert torch.equal(CONDITIONS["class"](x, label), 2.0 * label[:, None] - 1)  # type: ignore[arg-type]
+    # A mode's standard deviation is the fourth root of 0.1.
+    spread = source(20_000, generator).square().sum(1).mean() - 25
+    assert float(spread) == pytest.approx(2 * 0.1**0.5, abs=0.15)
+    # Pairs come again after the matchings that are paid for, in another order.
+    found = list(pools("C2OT", "x coordinate", Settings(steps=12, matchings=1), generator))
+    assert [len(pairs) for pairs in found] == [MATCHED] * 3
+    ends = [torch.cat([pairs.data, pairs.source], 1).sort(0).values for pairs in found]
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(found[0].data, found[1].data)
+
+
+def test_training_keeps_the_weights_of_the_least_validation_loss() -> None:
+    from toy_training import Pairs, Problem, train
+
+    from fmlab.networks import PlainMLP
+    from fmlab.paths import SchrodingerBridge
+
+    problem = Problem(PlainMLP((2,), width=8, outputs=2), SchrodingerBridge(), "velocity_and_score")
+    losses, seen = iter([3.0, 1.0, 2.0]), []
+
+    def check() -> float:
+        seen.append({name: value.clone() for name, value in problem.network.state_dict().items()})
+        return next(losses)
+
+    pairs = Pairs(torch.randn(40, 2), torch.randn(40, 2))
+    optimizer = torch.optim.Adam(problem.network.parameters(), lr=0.01)
+    train(problem, iter([pairs] * 3), 20, optimizer, torch.Generator().manual_seed(0), check)
+    kept = problem.network.state_dict()
+    assert all(torch.equal(kept[name], seen[1][name]) for name in kept)
+    assert not all(torch.equal(kept[name], seen[2][name]) for name in kept)
+
+
+def test_deviations_from_the_published() -> None:
+    from table_journal import Published, distance, spread
+
+    assert str(Published(0.27, 0.058)) == "0.270 ± 0.058"
+    assert str(Published(1.0)) == "1.000"
+    assert spread([1.0, 2.0]) == "1.500 ± 0.500"
+    assert distance([0.2, 0.3], Published(0.2, 0.05)) == "+1.0"
+    assert distance([0.2], Published(0.2)) == distance([], Published(0.2, 0.1)) == distance([0.2], None) == ""
