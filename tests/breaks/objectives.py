@@ -48,8 +48,8 @@ MUTANTS = [
     Mutant(
         "the weight of conditions",
         "objectives/couplings.py",
-        "self.condition_weight * between",
-        "self.condition_weight**2 * between",
+        "exact_matching(cost + weight * between)",
+        "exact_matching(cost + weight**2 * between)",
         "tests/objectives/test_couplings.py",
     ),
     Mutant(
