@@ -32,7 +32,7 @@ def test_it_measures_what_the_callback_does(tmp_path: Path) -> None:
     data, module = Digits(limit=30), FlowMatching(MLP((1, 8, 8), num_classes=10, width=8, depth=1), num_classes=10)
     means = measure(module, data, 100, 30, torch.device("cpu"))
     plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
-    trainer = SimpleNamespace(datamodule=data, global_rank=0, world_size=1, precision_plugin=plugin)
+    trainer = SimpleNamespace(callbacks=[], datamodule=data, global_rank=0, world_size=1, precision_plugin=plugin)
     callback = LossFloor(num_samples=100, batch_size=30)
     callback.prepare(trainer, module)
     with torch.no_grad():

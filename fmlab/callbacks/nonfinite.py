@@ -90,7 +90,7 @@ class NonFinite(NoStepHooks, Callback):
         steps, skipped = self._steps, self._skipped
         self._steps = self._skipped = 0
         if self.action == "skip":
-            module.log("train/skipped_steps", float(skipped))
+            module.report({"train/skipped_steps": float(skipped)})
         if 0 < steps == skipped:
             self._fail(trainer, f"all {steps} steps up to step {trainer.global_step + 1} were skipped: none was finite")
 

@@ -57,7 +57,8 @@ def wrong_types(count: int) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     for number in range(count):
         name = draw.choice(list(EXPERIMENTS))
         content = yaml.safe_load(EXPERIMENTS[name].read_text())
-        numbers = [each for each in leaves(content) if type(at(content, each)) in (int, float)]
+        told = ("trainer", "max_steps")  # SHORT says it again
+        numbers = [each for each in leaves(content) if each != told and type(at(content, each)) in (int, float)]
         place = draw.choice(numbers)
         at(content, place[:-1])[place[-1]] = draw.choice(["many", [1, "x"], {"a": 1}])
         yield f"type {number}: {name} {'.'.join(place)}", content, []
