@@ -93,8 +93,8 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
             id=os.environ.get("WANDB_RUN_ID", layout.root.name),
             project=options.project,
             entity=options.entity,
-            group=options.group,
-            tags=tags,
+            group=values_without_secrets(options.group),
+            tags=values_without_secrets(tags),
             config=values_without_secrets(config),
             mode=mode,
             # Offline too: what is synced later then goes on where the part before it ended, rather than over it.

@@ -18,7 +18,7 @@ from fmlab.launch.allocation import allocation
 from fmlab.launch.cluster import Cluster, cluster_file, read_cluster
 from fmlab.launch.script import Job, script_of
 from fmlab.launch.slurm import submit
-from fmlab.launch.snapshot import snapshot
+from fmlab.launch.snapshot import START, snapshot
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
 
@@ -93,6 +93,7 @@ def _job(
         script=runs[0] / SCRIPT,
         runs=runs,
         folder=Path.cwd(),
+        start=runs[0] / "code" / START,
         code=places,
         allocation=wants,
         cluster=cluster,

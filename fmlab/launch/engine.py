@@ -16,7 +16,9 @@ from fmlab.launch.worker import ENGINE, worker_command
 LOOK = 0.5
 """Seconds between two looks at the trials."""
 DEATHS = 5
-"""So many workers may die in a row without a trial coming to its end."""
+"""So many workers may end by an error in a row without a trial coming to its end."""
+KILLS = 100
+"""So many may be killed, by whoever kills them."""
 
 
 def run_sweep(ledger: Ledger, runs_dir: Path, workers: int) -> int:
@@ -40,7 +42,7 @@ def run_sweep(ledger: Ledger, runs_dir: Path, workers: int) -> int:
                 start_new_session=True,
             )
 
-        deaths = 0
+        deaths = kills = 0
         try:
             crew += [start(place) for place in range(count)]
             while left > 0:
@@ -48,11 +50,12 @@ def run_sweep(ledger: Ledger, runs_dir: Path, workers: int) -> int:
                 views = ledger.views()
                 board.show(views)
                 before, left = left, sum(not view.ended for view in views)
-                deaths = 0 if left < before else deaths
+                deaths, kills = (0, 0) if left < before else (deaths, kills)
                 for place, worker in enumerate(crew):
                     if left > 0 and worker.poll() is not None:
-                        deaths += 1
-                        if deaths > DEATHS:
+                        killed = worker.returncode < 0
+                        deaths, kills = deaths + (not killed), kills + killed
+                        if deaths > DEATHS or kills > KILLS:
                             cause = f"its workers die: {_last_line(log)}"
                             raise UserError(cause, key=str(ledger.folder), hint=f"see {log}")
                         crew[place] = start(place)

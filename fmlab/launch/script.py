@@ -22,6 +22,7 @@ class Job:
         script: Where the script will lie; the job's output goes beside it.
         runs: The folders of its runs; several make an array, one task a run.
         folder: Where the command is run, so that relative paths mean what they meant when it was typed.
+        start: The command, beside the copy of the code.
         code: What stands first in PYTHONPATH.
         allocation: Nodes, processes and devices.
         cluster: The cluster's own words.
@@ -36,6 +37,7 @@ class Job:
     script: Path
     runs: Sequence[Path]
     folder: Path
+    start: Path
     code: Sequence[Path]
     allocation: Allocation
     cluster: Cluster
@@ -106,4 +108,4 @@ def _command(job: Job) -> str:
     inside = f"{job.cluster.container} " if job.cluster.container else ""
     python = "python" if job.cluster.container else shlex.quote(sys.executable)
     trust = " --trust" if job.own_parts else ""
-    return f'srun --kill-on-bad-exit=1 {inside}{python} -m fmlab fit --resume "$run"{trust}'
+    return f'srun --kill-on-bad-exit=1 {inside}{python} {shlex.quote(str(job.start))} fit --resume "$run"{trust}'

@@ -13,6 +13,19 @@ import fmlab
 from fmlab.errors import UserError
 from fmlab.records.atomic import atomic_write_text
 
+START = "start.py"
+_START = '''"""The fmlab that PYTHONPATH names, whatever lies in the folder it is started in."""
+
+import os
+import sys
+
+if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
+    del sys.path[0]
+
+from fmlab.__main__ import main
+
+sys.exit(main())
+'''
 _LARGEST = 5_000_000
 """Bytes of a file that git does not know, beyond which it is no code."""
 
@@ -21,7 +34,8 @@ def snapshot(target: Path, own: Sequence[str | Path] = ()) -> list[Path]:
     """Copies fmlab, and the folders of the user's own parts, into a folder.
 
     Of a git checkout: every tracked file as it is now, and Python files git does not know; a `.diff` beside it says how
-    it differs from the commit. Of an installed package: the package.
+    it differs from the commit. Of an installed package: the package. `start.py` is the command, which `python -m fmlab`
+    is not: that would prefer what lies in the folder it is started in.
 
     Args:
         target: The folder, which is made.
@@ -40,6 +54,7 @@ def snapshot(target: Path, own: Sequence[str | Path] = ()) -> list[Path]:
         for index, folder in enumerate(dict.fromkeys(Path(each).resolve() for each in own)):
             if folder != home.parent and folder.is_dir():
                 places.append(_copy(folder, target / f"own{index}"))
+        atomic_write_text(target / START, _START)
         return [*places, copied]
     except OSError as error:
         raise UserError(f"the code cannot be copied: {error.strerror}", key=str(error.filename or target)) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import fmlab
 from fmlab.errors import UserError
 from fmlab.launch.allocation import Allocation, allocation
 from fmlab.launch.cluster import Cluster, cluster_file, limit_seconds, read_cluster
@@ -115,6 +116,7 @@ JOB = Job(
     script=Path("/runs/digits/a run/submit.sbatch"),
     runs=[Path("/runs/digits/a run")],
     folder=Path("/home/me"),
+    start=Path("/runs/digits/a run/code/start.py"),
     code=[Path("/runs/digits/a run/code/own0"), Path("/runs/digits/a run/code/fmlab")],
     allocation=Allocation(2, 8, 8),
     cluster=Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif"),
@@ -161,7 +163,7 @@ def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:
         script.write_text(script_of(job))
         done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 7, done.stderr
-        expected = f"--kill-on-bad-exit=1|{sys.executable}|-m|fmlab|fit|--resume|{run}|"
+        expected = f"--kill-on-bad-exit=1|{sys.executable}|/runs/digits/a run/code/start.py|fit|--resume|{run}|"
         assert done.stdout == f"{expected}/runs/digits/a run/code/own0:/runs/digits/a run/code/fmlab|3|15123|"
 
 
@@ -208,3 +210,13 @@ def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == [str(package / "fmlab" / "__init__.py"), "2"]
+    (tmp_path / "fmlab.py").write_text("raise SystemExit('what lies where it is started')\n")
+    started = subprocess.run(
+        [sys.executable, str(tmp_path / "code" / "start.py"), "--version"],
+        env={"PYTHONPATH": ":".join(map(str, places)), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert started.stdout == f"fmlab {fmlab.__version__}\n", started.stderr

@@ -34,6 +34,11 @@ def views(file: Path) -> list[TrialView]:
     return Ledger(read_sweep(file), file.parent / "runs" / "tiny").views()
 
 
+def listen_to_interrupts() -> None:
+    """What is started in a shell's background inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -46,7 +51,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     often = ["--checkpoint.every_n_steps=5", "--trainer.log_every_n_steps=1", "--floor.enabled=false"]
     file = write(tmp_path, text, *often, "--trainer.max_steps=600", "--trainer.val_check_interval=600")
     command = [sys.executable, "-m", "fmlab", "sweep", str(file)]
-    engine = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    engine = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path, preexec_fn=listen_to_interrupts)
     wait_for(lambda: any(len(read_metrics(found)) > 12 for found in tmp_path.glob("runs/tiny/*/metrics.csv")))
     engine.send_signal(signal.SIGINT)
     assert engine.wait(600) == 130
@@ -99,7 +104,7 @@ def test_a_finished_run_is_evaluated_in_every_way(tmp_path: Path) -> None:
     trials = views(file)
     assert [(view.state, view.parameters["solver"]) for view in trials] == [("done", "Euler"), ("done", "Heun")]
     rows = [read_metrics(view.folder / "metrics.csv")[-1] for view in trials]
-    assert [row["evaluate/nfe"] for row in rows] == [2, 4]
+    assert [row["evaluate/nfe"] for row in rows] == [2, 3], "the last step of Heun's method is one of Euler's"
     assert [row["evaluate/fid_domain"] for row in rows] == [view.value for view in trials]
     measured = [json.loads((view.folder / "measurement.json").read_text()) for view in trials]
     assert measured[0]["measurement"] == measured[1]["measurement"]
