@@ -59,7 +59,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert view.state == "waiting"
     run = RunLayout(view.folder)
     stopped = read_status(run)
-    assert stopped.state == "interrupted"
+    assert stopped.state == "preempted"
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=1500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (view,) = views(file)
