@@ -89,6 +89,7 @@ def test_arrows_point_along_the_field_and_fit_between_each_other() -> None:
     panel = Panel(WINDOW, arrows=Arrows(PLACES, vectors, weights))
     faint, dark = (part for part in sheet([[panel]]).axes[0].collections if isinstance(part, Quiver))
     assert (faint.N, dark.N) == (1, 15)
+    np.testing.assert_allclose(dark.get_offsets(), PLACES[:15])
     np.testing.assert_allclose(dark.U, vectors[:15, 0] / 14)
     np.testing.assert_allclose(dark.V, 0)
     np.testing.assert_allclose(faint.U, 16 / 14)

@@ -37,7 +37,7 @@ def trained(folder: Path, experiment: str, *extra: str) -> str:
 
 
 def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = trained(tmp_path, "toy2d", "--data.labelled=true")
+    run = trained(tmp_path, "toy2d", "--data.name=8gaussians", "--data.labelled=true")
     parts = {name: {} for name in ("data", "path", "source", "coupling")}
     scene = plane_scene(field_parser().parse_args([run, "--label=1"]), parts, "field")
     (panel,) = field_panels(scene, ["learned"], torch.tensor([0.4], dtype=torch.float64))["learned"]
@@ -46,12 +46,12 @@ def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.Captur
     own = fmlab.load(run).field(torch.ones(len(x), dtype=torch.int64))(x, torch.tensor(0.4)).velocity
     torch.testing.assert_close(panel.arrows.vectors.float(), own)
     assert list(scene.fields()) == ["conditional", "marginal", "learned"]
-    for name, words in {"field": ["--times=0.5"], "flow": ["--steps=2"], "trajectories": ["--steps=8"]}.items():
+    for name, words in {"flow": ["--steps=2", "--times=1"], "trajectories": ["--steps=8", "--n=5"]}.items():
         assert main(["draw", name, run, *words, f"--out={tmp_path}/{name}.png"]) == 0
         assert (tmp_path / f"{name}.png").is_file()
     capsys.readouterr()
-    assert main(["draw", "field", run, "--label=2", f"--out={tmp_path}/no.png"]) == 2
-    assert "there is no point of class 2" in capsys.readouterr().err
+    assert main(["draw", "field", run, "--label=8", f"--out={tmp_path}/no.png"]) == 2
+    assert "EightGaussians has no class 8" in capsys.readouterr().err
 
 
 def test_a_run_between_two_laws_has_no_score_to_draw(
