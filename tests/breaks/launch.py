@@ -6,10 +6,10 @@ ENGINE = "tests/launch/test_sweep_engine.py"
 
 MUTANTS = [
     Mutant(
-        "one trial taken twice, once its worker is dead",
+        "a trial that was taken over is ended by its old worker too",
         "launch/ledger.py",
-        'trial.set_user_attr("owner", asdict(owner))',
-        'trial.set_user_attr("owner", asdict(Owner("", 1, "", "")))',
+        'now.state != TrialState.RUNNING or now.user_attrs.get("owner") != asdict(owner)',
+        "now.state != TrialState.RUNNING",
         ENGINE,
     ),
     Mutant(

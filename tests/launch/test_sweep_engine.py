@@ -16,8 +16,8 @@ import pytest
 from trivial import write_sweep
 
 from fmlab.__main__ import main
-from fmlab.launch.ledger import HIDDEN, Ledger, TrialView
-from fmlab.launch.owner import SignOfLife
+from fmlab.launch.ledger import HIDDEN, Ledger, Outcome, TrialView
+from fmlab.launch.owner import Owner, SignOfLife
 from fmlab.launch.sweep_file import read_sweep
 from fmlab.launch.worker import worker_command
 
@@ -149,6 +149,24 @@ def test_what_a_dead_worker_left_is_taken_over_and_its_process_ended(tmp_path: P
     wait_for(
         lambda: not Path(f"/proc/{process}").exists() or " Z " in Path(f"/proc/{process}/stat").read_text(), "alive"
     )
+
+
+def test_a_trial_that_was_taken_over_is_not_ended_by_its_old_worker(tmp_path: Path) -> None:
+    file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1]}")
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
+    gone = subprocess.Popen(["true"])
+    old = Owner.of(gone.pid)
+    gone.wait()
+    first = ledger.claim(old)
+    with SignOfLife(tmp_path / "signs") as new:
+        second = ledger.claim(new)
+        assert first is not None
+        assert second is not None
+        assert first.number == second.number
+        ledger.finish(first, old, Outcome("failed", reason="too late"))
+        assert [view.state for view in ledger.views()] == ["running"]
+        ledger.finish(second, new, Outcome("done", 1.0))
+    assert [(view.state, view.value, view.reason) for view in ledger.views()] == [("done", 1.0, None)]
 
 
 def wait_for(condition: Callable[[], bool], message: str, seconds: float = 60) -> None:
