@@ -320,10 +320,10 @@ def poisons(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
 
 def dead_ranks(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
     """In a run of two processes one is killed, or stands still; the other must not wait for it."""
-    tally = Tally("dead or hanging process of two (DDP, gloo)")
+    tally = Tally("process of two (DDP, gloo) killed, hanging, suspended")
     both = begin(folder / "two", acting(), setting=TWO_PROCESSES)
     assert both.wait() == 0, both.said.read_text()[-500:]
-    for name, rank in (("SIGKILL", 1), ("SIGKILL", 0), ("SIGSTOP", 1)):
+    for name, rank in (("SIGKILL", 1), ("SIGKILL", 0), ("SIGSTOP", 1), ("SIGSTOP", 0)):
         place = folder / f"{name}_{rank}"
         with judged(tally, newest(folder / "two"), place):
             process = begin(place, acting(("Signal", {"name": name, "step": 23, "rank": rank})), setting=TWO_PROCESSES)
@@ -338,7 +338,21 @@ def dead_ranks(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
             assert seconds < 60
             again = begin(place, acting(), setting=TWO_PROCESSES)
             assert again.wait() == 0, again.said.read_text()[-500:]
+    with judged(tally, newest(folder / "two"), folder / "suspended"):
+        tally.notes.append(suspended(folder / "suspended"))
+        tally.faults += 1
     return tally
+
+
+def suspended(place: Path) -> str:
+    """All processes of a run stand still for longer than one alone might, as a suspended job does, and go on."""
+    process = begin(place, acting(), setting=TWO_PROCESSES)
+    wait_for(lambda: 23 in trained_steps_of_any(place), 600)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(45)
+    os.killpg(process.pid, signal.SIGCONT)
+    assert process.wait() == 0, process.said.read_text()[-500:]
+    return "both suspended for 45 s: they went on"
 
 
 def trained_steps_of_any(place: Path) -> list[int]:

@@ -27,6 +27,8 @@ BEAT = 3.0
 """Seconds between two signs of life."""
 SILENCE = 30.0
 """Seconds without a sign of life, or without the store, after which a process counts as dead."""
+NAP = 10.0
+"""Seconds between two looks after which this process counts as having been suspended itself (SIGSTOP, a laptop)."""
 GRACE = 15.0
 """Seconds that a process has to end by itself, with its own error, once another one is dead."""
 CONCLUSION = 60.0
@@ -85,7 +87,7 @@ class Together(threading.Thread):
         self._left = threading.Event()
         self._proposed = False
         self._beats: dict[int, tuple[bytes, float]] = {}
-        self._beaten = 0.0
+        self._beaten = self._looked = self._awake = 0.0
 
     def point(self) -> bool:
         """Whether to stop here, within a stretch; waits for the others once a stop is asked for."""
@@ -128,14 +130,29 @@ class Together(threading.Thread):
 
     def run(self) -> None:
         """Looks into the store until this process leaves."""
-        reached = time.monotonic()
+        self._looked = self._awake = time.monotonic()
+        threading.Thread(target=self._guard, name="fmlab-guard", daemon=True).start()
+        before = self._looked
         while not self._left.wait(POLL):
-            try:
+            before = self._slept(before)
+            with contextlib.suppress(Exception):  # out of reach: the guard counts the seconds
                 self._look()
-                reached = time.monotonic()
-            except Exception as error:  # the store is out of reach: its process may be gone
-                if time.monotonic() - reached > SILENCE:
-                    self._end(f"process 0 is gone ({type(error).__name__})")
+                self._looked = time.monotonic()
+
+    def _guard(self) -> None:
+        """Notices that the store answers no more: process 0, which keeps it, is gone or hangs."""
+        before = time.monotonic()
+        while not self._left.wait(4 * POLL):
+            before = self._slept(before)
+            if before - max(self._looked, self._awake) > SILENCE:
+                self._end("process 0 gives no sign of life")
+
+    def _slept(self, before: float) -> float:
+        """The time now; if much more has passed than was waited for, this process was suspended, maybe all were."""
+        now = time.monotonic()
+        if now - before > NAP:
+            self._awake = now
+        return now
 
     def _look(self) -> None:
         if self.signals.received is not None and not self._proposed:
@@ -172,7 +189,7 @@ class Together(threading.Thread):
             beat = self.store.get(key) if self.store.check([key]) else b""
             before, since = self._beats.get(rank, (b"", now))
             self._beats[rank] = (beat, since if beat == before else now)
-            if beat != b"left" and now - self._beats[rank][1] > SILENCE:
+            if beat != b"left" and now - max(self._beats[rank][1], self._awake) > SILENCE:
                 self.store.set("dead", f"process {rank} gives no sign of life")
 
     def _end(self, cause: str) -> None:

@@ -88,6 +88,49 @@ def test_a_silent_process_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "process 1 gives no sign of life" in causes[0]
 
 
+def test_a_store_that_does_not_answer_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an error nor an answer: the first process hangs, or its machine is gone."""
+    for name, value in (("POLL", 0.01), ("SILENCE", 0.3), ("GRACE", 0.1)):
+        monkeypatch.setattr(agreement, name, value)
+    store, hangs, ended = HashStore(), threading.Event(), threading.Event()
+
+    class Hanging:
+        def check(self, keys: list[str]) -> bool:
+            if hangs.is_set():
+                threading.Event().wait()
+            return store.check(keys)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+    member = Together(StopSignals(), Hanging(), 1, 2, print)
+
+    def leave(code: int) -> None:
+        member._left.set()
+        ended.set()
+
+    monkeypatch.setattr(agreement.os, "_exit", leave)
+    member.start()
+    assert not ended.wait(0.6)
+    hangs.set()
+    assert ended.wait(10)
+
+
+def test_own_sleep_is_nobodys_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is suspended and goes on finds old signs of life."""
+    store = HashStore()
+    first = Together(StopSignals(), store, 0, 2, print)
+    now = time.monotonic()
+    store.set("alive/1", "long ago")
+    first._beats[1] = (b"long ago", now - 1000)
+    assert first._slept(now - 1000) >= now
+    first._watch_others()
+    assert not store.check(["dead"])
+    first._awake, first._beaten = 0.0, 0.0
+    first._watch_others()
+    assert store.check(["dead"])
+
+
 def test_a_failing_process_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     store = HashStore()
     failing = Together(StopSignals(), store, 1, 2, print)
