@@ -36,7 +36,8 @@ VERBS: dict[str, Verb] = {
         "fmlab.cli.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
     ),
     "sweep": Verb(
-        "fmlab.cli.sweep_options:main", "many runs from one file, here or through W&B; goes on where it stopped"
+        "fmlab.cli.sweep_options:main",
+        "many runs from one file: here, on SLURM, through W&B; goes on where it stopped",
     ),
     "compare": Verb("fmlab.cli.compare:main", "runs side by side: a table, and a page that says which is better"),
     "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),

@@ -91,18 +91,27 @@ def _job(
     return Job(
         name=str(prepared.config["run"]["name"]),
         script=runs[0] / SCRIPT,
-        runs=runs,
         folder=Path.cwd(),
         start=runs[0] / "code" / START,
+        # A resumed run imports parts of the user's own only if it is trusted.
+        words='fit --resume "$run"' + (" --trust" if own_folders(prepared) else ""),
         code=places,
         allocation=wants,
         cluster=cluster,
         said=said,
+        before=[*run_lines(runs), "", "# A new run begins, and one that was stopped goes on: the same command."],
+        tasks=len(runs),
         after=asked.after,
         at_once=asked.at_once,
         max_restarts=asked.max_restarts,
-        own_parts=bool(own_folders(prepared)),
     )
+
+
+def run_lines(runs: Sequence[Path]) -> list[str]:
+    """The lines of shell that set `run`: the one run, or the array task's."""
+    if len(runs) == 1:
+        return [f"run={shlex.quote(str(runs[0]))}"]
+    return ["runs=(", *(f"  {shlex.quote(str(run))}" for run in runs), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
 
 
 def _new_run(asked: Submission, index: int, first_seed: int) -> RunLayout:

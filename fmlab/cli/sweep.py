@@ -1,4 +1,4 @@
-"""`fmlab sweep`: many runs from one file, here or through Weights & Biases."""
+"""`fmlab sweep`: many runs from one file, here, on a cluster, or through Weights & Biases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fmlab.cli.sweep_flags import check_flags
@@ -17,8 +18,15 @@ from fmlab.launch.sweep_file import Sweep, read_sweep
 from fmlab.launch.worker import work
 
 
-def sweep(options: argparse.Namespace, file: Path) -> int:
-    """Checks the file, then registers or runs it."""
+def sweep(options: argparse.Namespace, file: Path, slurm: Mapping[str, str], typed: Sequence[str]) -> int:
+    """Checks the file, then registers, submits or runs it.
+
+    Args:
+        options: What `sweep_options.parser` read.
+        file: The sweep file, which exists.
+        slurm: The `--slurm.*` words by name.
+        typed: All words after `fmlab sweep`.
+    """
     found = read_sweep(file)
     folder = Path(options.dir) / found.name
     if options.worker is not None:
@@ -31,6 +39,11 @@ def sweep(options: argparse.Namespace, file: Path) -> int:
         return 0
     if options.wandb:
         return register(found)
+    if options.slurm:
+        from fmlab.cli.sweep_submit import SweepSubmission, submit_sweep
+
+        wanted = (options.trials, options.at_once, options.max_restarts, options.dry_run)
+        return submit_sweep(found, SweepSubmission(tuple(typed), Path(options.dir), slurm, options.cluster, *wanted))
     ledger = Ledger.begin(found, folder, options.trials)
     try:
         return run_sweep(ledger, Path(options.dir), options.workers)

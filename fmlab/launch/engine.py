@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from fmlab.errors import UserError
 from fmlab.launch.board import Board
 from fmlab.launch.ledger import HIDDEN, Ledger
-from fmlab.launch.worker import ENGINE, worker_command
+from fmlab.launch.worker import ENGINE, worker_words
 
 LOOK = 0.5
 """Seconds between two looks at the trials."""
@@ -34,7 +35,7 @@ def run_sweep(ledger: Ledger, runs_dir: Path, workers: int) -> int:
 
         def start(place: int) -> subprocess.Popen[bytes]:
             return subprocess.Popen(
-                worker_command(ledger.sweep.file, runs_dir),
+                [sys.executable, "-m", "fmlab", *worker_words(ledger.sweep.file, runs_dir)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

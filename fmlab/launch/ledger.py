@@ -146,10 +146,7 @@ class Ledger:
             UserError: If nobody says how many, or the folder holds a sweep over something else.
         """
         points = space.grid(sweep.parameters) if sweep.method == "grid" else None
-        wanted = trials or sweep.run_cap or (len(points) if points is not None else None)
-        if wanted is None:
-            cause = f"a {sweep.method} search has no end of its own"
-            raise UserError(cause, key=str(sweep.file), hint="write run_cap: 20 into the file, or give --trials 20")
+        wanted = wanted_trials(sweep, trials)
         place = folder / HIDDEN
         place.mkdir(parents=True, exist_ok=True)
         journal = place / "journal.log"
@@ -159,7 +156,7 @@ class Ledger:
         with ledger._exclusively():
             ledger._check_same()
             count = len(ledger.study.get_trials(deepcopy=False))
-            for number in range(count, wanted if points is None else min(wanted, len(points))):
+            for number in range(count, wanted):
                 fixed = {} if points is None else {name: json.dumps(value) for name, value in points[number].items()}
                 varied = {name: text for name, text in fixed.items() if "value" not in sweep.parameters[name]}
                 ledger.study.enqueue_trial(varied)
@@ -275,6 +272,20 @@ class Ledger:
         """Within, no other process of the sweep takes or frees a trial."""
         with _held(self._lock):
             yield
+
+
+def wanted_trials(sweep: Sweep, trials: int | None = None) -> int:
+    """How many trials a sweep is to have: so many, the file's `run_cap`, or all points of a grid, which has no more.
+
+    Raises:
+        UserError: If nobody says how many.
+    """
+    points = len(space.grid(sweep.parameters)) if sweep.method == "grid" else None
+    wanted = trials or sweep.run_cap or points
+    if wanted is None:
+        cause = f"a {sweep.method} search has no end of its own"
+        raise UserError(cause, key=str(sweep.file), hint="write run_cap: 20 into the file, or give --trials 20")
+    return wanted if points is None else min(wanted, points)
 
 
 def sampler(sweep: Sweep, number: int) -> BaseSampler:

@@ -40,7 +40,8 @@ def overview(folders: Sequence[Path], count: int, states: set[str] | None = None
         status, job = known[layout.root], jobs[layout.root]
         state = status.state if job is None or job not in waiting else _told(status.state, waiting[job])
         if states is None or state in states or status.state in states:
-            rows.append((_name(layout), state, *_progress(layout, status.step), job or "", _ago(status.updated)))
+            shown = job or status.life.partition(":")[0]  # a sweep's trial knows its job once it runs
+            rows.append((_name(layout), state, *_progress(layout, status.step), shown, _ago(status.updated)))
     return rows[:count]
 
 

@@ -1,4 +1,4 @@
-"""The sbatch script of a run: one page that can be read, edited and submitted by hand."""
+"""The sbatch script of a run or a sweep: one page that can be read, edited and submitted by hand."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ class Job:
     Attributes:
         name: The job's name.
         script: Where the script will lie; the job's output goes beside it.
-        runs: The folders of its runs; several make an array, one task a run.
         folder: Where the command is run, so that relative paths mean what they meant when it was typed.
         start: The command, beside the copy of the code.
+        words: What follows it, as the shell is to read it; may use what `before` sets.
         code: What stands first in PYTHONPATH.
         allocation: Nodes, processes and devices.
         cluster: The cluster's own words.
         said: What the user typed.
+        before: Lines of shell, before the command.
+        tasks: Several make an array.
         after: A job that has to end well before this one begins.
         at_once: Of an array, how many tasks may run at a time; all if None.
         max_restarts: How often it may be put back into the queue.
-        own_parts: Whether the runs have parts of the user's own, which a resumed run imports only if it is trusted.
     """
 
     name: str
     script: Path
-    runs: Sequence[Path]
     folder: Path
     start: Path
+    words: str
     code: Sequence[Path]
     allocation: Allocation
     cluster: Cluster
     said: str
+    before: Sequence[str] = ()
+    tasks: int = 1
     after: str | None = None
     at_once: int | None = None
     max_restarts: int = 50
-    own_parts: bool = False
 
 
 def script_of(job: Job) -> str:
@@ -64,9 +66,8 @@ def script_of(job: Job) -> str:
         "export MASTER_PORT=$((15000 + SLURM_JOB_ID % 40000))",
         f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{job.cluster.cpus_per_task}}}",
         "",
-        *_run_lines(job),
+        *job.before,
         "",
-        "# A new run begins, and one that was stopped goes on: the same command.",
         "trap : TERM USR1  # this shell waits for the processes, which are told themselves and save",
         _command(job),
     ]
@@ -75,7 +76,7 @@ def script_of(job: Job) -> str:
 
 def options_of(job: Job) -> list[str]:
     """The options of sbatch."""
-    cluster, wants, array = job.cluster, job.allocation, len(job.runs) > 1
+    cluster, wants, array = job.cluster, job.allocation, job.tasks > 1
     output = job.script.parent / ("slurm-%A_%a.out" if array else "slurm-%j.out")
     found = [
         f"--job-name={job.name}",
@@ -91,21 +92,13 @@ def options_of(job: Job) -> list[str]:
     found += [f"--{name}={value}" for name in named if (value := getattr(cluster, name)) is not None]
     found += [f"--signal=SIGUSR1@{cluster.signal_seconds}", "--requeue"]
     if array:
-        found.append(f"--array=0-{len(job.runs) - 1}" + (f"%{job.at_once}" if job.at_once else ""))
+        found.append(f"--array=0-{job.tasks - 1}" + (f"%{job.at_once}" if job.at_once else ""))
     if job.after is not None:
         found.append(f"--dependency=afterok:{job.after}")
     return [*found, *cluster.options]
 
 
-def _run_lines(job: Job) -> list[str]:
-    """The lines that set `run`: the one run, or the array task's."""
-    if len(job.runs) == 1:
-        return [f"run={shlex.quote(str(job.runs[0]))}"]
-    return ["runs=(", *(f"  {shlex.quote(str(run))}" for run in job.runs), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
-
-
 def _command(job: Job) -> str:
     inside = f"{job.cluster.container} " if job.cluster.container else ""
     python = "python" if job.cluster.container else shlex.quote(sys.executable)
-    trust = " --trust" if job.own_parts else ""
-    return f'srun --kill-on-bad-exit=1 {inside}{python} {shlex.quote(str(job.start))} fit --resume "$run"{trust}'
+    return f"srun --kill-on-bad-exit=1 {inside}{python} {shlex.quote(str(job.start))} {job.words}"

@@ -15,10 +15,15 @@ from fmlab.errors import UserError, nearest
 from fmlab.launch.command import expand
 from fmlab.launch.ledger import HIDDEN, Claim, Ledger, Outcome
 from fmlab.launch.owner import GRACE, Owner
+from fmlab.launch.requeue import MAX_RESTARTS
 from fmlab.records import TRIAL, TRIAL_SWEEP, RunLayout, read_metrics, read_status, write_status
 
 POLL = 0.5
 """Seconds between two looks at a trial."""
+_OF_THE_TASK = (
+    *("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"),
+    *("MASTER_PORT", MAX_RESTARTS),
+)
 
 
 def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
@@ -74,8 +79,11 @@ def words_of(ledger: Ledger, claim: Claim) -> list[str]:
 
 
 def environment(ledger: Ledger, claim: Claim) -> dict[str, str]:
-    """The surroundings of a trial: where its run goes, and this Python's commands first."""
-    given = dict(os.environ)
+    """The surroundings of a trial: where its run goes, and this Python's commands first.
+
+    In a job of SLURM's the task is the worker's: a trial starts its processes itself, and has nothing to requeue.
+    """
+    given = {name: value for name, value in os.environ.items() if name not in _OF_THE_TASK}
     given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)])
     given[TRIAL], given[TRIAL_SWEEP] = str(claim.folder.resolve()), ledger.sweep.name
     given.setdefault("WANDB_RUN_GROUP", ledger.sweep.name)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
 from types import FrameType
 
 from fmlab.launch.ledger import HIDDEN, Ledger
-from fmlab.launch.owner import SignOfLife
+from fmlab.launch.owner import BEAT, SILENCE, SignOfLife
+from fmlab.launch.requeue import refusal, requeue
 from fmlab.launch.sweep_file import Sweep
 from fmlab.launch.trial import run_trial
 
@@ -21,8 +22,8 @@ IDLE = 1.0
 """Seconds between two looks for a trial of a worker that died."""
 
 
-def worker_command(file: Path, runs_dir: Path, trials: int | None = None) -> list[str]:
-    """The command line of one worker, for a machine that shares the folder: one task of a cluster's array, say.
+def worker_words(file: Path, runs_dir: Path, trials: int | None = None) -> list[str]:
+    """The words after `fmlab` of one worker, for a machine that shares the folder.
 
     Args:
         file: The sweep file, whose sweep was begun in that folder (`Ledger.begin`).
@@ -30,50 +31,59 @@ def worker_command(file: Path, runs_dir: Path, trials: int | None = None) -> lis
         trials: How many trials it runs before it ends; as long as there are any if left out.
     """
     many = [] if trials is None else [str(trials)]
-    return [sys.executable, "-m", "fmlab", "sweep", str(file), "--dir", str(runs_dir), "--worker", *many]
+    return ["sweep", str(file), "--dir", str(runs_dir), "--worker", *many]
 
 
 def work(sweep: Sweep, folder: Path, trials: int | None = None) -> int:
     """Runs trials until there are none left, or so many are done; returns how many it took.
 
-    A worker without a limit waits for the trials of others, in case one dies. SIGTERM and Ctrl-C stop the trial, which
-    then waits to be gone on with.
+    A worker without a trial waits for those of others, in case one dies: to the end of the sweep or, if its number of
+    trials is limited, for as long as it takes to know that a machine is gone. SIGTERM, SIGUSR1 and Ctrl-C stop the
+    trial, which then waits to be gone on with; after SIGUSR1 SLURM is asked to start the worker's job again.
     """
-    stop = threading.Event()
-    _stop_on_signals(stop)
+    stop = Stop()
     ledger, taken = Ledger(sweep, folder), 0
     with SignOfLife(folder / HIDDEN / "workers") as owner:
-        _stop_without_engine(stop)
+        stop.watch_engine()
+        patience = time.monotonic() + (math.inf if trials is None else SILENCE + 2 * BEAT)
         while not stop.is_set() and (trials is None or taken < trials):
             claim = ledger.claim(owner)
             if claim is None:
-                if trials is not None or not any(view.state == "running" for view in ledger.views()):
+                others = any(view.state == "running" for view in ledger.views())
+                if not others or time.monotonic() > patience:
                     break
                 stop.wait(IDLE)
                 continue
             taken += 1
             outcome = run_trial(ledger, claim, stop)
             ledger.finish(claim, owner, outcome)
+    if stop.asked is not None and refusal(stop.asked, os.environ) is None:
+        print(requeue(), flush=True)
     return taken
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+class Stop(threading.Event):
+    """Set once a signal arrives; `asked` is the first one."""
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: signal.Signals | None = None
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, self._handle)
 
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or signal.Signals(number)
+        self.set()
 
-def _stop_without_engine(stop: threading.Event) -> None:
-    """A worker that an engine started ends its trial when the engine is gone, however that went."""
-    engine = os.environ.pop(ENGINE, None)
-    if engine is None:
-        return
+    def watch_engine(self) -> None:
+        """A worker that an engine started ends its trial when the engine is gone, however that went."""
+        engine = os.environ.pop(ENGINE, None)
+        if engine is None:
+            return
 
-    def watch() -> None:
-        while os.getppid() == int(engine):
-            time.sleep(IDLE)
-        stop.set()
+        def watch() -> None:
+            while os.getppid() == int(engine):
+                time.sleep(IDLE)
+            self.set()
 
-    threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=watch, daemon=True).start()

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import slurm_jobs
 import torch
+from slurm_jobs import NEEDS_SLURM, cancel, settle, until
 from tiny_runs import EXPERIMENTS, TINY
 
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_metrics, read_status
 
-CONF = Path("/tmp/fmlab-slurm/slurm.conf")
-PATIENCE = 300.0  # seconds for anything that is to happen; a slow machine is no failure
-
-
-def answers() -> bool:
-    if shutil.which("sbatch") is None:
-        return False
-    environment = {**os.environ, **({"SLURM_CONF": str(CONF)} if CONF.is_file() else {})}
-    try:
-        done = subprocess.run(["sinfo", "-h"], env=environment, capture_output=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
-
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not answers(), reason="no SLURM answers here; sudo tests/slurm/start.sh starts one"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_SLURM]
 
 JOBS: list[str] = []
 """What the test has submitted, to be cancelled when it ends."""
@@ -47,16 +28,11 @@ QUICK = ["--trainer.log_every_n_steps=2", "--samples.enabled=false", "--floor.en
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if CONF.is_file():
-        monkeypatch.setenv("SLURM_CONF", str(CONF))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.chdir(tmp_path)
+    settle(tmp_path, monkeypatch)
     JOBS.clear()
     yield
     for job in JOBS:
-        subprocess.run(["scancel", job], capture_output=True, check=False)
+        cancel(job)
 
 
 def submit(*words: str) -> list[RunLayout]:
@@ -75,16 +51,8 @@ def job_of(layout: RunLayout) -> str:
     return str(json.loads((layout.root / "slurm.json").read_text())["job"])
 
 
-def until(what: str, happened: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain for: {what}"
-        time.sleep(0.3)
-
-
 def queued(layout: RunLayout) -> str:
-    words = ["squeue", "-h", "--states=all", "--array", "-o", "%T", f"--jobs={job_of(layout)}"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+    return " ".join(slurm_jobs.queued(job_of(layout)))
 
 
 def ended(layout: RunLayout) -> bool:

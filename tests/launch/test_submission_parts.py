@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import fmlab
+from fmlab.cli.submit import run_lines
 from fmlab.errors import UserError
 from fmlab.launch.allocation import Allocation, allocation
 from fmlab.launch.cluster import Cluster, cluster_file, limit_seconds, read_cluster
@@ -114,13 +115,14 @@ def test_mistakes_name_the_word(content: str, given: dict[str, str], words: list
 JOB = Job(
     name="digits",
     script=Path("/runs/digits/a run/submit.sbatch"),
-    runs=[Path("/runs/digits/a run")],
     folder=Path("/home/me"),
     start=Path("/runs/digits/a run/code/start.py"),
+    words='fit --resume "$run"',
     code=[Path("/runs/digits/a run/code/own0"), Path("/runs/digits/a run/code/fmlab")],
     allocation=Allocation(2, 8, 8),
     cluster=Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif"),
     said="fmlab submit --config x.yaml",
+    before=run_lines([Path("/runs/digits/a run")]),
     after="17",
     max_restarts=3,
 )
@@ -143,7 +145,7 @@ def test_the_script_asks_for_what_the_trainer_uses() -> None:
         assert option in options
     assert not [option for option in options if option.startswith("--array")]
     assert not [option for option in options_of(replace(JOB, allocation=Allocation(1, 2, 0))) if "gpu" in option[2:6]]
-    several = replace(JOB, runs=[Path("/a"), Path("/b"), Path("/c")], at_once=2)
+    several = replace(JOB, tasks=3, at_once=2)
     assert "--array=0-2%2" in options_of(several)
     assert [option for option in options_of(several) if option.endswith("slurm-%A_%a.out")]
 
@@ -158,7 +160,8 @@ def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:
         (tmp_path / file).chmod(0o755)
     plain = replace(JOB, cluster=Cluster(setup=["export ADDED=1"]), folder=tmp_path)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "40123", "SLURM_ARRAY_TASK_ID": "1"}
-    for job, run in ((plain, "/runs/digits/a run"), (replace(plain, runs=[Path("/x"), Path("/y z")]), "/y z")):
+    several = replace(plain, tasks=2, before=run_lines([Path("/x"), Path("/y z")]))
+    for job, run in ((plain, "/runs/digits/a run"), (several, "/y z")):
         script = tmp_path / "submit.sbatch"
         script.write_text(script_of(job))
         done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)

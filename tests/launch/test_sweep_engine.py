@@ -19,7 +19,7 @@ from fmlab.__main__ import main
 from fmlab.launch.ledger import HIDDEN, Ledger, Outcome, TrialView
 from fmlab.launch.owner import Owner, SignOfLife
 from fmlab.launch.sweep_file import read_sweep
-from fmlab.launch.worker import worker_command
+from fmlab.launch.worker import worker_words
 
 Sweep = Callable[..., list[TrialView]]
 
@@ -117,10 +117,12 @@ def test_a_search_without_an_end_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_workers_of_an_array_share_the_trials(tmp_path: Path) -> None:
-    """Two tasks of a cluster's array, each for one trial: what `worker_command` starts."""
+    """Two tasks of a cluster's array, each for one trial: what `worker_words` starts."""
     file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1, 3, 5]}")
     ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
-    tasks = [subprocess.Popen(worker_command(file, tmp_path / "runs", 1)) for _ in range(2)]
+    tasks = [
+        subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs", 1)]) for _ in range(2)
+    ]
     assert [task.wait(60) for task in tasks] == [0, 0]
     assert sorted(view.state for view in ledger.views()) == ["done", "done", "waiting"]
     assert {view.parameters["x"] for view in ledger.views() if view.state == "done"} == {1, 3}
@@ -133,7 +135,7 @@ def test_what_a_dead_worker_left_is_taken_over_and_its_process_ended(tmp_path: P
         "  reports: {value: 200}\n  seconds: {value: 0.5}",
     )
     ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
-    worker = subprocess.Popen(worker_command(file, tmp_path / "runs"))
+    worker = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs")])
     rows = tmp_path / "runs" / "trivial"
     wait_for(lambda: any(rows.glob("*/metrics.csv")), "no trial began")
     worker.kill()

@@ -11,11 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from tiny_runs import EXPERIMENTS, TINY, arguments, newest
+from sweep_of_two import assert_expected, write_pair
+from tiny_runs import arguments, newest
 from wandb_server import Run, WandbServer
 
 from fmlab.records import RunLayout, read_metrics, read_status
@@ -27,7 +27,6 @@ AGENT = (
     "import sys, wandb.wandb_agent as agent; agent.Agent.POLL_INTERVAL = 0.2;"
     "from wandb.cli.cli import cli; sys.argv[0] = 'wandb'; cli()"
 )
-FAST = [word for word in TINY if "wandb" not in word]
 
 
 def command(*words: str, server: WandbServer, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
@@ -49,34 +48,8 @@ def surroundings(server: WandbServer, folder: Path, **given: str) -> dict[str, s
     return {**kept, "PATH": path, **server.environment(folder / "client"), **given}
 
 
-def at(config: Any, key: str) -> Any:
-    """The value at a dotted key, the words `init_args` left out."""
-    for name in key.split("."):
-        config = config["init_args"] if name not in config and "init_args" in config else config
-        config = config[name]
-    return config["class_path"] if isinstance(config, dict) and "class_path" in config else config
-
-
-# Two points of a grid, with a small number, a null, a boolean and a class name among their parameters.
-PARAMETERS = """\
-parameters:
-  model.path: {values: [CondOT, VP]}
-  model.optimizer.lr: {value: 1.0e-4}
-  model.num_classes: {value: null}
-  model.network.num_classes: {value: null}
-  data.flip: {value: true}
-"""
-SAME = {"model.optimizer.lr": 0.0001, "model.num_classes": None, "model.network.num_classes": None, "data.flip": True}
-EXPECTED = [{"model.path": "fmlab.paths.CondOT", **SAME}, {"model.path": "fmlab.paths.VP", **SAME}]
-
-
 def test_one_file_sweeps_here_and_through_wandb(tmp_path: Path) -> None:
-    flags = [*FAST, "--trainer.max_steps=4", "--trainer.val_check_interval=2", "--model.label_dropout=0"]
-    flags += ["--fid.guidance_scale=1", "--samples.guidance_scales=[1.0]", "--floor.enabled=false", "--run.name=pair"]
-    words = ["${env}", "fmlab", "fit", "--config", str(EXPERIMENTS / "digits.yaml"), *flags, "${args}"]
-    file = tmp_path / "pair.yaml"
-    head = "program: fmlab\nproject: fmlab\nmethod: grid\nmetric: {name: val/fid_domain, goal: minimize}\n"
-    file.write_text(f"{head}{PARAMETERS}command: {json.dumps(words)}\n")
+    file = write_pair(tmp_path)
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -102,11 +75,7 @@ def test_one_file_sweeps_here_and_through_wandb(tmp_path: Path) -> None:
     assert [run.id for run in agents_runs] == [run.name for run in sent], "a record has the name of its page"
     for runs in (local_runs, agents_runs):
         assert [read_status(run).state for run in runs] == ["done", "done"]
-        configs = [yaml.safe_load(run.config.read_text()) for run in runs]
-        found = [{key: at(config, key) for key in EXPECTED[0]} for config in configs]
-        assert found == EXPECTED
-        kinds = [[type(value) for value in point.values()] for point in found]
-        assert kinds == [[str, float, type(None), type(None), bool]] * 2
+        assert_expected(runs)
     for left, right in zip(local_runs, agents_runs):
         assert yaml.safe_load(left.config.read_text()) == yaml.safe_load(right.config.read_text())
         assert read_metrics(left.metrics)[-1]["val/fid_domain"] == read_metrics(right.metrics)[-1]["val/fid_domain"]
