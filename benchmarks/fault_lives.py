@@ -144,6 +144,7 @@ def trained_steps(run: RunLayout) -> list[int]:
 @contextlib.contextmanager
 def judged(tally: Tally, whole: RunLayout, place: Path) -> Iterator[None]:
     """Within, something happens to the run at a place; afterwards it must have ended like the whole one."""
+    before = len(tally.failures)
     try:
         yield
         run = newest(place)
@@ -153,7 +154,7 @@ def judged(tally: Tally, whole: RunLayout, place: Path) -> Iterator[None]:
     except (AssertionError, OSError, ValueError) as error:
         traceback.print_exc()
         tally.failures.append(f"{place.name}: {(str(error) or 'differs').splitlines()[0][:150]}")
-    print(f"{tally.fault}: {place.name} {'failed' if tally.failures else 'well'}", flush=True)
+    print(f"{tally.fault}: {place.name} {'well' if len(tally.failures) == before else 'failed'}", flush=True)
 
 
 def wait_for_moment(process: Life, place: Path, moment: str, dice: random.Random) -> bool:

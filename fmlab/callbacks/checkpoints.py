@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fmlab.callbacks.step_end import (
     after_steps,
+    count_next_epoch,
     instead_of_training,
     loops_after_step,
     may_be_last,
@@ -97,12 +98,16 @@ class Checkpoints(NoStepHooks, Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         after_steps(trainer, lambda: self.on_step_end(trainer))
         instead_of_training(trainer, lambda: self._validate_at_the_end(trainer))
+        if trainer.is_global_zero:
+            for torn in self.layout(trainer).torn:
+                torn.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        count_next_epoch(trainer)
         self._saved_step = trainer.global_step
         if trainer.is_global_zero:
-            for torn in [*self.layout(trainer).checkpoints.glob(".*.tmp"), *self.damaged]:
-                torn.unlink(missing_ok=True)
+            for damaged in self.damaged:
+                damaged.unlink(missing_ok=True)
         if self._validation_due:
             validate_now(trainer)
 

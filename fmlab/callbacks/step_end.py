@@ -85,3 +85,15 @@ def validate_now(trainer: Trainer) -> None:
     loop.val_loop.restarting = False
     loop.val_loop.run()
     trainer.training = True
+
+
+def count_next_epoch(trainer: Trainer) -> None:
+    """To be called when training starts, in case it is resumed from the end of an epoch.
+
+    Lightning then counts that epoch as whole, but takes the next one for its rest: it neither counts it as begun nor
+    calls its hooks. The place in the data would be lost at the resume after this one.
+    """
+    loop = trainer.fit_loop
+    epochs = loop.epoch_progress.current
+    if loop.restarted_mid_epoch and epochs.processed == epochs.started:
+        loop.reset_restart_stage()

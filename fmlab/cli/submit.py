@@ -21,6 +21,7 @@ from fmlab.launch.slurm import submit
 from fmlab.launch.snapshot import START, snapshot
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
+from fmlab.trust import foreign_names
 
 SCRIPT = "submit.sbatch"
 
@@ -93,8 +94,8 @@ def _job(
         script=runs[0] / SCRIPT,
         folder=Path.cwd(),
         start=runs[0] / "code" / START,
-        # A resumed run imports parts of the user's own only if it is trusted.
-        words='fit --resume "$run"' + (" --trust" if own_folders(prepared) else ""),
+        # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
+        words='fit --resume "$run"' + (" --trust" if any(foreign_names(prepared.config)) else ""),
         code=places,
         allocation=wants,
         cluster=cluster,

@@ -74,7 +74,9 @@ def words_of(ledger: Ledger, claim: Claim) -> list[str]:
     command = list(sweep.command)
     if sweep.program == ["fmlab", "fit"] and layout.config.exists() and layout.raw_config.exists():
         verb = command.index("fit")
-        return expand([*command[: verb + 1], "--resume", str(claim.folder)], str(sweep.content["program"]), {})
+        # Trusted, because this sweep's own command made the run.
+        words = [*command[: verb + 1], "--resume", str(claim.folder), "--trust"]
+        return expand(words, str(sweep.content["program"]), {})
     return expand(command, str(sweep.content["program"]), claim.parameters)
 
 

@@ -85,6 +85,12 @@ class RunLayout:
         return self.root / "power_ema"
 
     @property
+    def torn(self) -> list[Path]:
+        """What a process that was killed left half written, of all that training writes."""
+        places = (self.root, self.checkpoints, self.samples, self.power_averages)
+        return [file for place in places for file in place.glob(".*.tmp")]
+
+    @property
     def last(self) -> Path:
         return self.checkpoints / "last.ckpt"
 

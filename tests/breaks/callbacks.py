@@ -4,6 +4,20 @@ from breaks.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "the epoch after a resumed end of an epoch is not counted",
+        "callbacks/checkpoints.py",
+        "        count_next_epoch(trainer)\n",
+        "",
+        "tests/runs/test_resume_anywhere.py",
+    ),
+    Mutant(
+        "files that a kill left half written stay",
+        "callbacks/checkpoints.py",
+        "for torn in self.layout(trainer).torn:",
+        "for torn in ():",
+        "tests/runs/test_resume_anywhere.py",
+    ),
+    Mutant(
         "the averaging weight",
         "callbacks/averaged_weights.py",
         "1 - self.decay_at(decay, self.step)",

@@ -59,6 +59,8 @@ def resumed_from(whole: RunLayout, checkpoint: Path, folder: Path) -> RunLayout:
     for file in run.checkpoints.iterdir():
         file.unlink()
     shutil.copy(checkpoint, run.last)
+    for place in (run.samples, run.power_averages):  # what a kill leaves of a file it interrupted
+        (place / ".torn.1-ab.tmp").touch()
     best = torch.load(checkpoint, weights_only=True)["callbacks"]["Checkpoints"]["best_step"]
     if best:
         shutil.copy(whole.root / "kept" / f"best-{best}.ckpt", run.best)
@@ -115,6 +117,21 @@ def test_a_signal_costs_no_step(
     before = numbers(run)
     validations = [row["step"] for row in before if "val/loss" in row]
     assert validations == [2, *([5] if moment == "validated" else [])], "a validation that was not ended left no row"
+    assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
+    assert_same_end(whole, run)
+
+
+def test_a_run_may_be_stopped_again_and_again(fit: Fit, tmp_path: Path) -> None:
+    """At the ends of epochs, which have five steps, and after them: the place in the data outlasts every life."""
+    whole = fit(*MIXED, steps=STEPS, validate=6)
+    stop = acting("Signal", name="SIGTERM", step=5)
+    with pytest.raises(AssertionError):
+        fit(*MIXED, stop, f"--run.dir={tmp_path / 'stopped'}", steps=STEPS, validate=6)
+    run = newest(tmp_path / "stopped")
+    for step in (7, 10, 11):
+        stop = acting("Signal", name="SIGTERM", step=step)
+        assert main(["fit", "--resume", str(run.root), stop, "--trust"]) == PREEMPTED
+        assert read_status(run).step == step
     assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
     assert_same_end(whole, run)
 

@@ -1,0 +1,91 @@
+"""What `fmlab submit` and `fmlab sweep --slurm` would hand to SLURM, without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_runs import EXPERIMENTS, TINY
+
+from fmlab.__main__ import main
+
+DIGITS = ["--config", str(EXPERIMENTS / "digits.yaml"), *TINY]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main([*words, "--dry-run"]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main(list(words)) == 2
+    told = capsys.readouterr().err.strip()
+    assert len(told.splitlines()) <= 3
+    return told
+
+
+def write_sweep(folder: Path, *flags: str, parameters: str = "  model.path: {values: [CondOT, VP, VE]}") -> Path:
+    file = folder / "three.yaml"
+    words = ["${env}", "fmlab", "fit", *DIGITS, *flags, "${args}"]
+    head = "program: fmlab\nmethod: grid\nmetric: {name: val/loss, goal: minimize}\n"
+    file.write_text(f"{head}parameters:\n{parameters}\ncommand: {json.dumps(words)}\n")
+    return file
+
+
+def test_a_part_of_an_importable_package_is_trusted_in_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it lies: a job that may not import it would fail after its night in the queue."""
+    plain = printed(capsys, "submit", *DIGITS, "--trainer.devices=1")
+    assert 'fit --resume "$run"\n' in plain
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "installed_parts.py").write_text("from fmlab.networks import DiT\n\n\nclass Mine(DiT): ...\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    own = printed(capsys, "submit", *DIGITS, "--trainer.devices=1", "--model.network=installed_parts.Mine")
+    assert 'fit --resume "$run" --trust\n' in own
+
+
+def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    words = ["sweep", str(file), "--slurm", "--slurm.time", "2:00:00", "--slurm.cpus_per_task", "3"]
+    script = printed(capsys, *words, "--at_once", "2", "--max_restarts", "7")
+    for line in (
+        "#SBATCH --array=0-2%2",
+        "#SBATCH --nodes=1",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --cpus-per-task=3",
+        "#SBATCH --time=2:00:00",
+        "#SBATCH --requeue",
+        "export FMLAB_MAX_RESTARTS=7",
+    ):
+        assert line in script.splitlines()
+    assert "gpu" not in script, "the file says accelerator=cpu"
+    assert script.splitlines()[-1].endswith(f"three.yaml --dir {tmp_path}/runs --worker 1")
+    assert not (tmp_path / "runs").exists(), "nothing is begun"
+
+
+def test_the_largest_trial_says_what_a_task_gets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The processes of a trial are started by the trial itself, within its task."""
+    file = write_sweep(tmp_path, parameters="  trainer.devices: {values: [1, 2]}")
+    file.write_text(file.read_text().replace("--trainer.accelerator=cpu", "--trainer.accelerator=auto"))
+    lines = printed(capsys, "sweep", str(file), "--slurm", "--trials", "1").splitlines()
+    assert {"#SBATCH --gres=gpu:2", "#SBATCH --cpus-per-task=8", "#SBATCH --ntasks-per-node=1"} <= set(lines)
+    assert not [line for line in lines if "--array" in line], "one trial is no array"
+
+
+def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    several = write_sweep(tmp_path, "--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp")
+    assert "one trial has one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
+    file = str(write_sweep(tmp_path))
+    for words in (["--slurm.time", "1:00:00"], ["--dry-run"], ["--at_once", "2"], ["--cluster", "x.yaml"]):
+        assert "is for --slurm" in refused(capsys, "sweep", file, *words)
+    assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
