@@ -65,7 +65,8 @@ class WarmupCosine(WarmupConstant):
     def factor(self, step: int) -> float:
         if step < self.warmup_steps:
             return super().factor(step)
-        progress = min(1.0, (step - self.warmup_steps) / (self.total_steps - self.warmup_steps))
+        falls = max(self.total_steps - self.warmup_steps, 1)  # a run may be no longer than its warm-up
+        progress = min(1.0, (step - self.warmup_steps) / falls)
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
 

@@ -193,6 +193,8 @@ def test_learning_rate_schedules() -> None:
     assert cosine[:2] == pytest.approx([1.0, 2.0])
     assert cosine[6] == pytest.approx(2 * (0.1 + 0.9 / 2))  # half-way down
     assert cosine[10] == pytest.approx(0.2)
+    no_longer = rates(lambda o: WarmupCosine(o, total_steps=2, warmup_steps=2, final=0.1), 3)
+    assert no_longer == pytest.approx([1.0, 2.0, 2.0])
     with pytest.raises(UserError, match="total_steps"):
         rates(lambda o: WarmupCosine(o, total_steps=-1), 1)
 

@@ -59,4 +59,5 @@ for _ in $(seq 100); do
     sleep 0.2
 done
 sinfo
+[ "$(sinfo -h -o %t)" = idle ] || { echo "SLURM has no idle node; see $home/slurmd.log" >&2; exit 1; }
 echo "export SLURM_CONF=$SLURM_CONF"
