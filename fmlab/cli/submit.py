@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +64,8 @@ def check_objects(prepared: Prepared) -> None:
         UserError: At the first part that does not go with the others.
     """
     here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    config = {**prepared.config, "trainer": {**trainer_section(prepared.config, precision=False), **here}}
+    config = copy.deepcopy(prepared.config)  # objects take the place of what describes them
+    config["trainer"] = {**trainer_section(config, precision=False), **here}
     with located_errors(config):
         Builder(config, "unused")
 

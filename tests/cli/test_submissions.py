@@ -48,10 +48,13 @@ def test_a_part_of_an_importable_package_is_trusted_in_the_job(
     plain = printed(capsys, "submit", *DIGITS, "--trainer.devices=1")
     assert 'fit --resume "$run"\n' in plain
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "installed_parts.py").write_text("from fmlab.networks import DiT\n\n\nclass Mine(DiT): ...\n")
+    (tmp_path / "site" / "installed_parts.py").write_text(
+        "from fmlab.networks import DiT\nfrom lightning.pytorch import Callback\n\n\n"
+        "class Mine(DiT): ...\n\n\nclass Quiet(Callback): ...\n"
+    )
     monkeypatch.syspath_prepend(tmp_path / "site")
-    own = printed(capsys, "submit", *DIGITS, "--trainer.devices=1", "--model.network=installed_parts.Mine")
-    assert 'fit --resume "$run" --trust\n' in own
+    for part in ("--model.network=installed_parts.Mine", "--trainer.callbacks=[{class_path: installed_parts.Quiet}]"):
+        assert 'fit --resume "$run" --trust\n' in printed(capsys, "submit", *DIGITS, "--trainer.devices=1", part)
 
 
 def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
