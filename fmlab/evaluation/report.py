@@ -78,8 +78,10 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
             continue
         for name in shown.names:
             panels = _panels(shown, name, axis, other)
-            floor = next((row.values[name] for row in shown.rows if row.floor and name in row.values), None)
-            yield f"{name}_by_{axis}", curves(panels, title, label, name, log_x=log_x, floor=floor)
+            real = next((row.values[name] for row in shown.rows if row.floor and name in row.values), None)
+            less = shown.better.get(name, "less") == "less"
+            drawn = curves(panels, title, label, name, log_x=log_x, real=real, less_is_better=less)
+            yield f"{name}_by_{axis}", drawn
 
 
 def _generated(shown: Table) -> list[dict[str, Any]]:

@@ -35,12 +35,14 @@ def curves(
     y_label: str,
     *,
     log_x: bool = False,
-    floor: float | None = None,
+    real: float | None = None,
+    less_is_better: bool = True,
     at_once: int = 4,
 ) -> np.ndarray:
     """Panels of curves with axes in common, uint8 of shape (height, width, 3).
 
-    The vertical axis is logarithmic where all values are positive and the largest is over five times the smallest.
+    Where less is better the vertical axis is logarithmic, if all values are positive and the largest is over five times
+    the smallest.
     A line of one name has one colour in every panel.
 
     Args:
@@ -49,7 +51,8 @@ def curves(
         x_label: Of the horizontal axis.
         y_label: Of the vertical axis.
         log_x: Whether the horizontal axis is logarithmic, by powers of two.
-        floor: A value that nothing is expected to fall below, as a dotted line.
+        real: What real data reach, as a dotted line.
+        less_is_better: Of the values.
         at_once: Panels a row.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,13 +69,13 @@ def curves(
     for axes, (heading, lines) in zip(grid.flat, panels.items()):
         for name, curve in lines.items():
             _draw(axes, name, curve, look[name])
-        if floor is not None:
-            axes.axhline(floor, color="#24292f", linewidth=0.9, linestyle=":", label="floor")
+        if real is not None:
+            axes.axhline(real, color="#24292f", linewidth=0.9, linestyle=":", label="real data")
         axes.set_title(heading, fontsize=9)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes in grid.flat[: len(panels)]:
-        _scale(axes, panels, floor, log_x)
+        _scale(axes, panels, real, log_x, less_is_better)
         axes.set_xlabel(x_label, fontsize=9)
     for axes in grid[:, 0]:
         axes.set_ylabel(y_label, fontsize=9)
@@ -91,10 +94,12 @@ def _draw(axes: Any, name: str, curve: Curve, colour: str) -> None:
     axes.errorbar(x, y, spread, color=colour, linestyle=style, linewidth=1.4, marker="o", markersize=3.5, label=name)
 
 
-def _scale(axes: Any, panels: Mapping[str, Mapping[str, Curve]], floor: float | None, log_x: bool) -> None:
+def _scale(
+    axes: Any, panels: Mapping[str, Mapping[str, Curve]], real: float | None, log_x: bool, less_is_better: bool
+) -> None:
     drawn = [value for lines in panels.values() for curve in lines.values() for value in curve.y if np.isfinite(value)]
-    values = drawn + ([] if floor is None else [floor])
-    if values and min(values) > 0 and max(values) > 5 * min(values):
+    values = drawn + ([] if real is None else [real])
+    if less_is_better and values and min(values) > 0 and max(values) > 5 * min(values):
         axes.set_yscale("log")
     if log_x:
         axes.set_xscale("log", base=2)

@@ -9,8 +9,10 @@ from fmlab.figures import Curve, curves
 from fmlab.figures.curves import COLOURS
 
 
-def picture(*panels: dict[str, Curve], floor: float | None = None) -> np.ndarray:
-    return curves({str(n): lines for n, lines in enumerate(panels)}, "t", "x", "y", log_x=True, floor=floor)
+def picture(*panels: dict[str, Curve], real: float | None = None, less: bool = True) -> np.ndarray:
+    return curves(
+        {str(n): lines for n, lines in enumerate(panels)}, "t", "x", "y", log_x=True, real=real, less_is_better=less
+    )
 
 
 def has(drawn: np.ndarray, colour: str) -> bool:
@@ -39,23 +41,24 @@ def test_panels_stand_side_by_side_and_then_below() -> None:
 
 
 @pytest.mark.parametrize(
-    ("y", "floor", "scale"),
+    ("y", "real", "less", "scale"),
     [
-        ([1, 10], None, "log"),
-        ([1, 4], None, "linear"),
-        ([1, 4], 0.1, "log"),
-        ([-0.1, 10], None, "linear"),
-        ([float("nan"), 10], 1.0, "log"),
-        ([float("nan")] * 2, None, "linear"),
+        ([1, 10], None, True, "log"),
+        ([1, 10], None, False, "linear"),
+        ([1, 4], None, True, "linear"),
+        ([1, 4], 0.1, True, "log"),
+        ([-0.1, 10], None, True, "linear"),
+        ([float("nan"), 10], 1.0, True, "log"),
+        ([float("nan")] * 2, None, True, "linear"),
     ],
 )
 def test_the_vertical_axis_is_logarithmic_where_that_is_sensible(
-    y: list[float], floor: float | None, scale: str, monkeypatch: pytest.MonkeyPatch
+    y: list[float], real: float | None, less: bool, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All positive, and the largest over five times the smallest; what is not finite does not count."""
+    """Less is better, all positive, the largest over five times the smallest; what is not finite does not count."""
     from matplotlib.figure import Figure
 
     seen = []
     monkeypatch.setattr(Figure, "suptitle", lambda self, *_, **__: seen.append(self.axes[0].get_yscale()))
-    picture({"a": Curve([2, 4], y, dashed=True)}, floor=floor)
+    picture({"a": Curve([2, 4], y, dashed=True)}, real=real, less=less)
     assert seen == [scale]
