@@ -1,4 +1,4 @@
-"""What the machine can do: the precision that is fast on it."""
+"""What the machine can do: the precision that is fast on it, and whether it has a GPU to look for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import torch
+
+_THROUGH_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 def choose_precision(accelerator: str) -> str:
@@ -28,6 +30,16 @@ def choose_precision(accelerator: str) -> str:
         return "bf16-mixed"
     alone = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) == 1
     return "bf16-mixed" if "avx512_bf16" in flags and alone and bf16_is_faster() else "32-true"
+
+
+def look_for_gpus_once() -> None:
+    """Where there is no NVIDIA GPU, looking for one becomes cheap.
+
+    An optimizer looks at every step. Lightning has torch look through NVML, so that looking does not spoil a fork; where
+    NVML is not installed each look searches for its library anew, 0.4 ms within a training step.
+    """
+    if not torch.cuda.is_available():
+        os.environ[_THROUGH_NVML] = "0"
 
 
 def bf16_is_faster(size: int = 512, rounds: int = 5) -> bool:

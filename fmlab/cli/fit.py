@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.callbacks import Checkpoints, NonFinite, NoStepHooks, Preemption, StopRequested, StopSignals
 from fmlab.cli.arguments import pop_flag, pop_option
 from fmlab.cli.builder import Builder, trainer_section
+from fmlab.cli.devices import look_for_gpus_once
 from fmlab.cli.loggers import RunCsv, make_tensorboard, make_wandb
 from fmlab.cli.options import RunOptions, TensorboardOptions, WandbOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
@@ -83,6 +84,7 @@ def _run(prepared: Prepared, resumed: RunLayout | None, started_by_another: bool
     os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
     checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
     with StopSignals() as signals, recorded(layout, resumed=resumed is not None) as say_done:
+        look_for_gpus_once()
         preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
         try:
             cli = build(prepared, layout, checkpoint, preemption)
