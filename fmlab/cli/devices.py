@@ -35,8 +35,8 @@ def choose_precision(accelerator: str) -> str:
 def look_for_gpus_once() -> None:
     """Where there is no NVIDIA GPU, looking for one becomes cheap.
 
-    An optimizer looks at every step. Lightning has torch look through NVML, so that looking does not spoil a fork; where
-    NVML is not installed each look searches for its library anew, 0.4 ms within a training step.
+    An optimizer looks at every step. Lightning has torch look through NVML, so that looking does not spoil a fork;
+    where NVML is not installed each look searches for its library anew, 0.4 ms within a training step.
     """
     if not torch.cuda.is_available():
         os.environ[_THROUGH_NVML] = "0"
