@@ -6,6 +6,41 @@ ENGINE = "tests/launch/test_sweep_engine.py"
 
 MUTANTS = [
     Mutant(
+        "a trial takes SLURM's task for its own",
+        "launch/trial.py",
+        "if name not in _OF_THE_TASK",
+        "if name",
+        ENGINE,
+    ),
+    Mutant(
+        "a requeued task does not wait for its lost trial",
+        "launch/worker.py",
+        "if not others or time.monotonic() > patience:",
+        "if not others or trials is not None:",
+        ENGINE,
+    ),
+    Mutant(
+        "a warned task of a sweep is not requeued",
+        "launch/worker.py",
+        "print(requeue(), flush=True)",
+        "pass",
+        "tests/launch/test_slurm_sweeps.py",
+    ),
+    Mutant(
+        "a waiting task reads the edited sweep file",
+        "cli/sweep_submit.py",
+        "worker_words(home / sweep.file.name,",
+        "worker_words(sweep.file.resolve(),",
+        "tests/launch/test_slurm_sweeps.py",
+    ),
+    Mutant(
+        "a job may not import the parts it was submitted with",
+        "cli/submit.py",
+        '(" --trust" if any(foreign_names(prepared.config)) else "")',
+        '""',
+        "tests/cli/test_submissions.py",
+    ),
+    Mutant(
         "a trial that was taken over is ended by its old worker too",
         "launch/ledger.py",
         'now.state != TrialState.RUNNING or now.user_attrs.get("owner") != asdict(owner)',

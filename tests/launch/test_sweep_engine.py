@@ -18,7 +18,9 @@ from trivial import write_sweep
 from fmlab.__main__ import main
 from fmlab.launch.ledger import HIDDEN, Ledger, Outcome, TrialView
 from fmlab.launch.owner import Owner, SignOfLife
+from fmlab.launch.requeue import MAX_RESTARTS
 from fmlab.launch.sweep_file import read_sweep
+from fmlab.launch.trial import environment
 from fmlab.launch.worker import worker_words
 
 Sweep = Callable[..., list[TrialView]]
@@ -225,3 +227,38 @@ def test_two_hundred_trials_survive_workers_killed_at_random(tmp_path: Path) -> 
     assert len(list((tmp_path / "runs" / "trivial").glob("trivial-*"))) == 200
     assert kills[0] >= 10, kills
     print(f"{kills[0]} workers and {kills[1]} engines killed")
+
+
+def test_a_trial_in_a_task_of_slurm_starts_its_own_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task is the worker's: Lightning would take it for the trial's, and the trial would requeue the job itself."""
+    file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1]}")
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", MAX_RESTARTS: "5"}.items():
+        monkeypatch.setenv(name, value)
+    with SignOfLife(tmp_path / "workers") as owner:
+        claim = ledger.claim(owner)
+    assert claim is not None
+    given = environment(ledger, claim)
+    assert given["SLURM_JOB_ID"] == "7", "the record says in which job it ran"
+    assert not {"SLURM_NTASKS", "SLURM_PROCID", MAX_RESTARTS} & set(given)
+
+
+def test_a_worker_of_one_trial_waits_to_see_whether_a_machine_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own task was requeued elsewhere: the trial it had seems to run still, on the machine that died."""
+    file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1]}")
+    folder = tmp_path / "runs" / "trivial"
+    ledger = Ledger.begin(read_sweep(file), folder)
+    sign = folder / HIDDEN / "workers" / "gone-1-ab"
+    sign.parent.mkdir()
+    sign.touch()
+    lost = ledger.claim(Owner("gone", 1, "1", str(sign)))
+    assert lost is not None
+    task = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs", 1)])
+    wait_for(lambda: len(list(sign.parent.iterdir())) == 2, "the worker did not begin")
+    time.sleep(2)
+    assert task.poll() is None, "it waits"
+    os.utime(sign, (1, 1))  # as if nothing had been heard for long
+    assert task.wait(60) == 0
+    assert [view.state for view in ledger.views()] == ["done"]
