@@ -6,6 +6,11 @@ Writes the section from two evaluations that are there already, which take about
     fmlab evaluate RUN --metrics fid,kid --n 2000 --solver Euler,Heun --steps 5,10,20 --exact --out solvers
     fmlab evaluate RUN --metrics fid,kid,accuracy,neighbours --n 2000 --solver Euler --guidance.scale 0,1,1.5,2,4 \\
         --out guidance
+
+and, because the exact field knows nothing of the network, from one more of any run on Fashion-MNIST:
+
+    fmlab evaluate RUN --metrics fid,kid,accuracy --n 2000 --solver Euler --steps 20 --guidance.scale 0,1,1.5,2,4 \\
+        --exact --out exact_guidance
 """
 
 from __future__ import annotations
@@ -25,14 +30,19 @@ PICTURES = {
 
 
 def main() -> None:
-    """Copies the pictures and writes the section."""
+    """Copies the pictures and writes the sections whose evaluations the run has."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run's folder, its id, or an experiment's name")
     folder = find_run(parser.parse_args().run).root / "evaluations"
-    for source, name in PICTURES.items():
-        shutil.copyfile(folder / source, RESULTS.parent / name)
-    solvers, guidance = ((folder / name / "results.md").read_text().strip() for name in ("solvers", "guidance"))
-    write_section("fashion_grid", section(solvers, guidance))
+    if (folder / "solvers").is_dir() and (folder / "guidance").is_dir():
+        for source, name in PICTURES.items():
+            shutil.copyfile(folder / source, RESULTS.parent / name)
+        solvers, guidance = ((folder / name / "results.md").read_text().strip() for name in ("solvers", "guidance"))
+        write_section("fashion_grid", section(solvers, guidance))
+    if (folder / "exact_guidance").is_dir():
+        lines = (folder / "exact_guidance" / "results.md").read_text().strip().splitlines()
+        exact = "\n".join(line for line in lines if not line.startswith("| network"))
+        write_section("fashion_exact_guidance", exact_section(exact))
     print(f"written into {RESULTS}")
 
 
@@ -56,6 +66,16 @@ images in every row, and the exact field of its 60,000 training images from the 
 ![Class accuracy against the guidance scale](fashion_accuracy_by_guidance.png)
 
 {guidance}"""
+
+
+def exact_section(table: str) -> str:
+    """The section about the exact field, round its rows of the table."""
+    return f"""### The same guidance of the exact field
+
+The field that a perfect network would have learned of the 60,000 training images, by class and guided away from all of
+them:
+
+{table}"""
 
 
 if __name__ == "__main__":
