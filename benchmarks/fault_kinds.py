@@ -158,7 +158,7 @@ def dead_ranks(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
             process = begin(place, acting(("Signal", {"name": name, "step": 23, "rank": rank})), setting=TWO_PROCESSES)
             wait_for(lambda run=place: 23 in trained_steps_of_any(run), 600)
             began = time.monotonic()
-            wait_for(lambda leader=process: leader.ended() and not session(leader.pid, running=True), 100)
+            wait_for(lambda leader=process: not session(leader.pid, running=True), 100)
             seconds = time.monotonic() - began
             for pid in session(process.pid):  # a process that stands still cannot end
                 os.kill(pid, signal.SIGKILL)
