@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from fmlab.data.loading import BatchLoader, ResumableLoader
-from fmlab.data.order import OrderedBatches, ShardedBatches, device_batch_size
+from fmlab.data.order import OrderedBatches, ShardedBatches, device_batch_size, shared_batch_size
 from fmlab.data.pixels import to_float
 from fmlab.data.progress import finished_batches, forget_finished_epoch
 from fmlab.data.sets import BatchSet, TensorSet
@@ -103,8 +103,9 @@ class DataModule(LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         rank, world_size, accumulate = self._place()
-        batch_size = max(1, self.global_batch_size // (world_size * accumulate))
         validation = self.split("validation")
+        usual = max(1, self.global_batch_size // (world_size * accumulate))
+        batch_size = shared_batch_size(usual, len(validation), world_size)
         order = OrderedBatches(len(validation), batch_size, rank=rank, world_size=world_size)
         return BatchLoader(validation, order, self.num_workers, self._pins())
 

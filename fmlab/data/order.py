@@ -95,6 +95,23 @@ class OrderedBatches(Sampler[Tensor]):
         return range(self.rank * self.batch_size, self.size, self.world_size * self.batch_size)
 
 
+def shared_batch_size(batch_size: int, size: int, world_size: int) -> int:
+    """`batch_size`, or less where `OrderedBatches` of that size would leave a rank without any: it would not take part.
+
+    Args:
+        batch_size: Examples a batch of one rank.
+        size: How many examples there are.
+        world_size: How many processes there are.
+
+    Raises:
+        UserError: When there are fewer examples than processes.
+    """
+    if size < world_size:
+        cause = f"{size} examples for {world_size} processes, and each of them validates"
+        raise UserError(cause, key="data", hint="fewer trainer.devices, or --trainer.limit_val_batches=0")
+    return batch_size if (world_size - 1) * batch_size < size else size // world_size
+
+
 def device_batch_size(global_batch_size: int, world_size: int = 1, accumulate: int = 1) -> int:
     """Examples a batch of one process: `global_batch_size / (world_size x accumulate)`.
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fmlab.data import OrderedBatches, ShardedBatches, device_batch_size
+from fmlab.data.order import shared_batch_size
 from fmlab.errors import UserError
 from fmlab.keyed import Purpose, keyed_generator
 
@@ -92,3 +93,18 @@ def test_device_batch_size_divides_or_says_why_not() -> None:
     with pytest.raises(UserError) as caught:
         device_batch_size(3, 8)
     assert str(caught.value.hint).endswith(" 8")
+
+
+@pytest.mark.parametrize("size", [3, 5, 8, 9, 24, 25, 1000])
+def test_no_rank_validates_nothing(size: int) -> None:
+    batch = shared_batch_size(8, size, 3)
+    shares = [OrderedBatches(size, batch, rank=rank, world_size=3) for rank in range(3)]
+    assert all(len(share) > 0 for share in shares)
+    assert sorted(int(row) for share in shares for rows in share for row in rows) == list(range(size))
+    if size > 16:
+        assert batch == 8, "larger sets keep their batches, and the draws that go with them"
+
+
+def test_fewer_examples_than_processes_are_refused() -> None:
+    with pytest.raises(UserError, match="2 examples for 3 processes"):
+        shared_batch_size(8, 2, 3)
