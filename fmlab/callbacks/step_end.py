@@ -8,7 +8,7 @@ still to come. Read and tried with lightning 2.6.6.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.fetchers import _DataFetcher
@@ -94,6 +94,6 @@ def count_next_epoch(trainer: Trainer) -> None:
     calls its hooks. The place in the data would be lost at the resume after this one.
     """
     loop = trainer.fit_loop
-    epochs = loop.epoch_progress.current
+    epochs = cast(Any, loop.epoch_progress.current)
     if loop.restarted_mid_epoch and epochs.processed == epochs.started:
         loop.reset_restart_stage()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fmlab.cli.sweep_flags import check_flags
+from fmlab.cli.sweep_flags import check_flags, fetch_data
 from fmlab.errors import UserError
 from fmlab.launch.engine import run_sweep
 from fmlab.launch.ledger import Ledger
@@ -44,6 +44,7 @@ def sweep(options: argparse.Namespace, file: Path, slurm: Mapping[str, str], typ
 
         wanted = (options.trials, options.at_once, options.max_restarts, options.dry_run)
         return submit_sweep(found, SweepSubmission(tuple(typed), Path(options.dir), slurm, options.cluster, *wanted))
+    fetch_data(found)
     ledger = Ledger.begin(found, folder, options.trials)
     try:
         return run_sweep(ledger, Path(options.dir), options.workers)

@@ -43,6 +43,19 @@ def check_flags(sweep: Sweep) -> int:
     return checked
 
 
+def fetch_data(sweep: Sweep) -> None:
+    """Gets the data set of a sweep of trainings where it is not there yet: once, and before all trials fail for it.
+
+    Raises:
+        UserError: If it is not there and cannot be had.
+    """
+    if sweep.program == ["fmlab", "fit"]:
+        from fmlab.cli.prepare import prepare  # heavy
+
+        words = expand(sweep.command, str(sweep.content["program"]), next(variants(sweep)))
+        prepare(words[words.index("fit") + 1 :]).data.prepare_data()
+
+
 def variants(sweep: Sweep) -> Iterator[dict[str, Any]]:
     """The first value of every parameter, then each other value of each; of a range its ends."""
     choices = {name: _some(form) for name, form in sweep.parameters.items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fmlab.cli.submit import SCRIPT
-from fmlab.cli.sweep_flags import variants
+from fmlab.cli.sweep_flags import fetch_data, variants
 from fmlab.errors import UserError
 from fmlab.launch.allocation import Allocation, allocation
 from fmlab.launch.cluster import Cluster, cluster_file, read_cluster
@@ -50,16 +50,17 @@ class SweepSubmission:
 
 def submit_sweep(sweep: Sweep, asked: SweepSubmission) -> int:
     """Writes the sweep's ledger and the script of an array with a task for each trial that is left, and submits it."""
-    wants = trial_allocation(sweep)
     cluster = read_cluster(cluster_file(asked.cluster), asked.slurm)
-    # One process takes the trial; those that the trial starts itself share the task's processors and GPUs.
-    cluster = replace(cluster, cpus_per_task=cluster.cpus_per_task * wants.tasks_per_node)
-    wants = replace(wants, tasks_per_node=1)
+    wants = trial_allocation(sweep, cluster)
     folder = (asked.runs_dir / sweep.name).resolve()
     if asked.dry_run:
-        home, tasks = folder / HIDDEN / "slurm-NEW", wanted_trials(sweep, asked.trials)
-        print(script_of(_job(sweep, asked, home, [], wants, cluster, tasks)), end="")
+        tasks = wanted_trials(sweep, asked.trials)
+        if folder.is_dir():
+            tasks -= sum(view.ended for view in Ledger(sweep, folder).views())
+        home = folder / HIDDEN / "slurm-NEW"
+        print(script_of(_job(sweep, asked, home, [], wants, cluster, max(tasks, 1))), end="")
         return 0
+    fetch_data(sweep)
     ledger = Ledger.begin(sweep, folder, asked.trials)
     left = sum(not view.ended for view in ledger.views())
     if left == 0:
@@ -81,10 +82,11 @@ def submit_sweep(sweep: Sweep, asked: SweepSubmission) -> int:
     return 0
 
 
-def trial_allocation(sweep: Sweep) -> Allocation:
-    """What the largest trial needs: by its trainer; of an evaluation or a program of the user's own, one device.
+def trial_allocation(sweep: Sweep, cluster: Cluster) -> Allocation:
+    """What the largest trial needs: by its trainer; an evaluation one GPU, unless it says `--device cpu`.
 
-    A training whose `trainer.devices` are not given gets one device.
+    A training whose `trainer.devices` are not given gets one device, a program of the user's own one GPU if the
+    cluster's words name a kind.
 
     Raises:
         UserError: If a trial needs several machines.
@@ -95,11 +97,11 @@ def trial_allocation(sweep: Sweep) -> Allocation:
             hint = "one trial has one machine; for several: fmlab submit"
             raise UserError("a trial of several machines", key=f"{sweep.file}: trainer.num_nodes", hint=hint)
         most = max(one.tasks_per_node for one in wanted)
-        return Allocation(1, most, max(one.gpus_per_node for one in wanted))
+        return Allocation(1, most, most if any(one.gpus_per_node for one in wanted) else 0)
     if sweep.program == ["fmlab", "evaluate"]:
         words = " ".join(expand(sweep.command, "", {name: "" for name in sweep.parameters}))
         return Allocation(1, 1, 0 if "--device=cpu" in words or "--device cpu" in words else 1)
-    return Allocation(1, 1, 0)
+    return Allocation(1, 1, 0 if cluster.gpu is None else 1)
 
 
 def _of_fit(sweep: Sweep, parameters: Mapping[str, object]) -> Allocation:
@@ -129,7 +131,8 @@ def _job(
         start=home / "code" / START,
         words=shlex.join(worker),
         code=code or [home / "code" / "fmlab"],
-        allocation=wants,
+        allocation=replace(wants, tasks_per_node=1),  # the worker's; the trial starts its processes itself
+        processes=wants.tasks_per_node,
         cluster=cluster,
         said=shlex.join(["fmlab", "sweep", *asked.typed]),
         before=["# A task takes the next trial that waits, one that was stopped before included."],

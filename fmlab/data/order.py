@@ -106,7 +106,7 @@ def shared_batch_size(batch_size: int, size: int, world_size: int) -> int:
     Raises:
         UserError: When there are fewer examples than processes.
     """
-    if size < world_size:
+    if 0 < size < world_size:
         cause = f"{size} examples for {world_size} processes, and each of them validates"
         raise UserError(cause, key="data", hint="fewer trainer.devices, or --trainer.limit_val_batches=0")
     return batch_size if (world_size - 1) * batch_size < size else size // world_size

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 MAX_RESTARTS = "FMLAB_MAX_RESTARTS"
 """How many times a job may be started again. Whoever sets it promises that the job's script resumes the run."""
 
+NOTICE = "FMLAB_NOTICE"
+"""Seconds between SLURM's warning and the time limit, as far as the job's script knows."""
+
 PREEMPTED = 75
 """Exit code of a run that stopped because it was asked to, saved, and can go on (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTED = 130

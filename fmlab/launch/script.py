@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fmlab.launch.allocation import Allocation
 from fmlab.launch.cluster import Cluster
-from fmlab.launch.requeue import MAX_RESTARTS
+from fmlab.launch.requeue import MAX_RESTARTS, NOTICE
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Job:
         cluster: The cluster's own words.
         said: What the user typed.
         before: Lines of shell, before the command.
+        processes: How many processes a task starts by itself, which share its processors and GPUs.
         tasks: Several make an array.
         after: A job that has to end well before this one begins.
         at_once: Of an array, how many tasks may run at a time; all if None.
@@ -44,16 +45,22 @@ class Job:
     cluster: Cluster
     said: str
     before: Sequence[str] = ()
+    processes: int = 1
     tasks: int = 1
     after: str | None = None
     at_once: int | None = None
     max_restarts: int = 50
 
+    @property
+    def cpus_per_task(self) -> int:
+        """Processors a task of SLURM's."""
+        return self.cluster.cpus_per_task * self.processes
+
 
 def script_of(job: Job) -> str:
     """The script as text."""
     lines = ["#!/bin/bash", f"# {job.said}", f"# by hand: sbatch {shlex.quote(str(job.script))}"]
-    lines += [f"#SBATCH {option}" for option in options_of(job)]
+    lines += [f"#SBATCH {shlex.quote(option)}" for option in options_of(job)]
     lines += ["", "set -euo pipefail", f"cd {shlex.quote(str(job.folder))}"]
     lines += [f"module load {shlex.quote(module)}" for module in job.cluster.modules]
     lines += job.cluster.setup
@@ -63,7 +70,9 @@ def script_of(job: Job) -> str:
         "# The code as it was when this was submitted.",
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
         f"export {MAX_RESTARTS}={job.max_restarts}",
+        f"export {NOTICE}={job.cluster.signal_seconds}",
         "export MASTER_PORT=$((15000 + SLURM_JOB_ID % 40000))",
+        f"export SRUN_CPUS_PER_TASK={job.cpus_per_task}  # which srun no longer takes from the job by itself",
         f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{job.cluster.cpus_per_task}}}",
         "",
         *job.before,
@@ -84,7 +93,7 @@ def options_of(job: Job) -> list[str]:
         "--open-mode=append",
         f"--nodes={wants.nodes}",
         f"--ntasks-per-node={wants.tasks_per_node}",
-        f"--cpus-per-task={cluster.cpus_per_task}",
+        f"--cpus-per-task={job.cpus_per_task}",
     ]
     if wants.gpus_per_node:
         found.append(f"--gres=gpu:{cluster.gpu + ':' if cluster.gpu else ''}{wants.gpus_per_node}")

@@ -15,7 +15,7 @@ from fmlab.errors import UserError, nearest
 from fmlab.launch.command import expand
 from fmlab.launch.ledger import HIDDEN, Claim, Ledger, Outcome
 from fmlab.launch.owner import GRACE, Owner
-from fmlab.launch.requeue import MAX_RESTARTS
+from fmlab.launch.requeue import MAX_RESTARTS, NOTICE
 from fmlab.records import TRIAL, TRIAL_SWEEP, RunLayout, read_metrics, read_status, write_status
 
 POLL = 0.5
@@ -56,7 +56,7 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
     watch = Watch(ledger, claim, layout)
     while not _ended_within(process, POLL):
         if stop.is_set():
-            end(process)
+            end(process, time_to_save())
             return Outcome("waiting")
         if watch.look():
             end(process)
@@ -141,11 +141,17 @@ def outcome_of(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Outco
     return Outcome("done", values[-1])
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def time_to_save() -> float:
+    """Seconds that a trial has to save: before a time limit most of what SLURM's warning leaves."""
+    notice = os.environ.get(NOTICE, "")
+    return max(GRACE, float(notice) - GRACE / 2) if notice.isdigit() else GRACE
+
+
+def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
     """Ends a trial's process, and what is left of its group: first it is asked to, then killed."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE)
+        process.wait(grace)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

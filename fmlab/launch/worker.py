@@ -45,25 +45,30 @@ def work(sweep: Sweep, folder: Path, trials: int | None = None) -> int:
     ledger, taken = Ledger(sweep, folder), 0
     with SignOfLife(folder / HIDDEN / "workers") as owner:
         stop.watch_engine()
-        patience = time.monotonic() + (math.inf if trials is None else SILENCE + 2 * BEAT)
+        patience = math.inf if trials is None else SILENCE + 2 * BEAT
+        idle_since = time.monotonic()
         while not stop.is_set() and (trials is None or taken < trials):
             claim = ledger.claim(owner)
             if claim is None:
                 others = any(view.state == "running" for view in ledger.views())
-                if not others or time.monotonic() > patience:
+                if not others or time.monotonic() - idle_since > patience:
                     break
                 stop.wait(IDLE)
                 continue
             taken += 1
             outcome = run_trial(ledger, claim, stop)
             ledger.finish(claim, owner, outcome)
+            idle_since = time.monotonic()
     if stop.asked is not None and refusal(stop.asked, os.environ) is None:
         print(requeue(), flush=True)
     return taken
 
 
 class Stop(threading.Event):
-    """Set once a signal arrives; `asked` is the first one."""
+    """Set once a signal arrives; `asked` is the first one.
+
+    The handler takes no lock, which the code that it interrupts may hold: whoever waits sees it within a moment.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +78,9 @@ class Stop(threading.Event):
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked = self.asked or signal.Signals(number)
-        self.set()
+
+    def is_set(self) -> bool:
+        return self.asked is not None or super().is_set()
 
     def watch_engine(self) -> None:
         """A worker that an engine started ends its trial when the engine is gone, however that went."""

@@ -15,7 +15,7 @@ MUTANTS = [
     Mutant(
         "a requeued task does not wait for its lost trial",
         "launch/worker.py",
-        "if not others or time.monotonic() > patience:",
+        "if not others or time.monotonic() - idle_since > patience:",
         "if not others or trials is not None:",
         ENGINE,
     ),

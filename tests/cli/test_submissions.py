@@ -9,6 +9,9 @@ import pytest
 from tiny_runs import EXPERIMENTS, TINY
 
 from fmlab.__main__ import main
+from fmlab.launch.ledger import Ledger, Outcome
+from fmlab.launch.owner import SignOfLife
+from fmlab.launch.sweep_file import read_sweep
 
 DIGITS = ["--config", str(EXPERIMENTS / "digits.yaml"), *TINY]
 
@@ -82,7 +85,38 @@ def test_the_largest_trial_says_what_a_task_gets(tmp_path: Path, capsys: pytest.
     file.write_text(file.read_text().replace("--trainer.accelerator=cpu", "--trainer.accelerator=auto"))
     lines = printed(capsys, "sweep", str(file), "--slurm", "--trials", "1").splitlines()
     assert {"#SBATCH --gres=gpu:2", "#SBATCH --cpus-per-task=8", "#SBATCH --ntasks-per-node=1"} <= set(lines)
+    assert "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}" in lines, "each process has its own share"
+    assert [line for line in lines if line.startswith("export SRUN_CPUS_PER_TASK=8 ")]
     assert not [line for line in lines if "--array" in line], "one trial is no array"
+
+
+def test_a_printed_script_is_of_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "three")
+    with SignOfLife(tmp_path / "workers") as owner:
+        claim = ledger.claim(owner)
+        assert claim is not None
+        ledger.finish(claim, owner, Outcome("done", 1.0))
+    assert "#SBATCH --array=0-1" in printed(capsys, "sweep", str(file), "--slurm").splitlines()
+
+
+def test_programs_of_ones_own_get_a_gpu_if_a_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        'program: x.py\nmethod: grid\nparameters: {x: {values: [1, 2]}}\ncommand: [python, x.py, "${args}"]\n'
+    )
+    assert "gres" not in printed(capsys, "sweep", str(file), "--slurm")
+    assert "--gres=gpu:a100:1" in printed(capsys, "sweep", str(file), "--slurm", "--slurm.gpu", "a100")
+
+
+def test_data_that_cannot_be_had_are_missed_before_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_sweep(tmp_path, "--data=FashionMNIST", f"--data.root={tmp_path}")
+    monkeypatch.setattr("fmlab.data.FashionMNIST._download", lambda self: (_ for _ in ()).throw(OSError("no network")))
+    assert "could not be downloaded" in refused(capsys, "sweep", str(file), "--slurm")
+    assert "could not be downloaded" in refused(capsys, "sweep", str(file))
+    assert not (tmp_path / "runs").exists(), "no trial has failed for it"
 
 
 def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,9 +145,15 @@ def test_the_script_asks_for_what_the_trainer_uses() -> None:
         assert option in options
     assert not [option for option in options if option.startswith("--array")]
     assert not [option for option in options_of(replace(JOB, allocation=Allocation(1, 2, 0))) if "gpu" in option[2:6]]
+    assert replace(JOB, processes=8).cpus_per_task == 32
     several = replace(JOB, tasks=3, at_once=2)
     assert "--array=0-2%2" in options_of(several)
     assert [option for option in options_of(several) if option.endswith("slurm-%A_%a.out")]
+
+
+def test_a_path_with_a_space_is_one_word_to_sbatch() -> None:
+    (line,) = [line for line in script_of(JOB).splitlines() if "--output" in line]
+    assert line == "#SBATCH '--output=/runs/digits/a run/slurm-%j.out'"
 
 
 def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from trivial import write_sweep
 
 from fmlab.__main__ import main
 from fmlab.launch.ledger import HIDDEN, Ledger, Outcome, TrialView
-from fmlab.launch.owner import Owner, SignOfLife
-from fmlab.launch.requeue import MAX_RESTARTS
+from fmlab.launch.owner import GRACE, Owner, SignOfLife
+from fmlab.launch.requeue import MAX_RESTARTS, NOTICE
 from fmlab.launch.sweep_file import read_sweep
-from fmlab.launch.trial import environment
-from fmlab.launch.worker import worker_words
+from fmlab.launch.trial import environment, time_to_save
+from fmlab.launch.worker import Stop, worker_words
 
 Sweep = Callable[..., list[TrialView]]
 
@@ -241,6 +241,27 @@ def test_a_trial_in_a_task_of_slurm_starts_its_own_processes(tmp_path: Path, mon
     given = environment(ledger, claim)
     assert given["SLURM_JOB_ID"] == "7", "the record says in which job it ran"
     assert not {"SLURM_NTASKS", "SLURM_PROCID", MAX_RESTARTS} & set(given)
+
+
+def test_a_trial_has_as_long_to_save_as_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(NOTICE, raising=False)
+    assert time_to_save() == GRACE
+    monkeypatch.setenv(NOTICE, "600")
+    assert 500 < time_to_save() < 600
+
+
+def test_a_signal_may_come_while_a_worker_waits() -> None:
+    """Its handler takes no lock that the waiting code may hold."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        stop = Stop()
+        with stop._cond:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.is_set()
+        assert stop.asked == signal.SIGUSR1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def test_a_worker_of_one_trial_waits_to_see_whether_a_machine_is_gone(
