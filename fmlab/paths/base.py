@@ -14,9 +14,14 @@ Kind = Literal["velocity", "score", "noise", "data"]
 Output = Literal["velocity", "score", "noise", "data", "velocity_and_score"]
 
 
+def precision_at(t: Tensor, x: Tensor) -> torch.dtype:
+    """What `t` and `x` are computed in together: float32 or better."""
+    return torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype)
+
+
 def expand_time(t: Tensor, x: Tensor) -> Tensor:
     """`t` of shape (), (B,) or (B, 1, ...) in float32 or better, on the device of `x` and broadcasting against it."""
-    t = t.to(device=x.device, dtype=torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype))
+    t = t.to(device=x.device, dtype=precision_at(t, x))
     return t if t.ndim == 0 else t.reshape(-1, *([1] * (x.ndim - 1)))
 
 

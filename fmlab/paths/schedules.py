@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths.base import expand_time
+from fmlab.paths.base import precision_at
 from fmlab.paths.gaussian import GaussianPath
 
 
@@ -67,7 +67,7 @@ class CondOT(_FlowPath):
 
     def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z - (1 - sigma_min) eps, the same at all times."""
-        precise = expand_time(t, data).dtype
+        precise = precision_at(t, data)
         return data.to(precise) - (1 - self.sigma_min) * noise.to(precise)
 
     def _fall(self, t: Tensor) -> Tensor:
