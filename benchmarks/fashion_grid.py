@@ -16,6 +16,7 @@ and, because the exact field knows nothing of the network, from one more of any 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 
 from results_page import RESULTS, write_section
@@ -41,7 +42,8 @@ def main() -> None:
         write_section("fashion_grid", section(solvers, guidance))
     if (folder / "exact_guidance").is_dir():
         lines = (folder / "exact_guidance" / "results.md").read_text().strip().splitlines()
-        exact = "\n".join(line for line in lines if not line.startswith("| network"))
+        exact = re.sub(r"weights averaged.*?checkpoint\.hash \w+, ", "", "\n".join(lines))  # of the network beside it
+        exact = "\n".join(line for line in exact.splitlines() if not line.startswith("| network"))
         write_section("fashion_exact_guidance", exact_section(exact))
     print(f"written into {RESULTS}")
 
