@@ -30,6 +30,7 @@ from c2ot_cells import (
 from results_page import RESULTS, markdown_table, write_section
 from table_journal import Cell, TableJournal, cost, distance, spread
 
+HERE = Path(__file__).parent
 HEADER = ["condition", "coupling", "seeds", "Euler-1 published", "here", "off", "adaptive published", "here", "off"]
 
 
@@ -92,7 +93,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--matchings", type=int, default=Settings.matchings, help="of 1024 new pairs each")
     parser.add_argument("--points", type=int, default=Settings.points, help="to test on")
-    parser.add_argument("--journal", type=Path, default=Path("runs/tables/c2ot.jsonl"))
+    parser.add_argument("--journal", type=Path, default=HERE / "tables" / "c2ot.jsonl")
     parser.add_argument("--page", type=Path, default=RESULTS)
     return parser.parse_args()
 

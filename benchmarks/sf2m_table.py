@@ -30,6 +30,7 @@ from sf2m_cells import (
 from table_journal import Cell, TableJournal, cost, distance, spread
 
 FIRST_SEED = 42
+HERE = Path(__file__).parent
 HEADER = ["problem", "method", "seeds", "W2 published", "W2 here", "off", "NPE published", "NPE here", "off", "core s"]
 
 
@@ -95,7 +96,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--matched_epochs", type=int, default=Settings.matched_epochs, help="matched anew by transport")
     parser.add_argument("--points", type=int, default=Settings.points, help="to train, validate and test on, each")
-    parser.add_argument("--journal", type=Path, default=Path("runs/tables/sf2m.jsonl"))
+    parser.add_argument("--journal", type=Path, default=HERE / "tables" / "sf2m.jsonl")
     parser.add_argument("--page", type=Path, default=RESULTS)
     return parser.parse_args()
 
