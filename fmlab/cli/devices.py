@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from fmlab.records import trial_folder
+
 _THROUGH_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
@@ -15,8 +17,8 @@ def choose_precision(accelerator: str) -> str:
     """Lightning's word for the best precision: `bf16-mixed` where the processor computes it natively and faster.
 
     GPUs that have bfloat16 are faster in it. Of processors, those with AMX are; of those with AVX512-BF16 alone some
-    multiply at half the speed of float32, so there two products are timed, for a tenth of a second. Several processes
-    that were started at once must agree and are not timed.
+    multiply at half the speed of float32, so there two products are timed, for a tenth of a second. Processes that were
+    started at once and the trials of a sweep must agree, whatever else the machine does: they are not timed.
 
     Args:
         accelerator: Lightning's word: auto, cpu, gpu, cuda, mps, ...
@@ -28,7 +30,7 @@ def choose_precision(accelerator: str) -> str:
     flags = _processor_flags()
     if "amx_bf16" in flags:
         return "bf16-mixed"
-    alone = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) == 1
+    alone = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) == 1 and trial_folder() is None
     return "bf16-mixed" if "avx512_bf16" in flags and alone and bf16_is_faster() else "32-true"
 
 

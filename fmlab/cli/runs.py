@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from fmlab.cli.parts import Parser
-from fmlab.errors import UserError
+from fmlab.errors import UserError, nearest
 
 USAGE = "fmlab runs [FOLDER ...] [--state running,failed] [--n 20] [--watch]"
 COLUMNS = ("run", "state", "step", "speed", "best", "job", "last sign")
@@ -25,6 +25,7 @@ def main(argv: list[str]) -> int:
     options = command.parse_args(argv)
     if options.n < 1 or options.seconds <= 0:
         raise UserError("at least 1 run, and a positive number of seconds", key="runs")
+    options.folders = [_folder(name) for name in options.folders]
     if not options.watch:
         print(_table(options))
         return 0
@@ -39,6 +40,16 @@ def main(argv: list[str]) -> int:
         while True:
             live.update(Text(_table(options), no_wrap=True))
             time.sleep(options.seconds)
+
+
+def _folder(name: str) -> str:
+    """A folder, or the name of an experiment or a sweep in `runs`."""
+    if Path(name).is_dir():
+        return name
+    if (Path("runs") / name).is_dir():
+        return str(Path("runs") / name)
+    known = [place.name for place in Path("runs").glob("*")]
+    raise UserError("no such folder, nor an experiment in runs", key=name, hint=nearest(name, known))
 
 
 def _table(options: argparse.Namespace) -> str:

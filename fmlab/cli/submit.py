@@ -14,6 +14,7 @@ from fmlab.cli.options import RunOptions
 from fmlab.cli.prepare import Prepared, located_errors, prepare
 from fmlab.cli.schema import SEED
 from fmlab.cli.submit_options import Submission
+from fmlab.errors import UserError
 from fmlab.exchange.exported import class_paths
 from fmlab.launch.allocation import allocation
 from fmlab.launch.cluster import Cluster, cluster_file, read_cluster
@@ -45,7 +46,12 @@ def submit_run(asked: Submission) -> int:
     code = snapshot(home / "code", own_folders(prepared))
     job = _job(asked, prepared, [layout.root for layout in layouts], code, cluster, wants, said)
     atomic_write_text(job.script, script_of(job))
-    number = submit(job.script)
+    try:
+        number = submit(job.script)
+    except UserError as error:
+        for layout in layouts:
+            write_status(layout, "failed", error=f"not submitted: {error.message}")
+        raise
     for index, layout in enumerate(layouts):
         task = f"{number}_{index}" if len(layouts) > 1 else number
         atomic_write_json(layout.root / "slurm.json", {"job": task, "script": str(job.script)})

@@ -35,7 +35,8 @@ def sweep(options: argparse.Namespace, file: Path, slurm: Mapping[str, str], typ
     checked = check_flags(found)
     if options.check:
         many = f"{len(grid(found.parameters))} points" if found.method == "grid" else f"a {found.method} search"
-        print(f"{file}: {many}, {checked} command lines checked, nothing wrong")
+        what = f"{checked} command lines checked" if checked else "a command that is not fmlab's, so unchecked"
+        print(f"{file}: {many}, {what}, nothing wrong{'' if checked else ' with the file'}")
         return 0
     if options.wandb:
         return register(found)

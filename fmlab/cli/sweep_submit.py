@@ -78,7 +78,7 @@ def submit_sweep(sweep: Sweep, asked: SweepSubmission) -> int:
     print(f"script     {job.script}")
     print(f"trials     {folder}")
     print(f"next       fmlab runs {asked.runs_dir} --watch")
-    print(f"then       fmlab compare {asked.runs_dir / sweep.name}/*")
+    print(f"then       fmlab compare '{asked.runs_dir / sweep.name}/*'")
     return 0
 
 

@@ -65,8 +65,12 @@ class Sweep:
 
     @property
     def program(self) -> list[str]:
-        """The words of the command up to its first flag: `["fmlab", "fit"]`."""
+        """The words of the command up to its first flag: `["fmlab", "fit"]`, also of `python -m fmlab fit`."""
         words = [word for word in self.command if word not in ("${env}", "/usr/bin/env", "${interpreter}")]
+        if words[:1] and Path(words[0]).name.startswith("python"):
+            words = words[1:]
+        if words[:2] == ["-m", "fmlab"]:
+            words = words[1:]
         ends = next((place for place, word in enumerate(words) if word.startswith(("-", "${"))), len(words))
         return [Path(words[0]).name, *words[1:ends]] if ends else []
 

@@ -18,3 +18,14 @@ def test_gpus_are_looked_for_through_nvml_only_where_there_are_some(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
     devices.look_for_gpus_once()
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == expected
+
+
+def test_trials_of_a_sweep_agree_on_their_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timing depends on what else the machine does: two trials would be compared that computed differently."""
+    monkeypatch.setattr(devices, "_processor_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(devices, "bf16_is_faster", lambda: True)
+    for name in ("WORLD_SIZE", "SLURM_NTASKS", "FMLAB_TRIAL"):
+        monkeypatch.delenv(name, raising=False)
+    assert devices.choose_precision("cpu") == "bf16-mixed"
+    monkeypatch.setenv("FMLAB_TRIAL", "runs/paths/paths-0000")
+    assert devices.choose_precision("cpu") == "32-true"

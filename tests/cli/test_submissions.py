@@ -12,6 +12,7 @@ from fmlab.__main__ import main
 from fmlab.launch.ledger import Ledger, Outcome
 from fmlab.launch.owner import SignOfLife
 from fmlab.launch.sweep_file import read_sweep
+from fmlab.records import RunLayout, read_status
 
 DIGITS = ["--config", str(EXPERIMENTS / "digits.yaml"), *TINY]
 
@@ -126,3 +127,31 @@ def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     for words in (["--slurm.time", "1:00:00"], ["--dry-run"], ["--at_once", "2"], ["--cluster", "x.yaml"]):
         assert "is for --slurm" in refused(capsys, "sweep", file, *words)
     assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
+
+
+def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No job will ever begin it: it must not look as if it waited."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
+    (place / "sbatch").chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(place), prepend=":")
+        assert "invalid partition" in refused(capsys, "submit", *DIGITS, "--trainer.devices=1")
+    (run,) = Path("runs/digits").iterdir()
+    status = read_status(RunLayout(run))
+    assert (status.state, status.step) == ("failed", 0)
+    assert "not submitted" in str(status.error)
+    assert main(["runs", "digits"]) == 0
+    assert "failed" in capsys.readouterr().out
+    assert "did you mean digits?" in refused(capsys, "runs", "digit")
+
+
+def test_a_command_that_is_not_checked_is_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_python = write_sweep(tmp_path, parameters="  model.path: {values: [CondOT, Cosin]}")
+    by_python.write_text(by_python.read_text().replace('"fmlab"', '"python", "-m", "fmlab"'))
+    assert "did you mean Cosine?" in refused(capsys, "sweep", str(by_python), "--check")
+    own = tmp_path / "own.yaml"
+    own.write_text('program: x.py\nmethod: grid\nparameters: {x: {values: [1]}}\ncommand: [python, x.py, "${args}"]\n')
+    assert main(["sweep", str(own), "--check"]) == 0
+    assert "unchecked" in capsys.readouterr().out

@@ -60,4 +60,4 @@ for _ in $(seq 100); do
 done
 sinfo
 [ "$(sinfo -h -o %t)" = idle ] || { echo "SLURM has no idle node; see $home/slurmd.log" >&2; exit 1; }
-echo "export SLURM_CONF=$SLURM_CONF"
+echo "now, in your shell: export SLURM_CONF=$SLURM_CONF"
