@@ -75,8 +75,8 @@ def parse(argv: list[str]) -> Submission:
     cluster, after = pop_option(words, "--cluster"), pop_option(words, "--after")
     if after is not None and not after.isdigit():
         raise UserError(f"{after!r} is no job's number", key="after", hint="such as --after 12345")
-    seeds, at_once = number_option(words, "--array", 1, 1), number_option(words, "--at_once", 1, None)
-    restarts = number_option(words, "--max_restarts", 0, None, "--max-restarts")
+    seeds, at_once = _number(words, "--array", 1, 1), _number(words, "--at_once", 1, None)
+    restarts = _number(words, "--max_restarts", 0, None, "--max-restarts")
     slurm, fit = slurm_words(words)
     if not any(word.startswith(("--config", "-c")) for word in fit):
         raise UserError("which experiment?", key="submit", hint="fmlab submit --config experiments/digits.yaml")
@@ -93,7 +93,7 @@ def parse(argv: list[str]) -> Submission:
     )
 
 
-def number_option(words: list[str], name: str, least: int, default: int | None, other: str | None = None) -> int | None:
+def _number(words: list[str], name: str, least: int, default: int | None, other: str | None = None) -> int | None:
     text = pop_option(words, name)
     if other is not None:
         text = pop_option(words, other) or text

@@ -53,32 +53,29 @@ def submit_sweep(sweep: Sweep, asked: SweepSubmission) -> int:
     cluster = read_cluster(cluster_file(asked.cluster), asked.slurm)
     wants = trial_allocation(sweep, cluster)
     folder = (asked.runs_dir / sweep.name).resolve()
+    compare = f"fmlab compare '{asked.runs_dir / sweep.name}/*'"
+    views = Ledger(sweep, folder).views() if (folder / HIDDEN / "journal.log").exists() else []
+    ended = sum(view.ended for view in views)
+    left = max(wanted_trials(sweep, asked.trials), len(views)) - ended
+    if left < 1:
+        print(f"{sweep.name}: all {ended} trials have ended; {compare}")
+        return 0
     if asked.dry_run:
-        tasks = wanted_trials(sweep, asked.trials)
-        if folder.is_dir():
-            tasks -= sum(view.ended for view in Ledger(sweep, folder).views())
-        home = folder / HIDDEN / "slurm-NEW"
-        print(script_of(_job(sweep, asked, home, [], wants, cluster, max(tasks, 1))), end="")
+        print(script_of(_job(sweep, asked, folder / HIDDEN / "slurm-NEW", [], wants, cluster, left)), end="")
         return 0
     fetch_data(sweep)
-    ledger = Ledger.begin(sweep, folder, asked.trials)
-    left = sum(not view.ended for view in ledger.views())
-    if left == 0:
-        print(
-            f"{sweep.name}: all {len(ledger.views())} trials have ended; fmlab compare {asked.runs_dir / sweep.name}/*"
-        )
-        return 0
+    Ledger.begin(sweep, folder, asked.trials)
     home = _new_folder(folder / HIDDEN)
     code = snapshot(home / "code")
     shutil.copyfile(sweep.file, home / sweep.file.name)  # what a waiting task reads, whatever becomes of the file
     job = _job(sweep, asked, home, code, wants, cluster, left)
     atomic_write_text(job.script, script_of(job))
     number = submit(job.script)
-    print(f"job        {number}, {left} task{'s' if left > 1 else ''}, a trial each")
+    print(f"job        {number}, " + (f"{left} tasks, a trial each" if left > 1 else "one trial"))
     print(f"script     {job.script}")
-    print(f"trials     {folder}")
-    print(f"next       fmlab runs {asked.runs_dir} --watch")
-    print(f"then       fmlab compare '{asked.runs_dir / sweep.name}/*'")
+    print(f"trials     {folder}; what they print is in {HIDDEN}/logs")
+    print(f"next       fmlab runs {asked.runs_dir / sweep.name} --watch")
+    print(f"then       {compare}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -117,11 +116,6 @@ class NetworkModule(LightningModule):
         return min(1.0, self.global_step / max(float(total), 1.0))
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
-
-    def on_fit_start(self) -> None:
-        # Lightning asks three times a batch whether module or data module has a hook, and looks through both for it.
-        selector: Any = self.trainer._data_connector._datahook_selector
-        selector.get_instance = functools.cache(selector.get_instance)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = unpack(batch)

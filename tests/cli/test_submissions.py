@@ -63,6 +63,7 @@ def test_a_part_of_an_importable_package_is_trusted_in_the_job(
 
 def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_sweep(tmp_path)
+    (tmp_path / "runs" / "three" / "a-run-of-an-agent").mkdir(parents=True)
     words = ["sweep", str(file), "--slurm", "--slurm.time", "2:00:00", "--slurm.cpus_per_task", "3"]
     script = printed(capsys, *words, "--at_once", "2", "--max_restarts", "7")
     for line in (
@@ -77,7 +78,7 @@ def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.
         assert line in script.splitlines()
     assert "gpu" not in script, "the file says accelerator=cpu"
     assert script.splitlines()[-1].endswith(f"three.yaml --dir {tmp_path}/runs --worker 1")
-    assert not (tmp_path / "runs").exists(), "nothing is begun"
+    assert len(list((tmp_path / "runs" / "three").iterdir())) == 1, "nothing is begun"
 
 
 def test_the_largest_trial_says_what_a_task_gets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +100,8 @@ def test_a_printed_script_is_of_what_is_left(tmp_path: Path, capsys: pytest.Capt
         assert claim is not None
         ledger.finish(claim, owner, Outcome("done", 1.0))
     assert "#SBATCH --array=0-1" in printed(capsys, "sweep", str(file), "--slurm").splitlines()
+    fewer = printed(capsys, "sweep", str(file), "--slurm", "--trials", "1")
+    assert "#SBATCH --array=0-1" in fewer.splitlines(), "those that were begun are still to be run"
 
 
 def test_programs_of_ones_own_get_a_gpu_if_a_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
