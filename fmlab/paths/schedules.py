@@ -35,6 +35,8 @@ class _FlowPath(GaussianPath):
         """db / dt."""
 
     def beta(self, t: Tensor) -> Tensor:
+        if self.sigma_min == 0:
+            return self._fall(t)
         # Not 1 - (1 - sigma_min) alpha, the same on the straight path: in float32 that loses a small sigma_min.
         return self.sigma_min + (1 - self.sigma_min) * self._fall(t)
 
@@ -68,7 +70,7 @@ class CondOT(_FlowPath):
     def pair_velocity(self, data: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z - (1 - sigma_min) eps, the same at all times."""
         precise = precision_at(t, data)
-        return data.to(precise) - (1 - self.sigma_min) * noise.to(precise)
+        return torch.sub(data.to(precise), noise.to(precise), alpha=1 - self.sigma_min)
 
     def _fall(self, t: Tensor) -> Tensor:
         return 1 - t

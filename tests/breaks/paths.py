@@ -176,8 +176,8 @@ MUTANTS = [
     Mutant(
         "the straight path's velocity with all of the noise",
         "paths/schedules.py",
-        "data.to(precise) - (1 - self.sigma_min) * noise.to(precise)",
-        "data.to(precise) - noise.to(precise)",
+        "alpha=1 - self.sigma_min",
+        "alpha=1",
         "tests/paths",
     ),
     Mutant(
