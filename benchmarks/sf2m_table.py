@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from results_page import RESULTS, markdown_table, write_section
 from sf2m_cells import (
+    ANEW,
     BATCH,
     CHECK_EPOCHS,
     COLUMNS,
@@ -22,6 +23,8 @@ from sf2m_cells import (
     FLOOR,
     PUBLISHED,
     ROWS,
+    RUNNER,
+    VARIANTS,
     WIDTH,
     Settings,
     exists,
@@ -77,7 +80,9 @@ for the score); AdamW, learning rate 1e-3, weight decay 1e-5, batch {BATCH}, {se
 test sets, W. Smoothing sigma 0.1 (I-CFM, OT-CFM, RF), sigma_min 0.1 (FM), bridges of sigma 1 ([SF]2M, SB-CFM, the
 latter with entropic pairs of regularisation 2). RF trains a second network on the pairs that I-CFM's flow makes.
 Transport matches each batch; the pairs of the first {settings.matched_epochs} epochs come again, in a new order and
-with new times and noise, in the epochs after.
+with new times and noise, in the epochs after. Two variants of rows, as TorchCFM's runner has them: `{ANEW.strip(", ")}`
+draws times, noise and pairs of every validation anew, where the other rows choose their weights by the same ones;
+`{RUNNER.partition(", ")[2]}` asks for the noise times d gamma^2 / dt in place of d gamma / dt.
 
 Problems: normal noise to eight Gaussians (radius 5, standard deviation 1), to moons (noise 0.05, times 2) and to the
 S curve (noise 0.05, times 1.5); and moons of standard deviation 7 to eight Gaussians (radius 12, standard deviation
@@ -90,7 +95,7 @@ S curve (noise 0.05, times 1.5); and moons of standard deviation 7 to eight Gaus
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", choices=[FLOOR, *ROWS], default=[FLOOR, *ROWS])
+    parser.add_argument("--rows", nargs="+", choices=[FLOOR, *ROWS, *VARIANTS], default=[FLOOR, *ROWS])
     parser.add_argument("--columns", nargs="+", choices=list(COLUMNS), default=list(COLUMNS))
     parser.add_argument("--seeds", type=int, default=5, help=f"how many, from {FIRST_SEED} on")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
@@ -105,7 +110,7 @@ def main() -> None:
     chosen = options()
     torch.set_num_threads(1)
     settings, journal = Settings(chosen.epochs, chosen.matched_epochs, chosen.points), TableJournal(chosen.journal)
-    rows = [row for row in [FLOOR, *ROWS] if row in chosen.rows]
+    rows = [row for row in [FLOOR, *ROWS, *VARIANTS] if row in chosen.rows]
     run(journal, rows, chosen.columns, chosen.seeds, settings)
     write_section("sf2m_table", section(journal, settings), chosen.page)
     print(f"written into {chosen.page}")

@@ -75,7 +75,7 @@ def test_every_published_figure_has_its_place() -> None:
     import sf2m_cells
 
     for row, measures in sf2m_cells.PUBLISHED.items():
-        assert row in sf2m_cells.ROWS
+        assert row in sf2m_cells.ROWS | sf2m_cells.VARIANTS
         for cells in measures.values():
             assert all(sf2m_cells.exists(row, column) for column in cells)
     assert sf2m_cells.PUBLISHED["OT-CFM"]["npe"]["moons->8gaussians"].mean == 0.015
@@ -83,6 +83,36 @@ def test_every_published_figure_has_its_place() -> None:
     assert set(c2ot_cells.PUBLISHED) == {
         (row, column) for row in c2ot_cells.ROWS for column in c2ot_cells.COLUMNS if c2ot_cells.exists(row, column)
     }
+
+
+def test_a_variant_is_measured_beside_the_row_that_it_varies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sf2m_cells import RUNNER, Settings, _generator, method_of, validation_pairs
+
+    page, settings = tmp_path / "results.md", Settings(20, 20, 600)
+    options = ["--points", "600", "--epochs", "20", "--seeds", "1", "--columns", "N->moons", "--page", str(page)]
+    rows = ["I-CFM", "I-CFM, validated anew", RUNNER]
+    monkeypatch.setattr(sys, "argv", ["", *options, "--journal", str(tmp_path / "sf2m.jsonl"), "--rows", *rows])
+    __import__("sf2m_table").main()
+    published = line_of(page, "N->moons", "I-CFM")[3]
+    assert published == line_of(page, "N->moons", "I-CFM, validated anew")[3] == "0.178 ± 0.014"
+    assert line_of(page, "N->moons", RUNNER)[6] == "0.053 ± 0.038"
+    # New noise at every validation, and the same points.
+    generator = _generator("N->moons", 42, 0)
+    usual, first, second = (
+        validation_pairs("N->moons", 42, method_of(row), settings, generator) for row in (rows[0], rows[1], rows[1])
+    )
+    assert torch.equal(first.data, usual.data)
+    assert torch.equal(second.data, usual.data)
+    assert len({pairs.source[0, 0].item() for pairs in (usual, first, second)}) == 3
+
+
+def test_the_runners_bridge_moves_with_its_variance() -> None:
+    from sf2m_cells import RunnerBridge
+
+    path = RunnerBridge(sigma=0.7)
+    t = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad((path.noise_scale(t) ** 2).sum(), t)
+    assert torch.allclose(path.noise_scale_dot(t), slope)
 
 
 def test_problems_have_their_published_distances() -> None:
