@@ -7,7 +7,7 @@ from typing import Any
 
 from fmlab.cli.merge import ARGS, CLASS, Merger
 from fmlab.cli.values import read_value
-from fmlab.errors import UserError
+from fmlab.errors import UserError, nearest
 
 Parts = dict[str, dict[str, Any]]
 """Constructor arguments of each part, by their dotted names: `{"solver": {"diffusion": 0.5}}`."""
@@ -18,6 +18,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         raise UserError(message, key=self.prog.removeprefix("fmlab "), hint=self.usage)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; of options it does not know the first is answered with the nearest that there is."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            word = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
+            hint = nearest(word, [name for name in self._option_string_actions if name.startswith("--")])
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+            raise UserError(
+                message, key=self.prog.removeprefix("fmlab "), hint=hint if hint.startswith("did") else self.usage
+            )
+        return found
 
 
 def add_trust(command: argparse.ArgumentParser) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from fmlab.cli.arguments import pop_flag, pop_option
-from fmlab.errors import UserError
+from fmlab.errors import UserError, nearest
 
 USAGE = """\
 usage: fmlab submit --config FILE [--KEY=VALUE ...] [--slurm.time 12:00:00 ...] [--dry-run]
@@ -24,6 +25,8 @@ All that fmlab fit takes, and
 --max_restarts N     put back into the queue at most so often (50)
 --dry_run            (or --dry-run) print the script
 """
+
+OPTIONS = ("--dry-run", "--cluster", "--after", "--array", "--at_once", "--max_restarts")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def parse(argv: list[str]) -> Submission:
     seeds, at_once = _number(words, "--array", 1, 1), _number(words, "--at_once", 1, None)
     restarts = _number(words, "--max_restarts", 0, None, "--max-restarts")
     slurm, fit = slurm_words(words)
+    _refuse_misspelt(fit)
     if not any(word.startswith(("--config", "-c")) for word in fit):
         raise UserError("which experiment?", key="submit", hint="fmlab submit --config experiments/digits.yaml")
     return Submission(
@@ -91,6 +95,14 @@ def parse(argv: list[str]) -> Submission:
         50 if restarts is None else restarts,
         dry_run,
     )
+
+
+def _refuse_misspelt(words: list[str]) -> None:
+    """Refuses what looks like one of this command's own options; it would be taken for a key of the configuration."""
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and get_close_matches(name, OPTIONS, n=1, cutoff=0.8):
+            raise UserError("is no option", key=name, hint=nearest(name, OPTIONS))
 
 
 def _number(words: list[str], name: str, least: int, default: int | None, other: str | None = None) -> int | None:

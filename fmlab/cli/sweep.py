@@ -43,7 +43,8 @@ def sweep(options: argparse.Namespace, file: Path, slurm: Mapping[str, str], typ
     if options.slurm:
         from fmlab.cli.sweep_submit import SweepSubmission, submit_sweep
 
-        wanted = (options.trials, options.at_once, options.max_restarts, options.dry_run)
+        restarts = 50 if options.max_restarts is None else options.max_restarts
+        wanted = (options.trials, options.at_once, restarts, options.dry_run)
         return submit_sweep(found, SweepSubmission(tuple(typed), Path(options.dir), slurm, options.cluster, *wanted))
     fetch_data(found)
     ledger = Ledger.begin(found, folder, options.trials)

@@ -39,12 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add("--slurm", action="store_true", help="submit it to SLURM as an array, a trial a task")
     add("--cluster", metavar="FILE", help="with --slurm: the cluster's defaults, as fmlab submit has them")
     add("--at_once", type=int, help="with --slurm: how many trials may run at a time (all)")
-    add(
-        "--max_restarts",
-        type=int,
-        default=50,
-        help="with --slurm: how often a task may be requeued (50)",
-    )
+    add("--max_restarts", type=int, help="with --slurm: how often a task may be requeued (50)")
     add("--dry-run", "--dry_run", action="store_true", help="with --slurm: print the script, submit nothing")
     about = "be one more worker of a sweep that runs, on this machine or another, for as many trials (all)"
     add("--worker", type=int, nargs="?", const=0, metavar="TRIALS", help=about)
@@ -73,5 +68,6 @@ def main(argv: list[str]) -> int:
 
 def _only_with_slurm(options: argparse.Namespace, slurm: Mapping[str, str]) -> str | None:
     """The first option given that means nothing without --slurm."""
-    given = {"--cluster": options.cluster, "--at_once": options.at_once, "--dry-run": options.dry_run}
-    return next((name for name, value in given.items() if value), next((f"--slurm.{name}" for name in slurm), None))
+    values = {"--cluster": options.cluster, "--at_once": options.at_once, "--max_restarts": options.max_restarts}
+    given = [name for name, value in values.items() if value is not None] + ["--dry-run"] * options.dry_run
+    return next(iter([*given, *(f"--slurm.{name}" for name in slurm)]), None)

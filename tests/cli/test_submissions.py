@@ -104,6 +104,17 @@ def test_a_printed_script_is_of_what_is_left(tmp_path: Path, capsys: pytest.Capt
     assert "#SBATCH --array=0-1" in fewer.splitlines(), "those that were begun are still to be run"
 
 
+def test_a_sweep_whose_trials_have_ended_is_not_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "three")
+    with SignOfLife(tmp_path / "workers") as owner:
+        while (claim := ledger.claim(owner)) is not None:
+            ledger.finish(claim, owner, Outcome("done", 1.0))
+    told = printed(capsys, "sweep", str(file), "--slurm")
+    assert told.startswith("three: all 3 trials have ended")
+    assert "#SBATCH" not in told
+
+
 def test_programs_of_ones_own_get_a_gpu_if_a_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(
@@ -123,11 +134,29 @@ def test_data_that_cannot_be_had_are_missed_before_the_queue(
     assert not (tmp_path / "runs").exists(), "no trial has failed for it"
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--dryrun", "--dry-run"),
+        ("--aray 3", "--array"),
+        ("--max_restart=2", "--max_restarts"),
+        ("--afer 7", "--after"),
+    ],
+)
+def test_a_misspelt_option_of_submit_is_no_key_of_the_configuration(
+    words: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(capsys, "submit", "--config", "experiments/digits.yaml", *words.split())
+    assert told.startswith(f"error: {words.split()[0].partition('=')[0]}: is no option")
+    assert hint in told
+
+
 def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     several = write_sweep(tmp_path, "--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp")
     assert "one trial has one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
     file = str(write_sweep(tmp_path))
-    for words in (["--slurm.time", "1:00:00"], ["--dry-run"], ["--at_once", "2"], ["--cluster", "x.yaml"]):
+    alone = ("--slurm.time 1:00:00", "--dry-run", "--at_once 2", "--cluster x.yaml", "--max_restarts 0")
+    for words in map(str.split, alone):
         assert "is for --slurm" in refused(capsys, "sweep", file, *words)
     assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
 

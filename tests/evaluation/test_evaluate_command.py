@@ -115,7 +115,8 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--batch_size", "0"], ["batch_size: 0 samples a solve"]),
         (["--out", "a/b"], ["out: 'a/b' is no folder's name"]),
         (["--checkpoint", "bets"], ["no checkpoint 'bets'", "best"]),
-        (["--metric", "fid"], ["evaluate: unrecognized arguments", "fmlab evaluate RUN"]),
+        (["--qqq", "1"], ["evaluate: unrecognized arguments: --qqq 1", "fmlab evaluate RUN"]),
+        (["--metric", "fid"], ["evaluate: unrecognized arguments: --metric fid", "did you mean --metrics"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )
