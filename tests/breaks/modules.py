@@ -4,6 +4,20 @@ from breaks.mutant import Mutant
 
 MUTANTS = [
     Mutant(
+        "gradients a little above the norm left as they are",
+        "modules/optimization.py",
+        "bool(norm + 1e-6 <= value)",
+        "bool(norm <= value)",
+        "tests/modules/test_clipping.py",
+    ),
+    Mutant(
+        "a norm that is no number taken for a small one",
+        "modules/optimization.py",
+        "bool(norm + 1e-6 <= value)",
+        "not bool(norm + 1e-6 > value)",
+        "tests/modules/test_clipping.py",
+    ),
+    Mutant(
         "the null condition",
         "modules/base.py",
         "condition.masked_fill(dropped, self.num_classes)",
