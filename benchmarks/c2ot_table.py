@@ -16,12 +16,14 @@ from c2ot_cells import (
     BATCH,
     COLUMNS,
     DEPTH,
+    FIRST_WEIGHTS,
     FLOOR,
     MATCHED,
     PUBLISHED,
     RATIO,
     ROWS,
     TOLERANCE,
+    VARIANTS,
     WIDTH,
     Settings,
     exists,
@@ -48,7 +50,7 @@ def table(journal: TableJournal, settings: Settings) -> str:
     """One line a cell, the published figures beside ours."""
     lines = []
     for column in COLUMNS:
-        for row in ROWS:
+        for row in [*ROWS, *VARIANTS]:
             found = journal.of(row, column, asdict(settings.for_row(row)))
             if found:
                 line = [column, row, str(len(found))]
@@ -78,7 +80,8 @@ points; one Euler step, and Dopri5 at tolerance {TOLERANCE:g} with a step size a
 `ConditionalOT`) matches {MATCHED} pairs for four steps; the pairs of the first {settings.for_row("OT").matchings:,}
 matchings come again, in a new order and at new times, after that. C2OT is `ConditionalOT()` for the class and
 `ConditionalOT(target_ratio={RATIO})` for the x coordinate of the target. FM's data come moon by moon and along each,
-as in the published script, so that each of its batches is a half of one moon.
+as in the published script, so that each of its batches is a half of one moon. The last layer begins at zero, and in
+rows called `{FIRST_WEIGHTS.strip(", ")}` as in the published script.
 
 {table(journal, settings)}
 
@@ -87,7 +90,7 @@ as in the published script, so that each of its batches is a half of one moon.
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", choices=[FLOOR, *ROWS], default=[FLOOR, *ROWS])
+    parser.add_argument("--rows", nargs="+", choices=[FLOOR, *ROWS, *VARIANTS], default=[FLOOR, *ROWS])
     parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS)
     parser.add_argument("--seeds", type=int, default=10, help="how many, from 0 on")
     parser.add_argument("--steps", type=int, default=Settings.steps)
@@ -102,7 +105,7 @@ def main() -> None:
     chosen = options()
     torch.set_num_threads(1)
     settings, journal = Settings(chosen.steps, chosen.matchings, chosen.points), TableJournal(chosen.journal)
-    rows = [row for row in [FLOOR, *ROWS] if row in chosen.rows]
+    rows = [row for row in [FLOOR, *ROWS, *VARIANTS] if row in chosen.rows]
     run(journal, rows, chosen.columns, chosen.seeds, settings)
     write_section("c2ot_table", section(journal, settings), chosen.page)
     print(f"written into {chosen.page}")

@@ -70,6 +70,19 @@ def test_c2ot_writes_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "| unconditional | C2OT |" not in page.read_text()
 
 
+def test_c2ots_variant_begins_as_the_published_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from c2ot_cells import Settings, fitted
+
+    fresh = Settings(steps=0, matchings=0, points=60)
+    assert not fitted("OT", "class", 0, fresh)[0].last.weight.any()
+    assert fitted("OT, torch's first weights", "class", 0, fresh)[0].last.weight.std() > 0.01
+    page, options = tmp_path / "results.md", ["--points", "60", "--steps", "4", "--matchings", "1", "--seeds", "1"]
+    options += ["--journal", str(tmp_path / "c2ot.jsonl"), "--page", str(page), "--columns", "class", "--rows"]
+    monkeypatch.setattr(sys, "argv", ["", *options, "OT", "OT, torch's first weights"])
+    __import__("c2ot_table").main()
+    assert line_of(page, "class", "OT, torch's first weights")[3] == line_of(page, "class", "OT")[3] == "0.483 ± 0.059"
+
+
 def test_every_published_figure_has_its_place() -> None:
     import c2ot_cells
     import sf2m_cells
@@ -81,7 +94,10 @@ def test_every_published_figure_has_its_place() -> None:
     assert sf2m_cells.PUBLISHED["OT-CFM"]["npe"]["moons->8gaussians"].mean == 0.015
     assert sf2m_cells.PUBLISHED["SB-CFM"]["npe"]["N->moons"].deviation is None
     assert set(c2ot_cells.PUBLISHED) == {
-        (row, column) for row in c2ot_cells.ROWS for column in c2ot_cells.COLUMNS if c2ot_cells.exists(row, column)
+        (row, column)
+        for row in [*c2ot_cells.ROWS, *c2ot_cells.VARIANTS]
+        for column in c2ot_cells.COLUMNS
+        if c2ot_cells.exists(row, column)
     }
 
 
