@@ -96,8 +96,9 @@ class Published:
 
 
 def spread(values: list[float]) -> str:
-    """The mean of some seeds and their standard deviation (numpy's, over n), as the papers state them."""
-    return f"{statistics.mean(values):.3f} ± {statistics.pstdev(values):.3f}" if values else ""
+    """The mean of some seeds and their standard deviation (numpy's, over n), as the papers state them; one has none."""
+    deviation = f" ± {statistics.pstdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{deviation}" if values else ""
 
 
 def distance(values: list[float], published: Published | None) -> str:

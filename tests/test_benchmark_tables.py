@@ -194,5 +194,6 @@ def test_deviations_from_the_published() -> None:
     assert str(Published(0.27, 0.058)) == "0.270 ± 0.058"
     assert str(Published(1.0)) == "1.000"
     assert spread([1.0, 2.0]) == "1.500 ± 0.500"
+    assert spread([1.0]) == "1.000"
     assert distance([0.2, 0.3], Published(0.2, 0.05)) == "+1.0"
     assert distance([0.2], Published(0.2)) == distance([], Published(0.2, 0.1)) == distance([0.2], None) == ""
