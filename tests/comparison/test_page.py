@@ -116,7 +116,7 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--metric", "val/fid_domian"], "val/fid_domain"),
         (["--out", "page.pdf"], "page.html"),
         (["--out", "nowhere/page.html"], "there is no folder nowhere"),
-        (["--metrc", "val/loss"], "fmlab compare RUN"),
+        (["--metrc", "val/loss"], "did you mean --metric?"),
     ],
     ids=["metric", "suffix", "folder", "option"],
 )

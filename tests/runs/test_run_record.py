@@ -90,7 +90,7 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--labels", "x"], "0-9"),
         (["--solver", "Eular"], "Euler"),
         (["--solver.diffusoin=1"], "diffusion"),
-        (["--stepz", "3"], "fmlab sample RUN"),
+        (["--stepz", "3"], "did you mean --steps"),
     ):
         capsys.readouterr()
         assert main([*words, *bad]) == 2
