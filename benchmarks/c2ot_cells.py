@@ -147,9 +147,10 @@ def fitted(row: str, column: str, seed: int, settings: Settings) -> tuple[torch.
     place = COLUMNS.index(column)
     torch.manual_seed(fold(seed, place, _NETWORK))
     condition_dim = None if column == "unconditional" else 1
-    problem = Problem(ResidualMLP((2,), condition_dim=condition_dim, width=WIDTH, depth=DEPTH), Interpolant())
+    network = ResidualMLP((2,), condition_dim=condition_dim, width=WIDTH, depth=DEPTH)
     if row in VARIANTS:
-        problem.network.last.reset_parameters()  # type: ignore[operator, union-attr]
+        network.last.reset_parameters()
+    problem = Problem(network, Interpolant())
     optimizer = torch.optim.Adam(problem.network.parameters(), lr=3e-4, fused=True)
     generator = keyed_generator(seed, place, _TRAINING)
     train(problem, pools(row, column, settings.for_row(row), generator), BATCH, optimizer, generator)

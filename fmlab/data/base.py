@@ -109,10 +109,6 @@ class DataModule(LightningDataModule):
         order = OrderedBatches(len(validation), batch_size, rank=rank, world_size=world_size)
         return BatchLoader(validation, order, self.num_workers, self._pins())
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Moves a batch as Lightning does; on the processor, where it is, nothing is searched for something to move."""
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Scales images to [-1, 1] on the device."""
         if self.kind != "images":

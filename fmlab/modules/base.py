@@ -152,7 +152,7 @@ class GenerativeModule(NetworkModule):
     def prepared(self, batch: Batch, draw: Generators) -> Batch:
         """A training batch as the network is to see it: augmented, with labels dropped."""
         batch = super().prepared(batch, draw)
-        return Batch(batch.data, self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)), batch.source)
+        return batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
 
     def losses(
         self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None

@@ -11,13 +11,6 @@ MUTANTS = [
         "tests/data/test_resume.py",
     ),
     Mutant(
-        "a batch that stays on the processor",
-        "data/base.py",
-        'return batch if device.type == "cpu" else super()',
-        'return batch if device.type != "cuda" else super()',
-        "tests/data/test_data_modules.py",
-    ),
-    Mutant(
         "both ranks read the same rows",
         "data/order.py",
         "start = (index * self.world_size + self.rank) * self.batch_size",

@@ -86,14 +86,6 @@ def test_batches_are_uint8_in_the_loader_and_floats_after_the_transfer() -> None
     assert (alone.min(), alone.max()) == (-1.0, 1.0)
 
 
-def test_a_batch_is_moved_to_a_device_that_is_not_the_processor() -> None:
-    data = Digits(global_batch_size=100)
-    batch = next(iter(data.train_dataloader()))
-    assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
-    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
-    assert [part.device.type for part in moved] == ["meta", "meta"]
-
-
 def test_points_are_not_scaled() -> None:
     data = RowNumbers()
     x = next(iter(data.train_dataloader()))
