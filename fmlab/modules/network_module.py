@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fmlab.keyed import Purpose, fold, keyed_generator, seed_default_generators
 from fmlab.modules.batches import Batch, unpack
-from fmlab.modules.optimization import clip_fused_too
+from fmlab.modules.optimization import clip_fused_too, release_gradients
 from fmlab.modules.pairing import Generators
 from fmlab.objectives import LossByTime, Moment, TimeSampler, Uniform
 from fmlab.paths import ProbabilityPath
@@ -179,6 +179,9 @@ class NetworkModule(LightningModule):
     ) -> None:
         """Clips as Lightning does, and for fused optimizers too, which Lightning refuses even without a loss scaler."""
         clip_fused_too(self, optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        release_gradients(optimizer)
 
     def _report_losses(self, optimizer: torch.optim.Optimizer) -> None:
         """The loss since the last report, in total and in bins of t, over all processes."""

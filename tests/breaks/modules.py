@@ -18,6 +18,20 @@ MUTANTS = [
         "tests/modules/test_clipping.py",
     ),
     Mutant(
+        "an optimizer's own way of letting go of gradients passed over",
+        "modules/optimization.py",
+        "if type(optimizer).zero_grad is not Optimizer.zero_grad:",
+        "if False:",
+        "tests/modules/test_clipping.py",
+    ),
+    Mutant(
+        "gradients of the first group alone released",
+        "modules/optimization.py",
+        "    for group in optimizer.param_groups:\n",
+        "    for group in optimizer.param_groups[:1]:\n",
+        "tests/modules/test_clipping.py",
+    ),
+    Mutant(
         "the null condition",
         "modules/base.py",
         "condition.masked_fill(dropped, self.num_classes)",

@@ -1,4 +1,4 @@
-"""Clipping against torch's own, bit for bit."""
+"""Clipping and releasing gradients, against torch's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from fmlab.modules.optimization import clip_norm
+from fmlab.modules.optimization import clip_norm, release_gradients
 
 
 def parameters(gradients: list[Tensor]) -> list[Tensor]:
@@ -49,3 +49,17 @@ def test_nothing_is_written_where_nothing_is_clipped() -> None:
     assert ours[0].grad._version == version
     clip_norm(ours, 0.1)
     assert ours[0].grad._version > version
+
+
+def test_gradients_are_released_and_an_optimizer_with_a_way_of_its_own_is_asked() -> None:
+    class Kept(torch.optim.SGD):
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            super().zero_grad(set_to_none=False)
+
+    first, second = parameters([torch.ones(2)]), parameters([torch.ones(3), torch.ones(4)])
+    release_gradients(torch.optim.SGD([{"params": first}, {"params": second, "lr": 1.0}], lr=0.1))
+    assert all(parameter.grad is None for parameter in [*first, *second])
+    kept = parameters([torch.ones(2)])
+    release_gradients(Kept(kept, lr=0.1))
+    assert kept[0].grad is not None
+    assert not kept[0].grad.any()
