@@ -212,7 +212,7 @@ MUTANTS = [
         "metrics/neighbours.py",
         "self.pairs = self.pairs[self.pairs[:, 0].argsort()]",
         "self.pairs = self.pairs[self.pairs[:, 0].argsort(descending=True)]",
-        "tests/evaluation/test_evaluate_networks.py",
+        "tests/metrics/test_neighbours.py",
     ),
     Mutant(
         "the run's own data where a file is the reference",

@@ -47,6 +47,14 @@ def test_copies_have_distance_0_exactly_and_their_own_rows() -> None:
         assert torch.equal(rows, order)
 
 
+def test_pairs_stand_nearest_first_with_their_rows_and_places() -> None:
+    metric = NearestNeighbours(torch.tensor([[0.0], [10.0]]), torch.tensor([[2.0], [4.0]]))
+    metric.update(torch.tensor([[3.0], [10.0]]))
+    metric.update(torch.tensor([[1.0]]))
+    metric.compute()
+    assert metric.pairs.tolist() == [[0, 1, 1], [1, 0, 2], [3, 0, 0]]
+
+
 def test_copies_have_ratio_0_and_new_draws_ratio_1() -> None:
     training, held_out, fresh = (uniform(n, 2, seed=n) for n in (3000, 1000, 1500))
     copies, draws = NearestNeighbours(training, held_out), NearestNeighbours(training, held_out)
