@@ -17,6 +17,7 @@ from pathlib import Path
 from breaks import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[1]
+LONGEST = 600  # seconds; the slowest of the tests named need about 80
 
 
 def apply(mutant: Mutant, copy: Path) -> str | None:
@@ -30,7 +31,7 @@ def apply(mutant: Mutant, copy: Path) -> str | None:
 
 
 def caught_by(mutant: Mutant, copy: Path) -> str | None:
-    """The first test that fails on the broken copy, or None if all pass."""
+    """The first test that fails on the broken copy, or what does not end on it; None if all pass."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [
         sys.executable,
@@ -44,7 +45,12 @@ def caught_by(mutant: Mutant, copy: Path) -> str | None:
         "no:cacheprovider",
         *mutant.tests.split(),
     ]
-    ended = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    try:
+        ended = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return f"{mutant.tests} does not come to an end"
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
     return found.group(1) if ended.returncode == 1 and found else None
 
