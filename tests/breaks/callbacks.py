@@ -106,7 +106,7 @@ MUTANTS = [
         "callbacks/preemption.py",
         "        if self.agreement.point():\n            self._stop(trainer)",
         "        pass",
-        "tests/runs/test_resume_anywhere.py -k signal",
+        "tests/callbacks/test_preemption.py",
     ),
     Mutant(
         "a skipped step is not skipped",
