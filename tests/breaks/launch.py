@@ -24,14 +24,14 @@ MUTANTS = [
         "launch/worker.py",
         "print(requeue(), flush=True)",
         "pass",
-        "tests/launch/test_slurm_sweeps.py",
+        "tests/launch/test_slurm_sweeps.py -m slow",
     ),
     Mutant(
         "a waiting task reads the edited sweep file",
         "cli/sweep_submit.py",
         "worker_words(home / sweep.file.name,",
         "worker_words(sweep.file.resolve(),",
-        "tests/launch/test_slurm_sweeps.py",
+        "tests/launch/test_slurm_sweeps.py -m slow",
     ),
     Mutant(
         "a job may not import the parts it was submitted with",
