@@ -12,11 +12,11 @@ from torch import Tensor
 from toy_training import Pairs, Problem, train
 
 from fmlab.fields import LearnedField
-from fmlab.keyed import fold, keyed_generator
 from fmlab.metrics import wasserstein2
 from fmlab.networks import ResidualMLP
 from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT
 from fmlab.paths import Interpolant
+from fmlab.random import fold, keyed_generator
 from fmlab.solvers import Dopri5, Euler, UniformGrid
 
 BATCH, MATCHED = 256, 1024

@@ -12,7 +12,7 @@ from bare_loop import BareLoop, Recipe
 from clock import Clock, write
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fmlab.callbacks import NoStepHooks
+from fmlab.training.step_hooks import NoStepHooks
 
 
 class ClockCallback(NoStepHooks, Callback):

@@ -18,7 +18,7 @@ from torch import Tensor
 import fmlab
 from fmlab.data import Digits
 from fmlab.data.pixels import to_float, to_uint8
-from fmlab.trained import Trained
+from fmlab.inference.trained import Trained
 
 
 def generated(trained: Trained, n: int, seed: int, options: argparse.Namespace) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from results_page import RESULTS, write_section
 
-from fmlab.loading import load_module
-from fmlab.modules import ExcessLoss, exact_law
+from fmlab.inference.load import load_module
 from fmlab.objectives import Mean, MeansByTime
 from fmlab.records import find_run
+from fmlab.training.exact_law import exact_law
+from fmlab.training.excess import ExcessLoss
 
 COLUMNS = ("loss", "floor", "excess", "difference")
 

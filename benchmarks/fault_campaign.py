@@ -1,6 +1,6 @@
 """Kills, cuts, fills and poisons runs, resumes them, and compares how they end with a run that nothing happened to.
 
-    PYTHONPATH=tests/runs:tests/launch python benchmarks/fault_campaign.py --out docs/reliability.md
+    PYTHONPATH=tests python benchmarks/fault_campaign.py --out docs/reliability.md
 
 Every life of a run is the real command in a process of its own (forked from one that has imported the libraries, so
 that a life costs seconds), on a network that is small for the same reason. "Identical" means weights, optimizer,
@@ -23,7 +23,7 @@ import torch
 from fault_kinds import damages, dead_ranks, full_disk, kills, poisons, signals
 from fault_lives import INTERVAL, STEPS, VALIDATE, Tally, acting, begin
 from fault_slurm import preemptions
-from tiny_runs import newest
+from helpers.tiny_runs import newest
 
 from fmlab.records import RunLayout
 
@@ -48,7 +48,7 @@ of a run that nothing happened to, bit for bit (CPU, float32; what a clock or th
 Made in {minutes:.0f} minutes with seed {seed}: {steps} steps, a checkpoint every {interval}, a validation every
 {validate}, gradients of two batches added up:
 
-    PYTHONPATH=tests/runs:tests/launch python benchmarks/fault_campaign.py --out docs/reliability.md
+    PYTHONPATH=tests python benchmarks/fault_campaign.py --out docs/reliability.md
 
 | fault | faults | ended | how |
 | --- | --- | --- | --- |

@@ -24,9 +24,9 @@ from fault_lives import (
     wait_for,
     wait_for_moment,
 )
-from tiny_runs import newest
+from helpers.tiny_runs import newest
 
-from fmlab.launch.requeue import exit_code
+from fmlab.launch.slurm.requeue import exit_code
 from fmlab.records import RunLayout
 from fmlab.records.checkpoint_files import damage, step_of
 

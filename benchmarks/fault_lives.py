@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compare_runs import assert_same_end
-from tiny_runs import arguments, newest
+from helpers.compare_runs import assert_same_end
+from helpers.tiny_runs import arguments, newest
 
-import fmlab.cli.fit  # noqa: F401  (before the forks)
+import fmlab.commands.fit  # noqa: F401  (before the forks)
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_status
 from fmlab.records.checkpoint_files import damage, step_of
@@ -131,7 +131,7 @@ def acting(*callbacks: tuple[str, dict[str, object]]) -> str:
     words = []
     for name, given in (("Trace", {}), *callbacks):
         inside = ", ".join(f"{key}: {value}" for key, value in given.items())
-        words.append(f"{{class_path: acting.{name}, init_args: {{{inside}}}}}")
+        words.append(f"{{class_path: helpers.acting.{name}, init_args: {{{inside}}}}}")
     return f"--trainer.callbacks=[{', '.join(words)}]"
 
 

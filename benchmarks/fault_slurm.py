@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import slurm_jobs
 from fault_lives import ACCUMULATED, SETTING, STEPS, Tally, acting, is_validating, judged, trained_steps, wait_for
-from tiny_runs import arguments, newest
+from helpers import slurm_jobs
+from helpers.tiny_runs import arguments, newest
 
 from fmlab.records import RunLayout, read_status
 

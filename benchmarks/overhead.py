@@ -30,8 +30,8 @@ from bare_loop import Recipe
 from clock import Measurement, read
 from scipy.stats import t as student
 
-from fmlab.cli.builder import trainer_section
-from fmlab.cli.prepare import Prepared, prepare
+from fmlab.config.prepare import Prepared, prepare
+from fmlab.training.builder import trainer_section
 
 HERE = Path(__file__).resolve().parent
 SIDES = ("fmlab", "bare")
@@ -116,7 +116,7 @@ def recipe_of(prepared: Prepared, precision: str, first: int, last: int, split: 
         model["path"]["class_path"] == "fmlab.paths.CondOT",
         model["prediction"] == "velocity",
         model["time_sampler"]["class_path"] == "fmlab.objectives.LogitNormal",
-        schedule["class_path"] == "fmlab.modules.WarmupCosine",
+        schedule["class_path"] == "fmlab.training.WarmupCosine",
         precision in ("32-true", "bf16-mixed"),
     )
     if not all(known):

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from toy_training import Pairs, Problem, train
 
 from fmlab.fields import LearnedField
-from fmlab.keyed import keyed_generator
 from fmlab.metrics import normalised_path_energy, wasserstein2
 from fmlab.networks import PlainMLP
 from fmlab.objectives import Coupling, Independent, MinibatchOT, SinkhornOT
 from fmlab.paths import CondOT, Output, ProbabilityPath, SchrodingerBridge, SmoothedInterpolant
+from fmlab.random import keyed_generator
 from fmlab.solvers import Euler, UniformGrid
 
 BATCH = 512

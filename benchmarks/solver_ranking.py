@@ -28,10 +28,10 @@ import fmlab
 from fmlab.data.pixels import to_uint8
 from fmlab.evaluation.scores import make_scores
 from fmlab.fields import ExactField, PathField, Sampling
+from fmlab.inference.trained import Trained
 from fmlab.metrics.cache import cache_folder
 from fmlab.paths import gaussian_path
 from fmlab.solvers import Dopri5, Grid, Heun, Midpoint, SeededNoise, Solver, UniformGrid
-from fmlab.trained import Trained
 
 Setting = tuple[Solver, Grid]
 Errors = dict[str, list[Point | None]]

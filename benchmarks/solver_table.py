@@ -31,7 +31,7 @@ from solver_report import plot, plot_laws, section
 from torch import Tensor
 
 from fmlab import distributions
-from fmlab.cli.catalog import of_kind
+from fmlab.config.catalog import of_kind
 from fmlab.data import Digits, FashionMNIST
 from fmlab.data.base import ImageData
 from fmlab.data.pixels import to_float

@@ -11,14 +11,14 @@ from fmlab._version import __version__
 
 if TYPE_CHECKING:
     from fmlab.comparison.frame import table
-    from fmlab.loading import load
+    from fmlab.inference.load import load
 
 __all__ = ["__version__", "load", "table"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from fmlab.loading import load
+        from fmlab.inference.load import load
 
         return load
     if name == "table":

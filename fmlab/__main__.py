@@ -28,25 +28,29 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "fit": Verb("fmlab.cli.fit:main", "train what a configuration describes, or go on with a run"),
-    "validate": Verb("fmlab.cli.fit:validate", "measure a finished run again"),
-    "sample": Verb("fmlab.cli.sample_options:main", "draw images from a finished run"),
-    "evaluate": Verb("fmlab.cli.evaluate_options:main", "measure a finished run: metrics, over a grid of settings"),
+    "fit": Verb("fmlab.commands.fit:main", "train what a configuration describes, or go on with a run"),
+    "validate": Verb("fmlab.commands.fit:validate", "measure a finished run again"),
+    "sample": Verb("fmlab.commands.sample_options:main", "draw images from a finished run"),
+    "evaluate": Verb(
+        "fmlab.commands.evaluate_options:main", "measure a finished run: metrics, over a grid of settings"
+    ),
     "diagnose": Verb(
-        "fmlab.cli.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
+        "fmlab.commands.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
     ),
     "sweep": Verb(
-        "fmlab.cli.sweep_options:main",
+        "fmlab.commands.sweep_options:main",
         "many runs from one file: here, on SLURM, through W&B; goes on where it stopped",
     ),
-    "compare": Verb("fmlab.cli.compare:main", "runs side by side: a table, and a page that says which is better"),
-    "export": Verb("fmlab.cli.export:main", "a finished run as one file, with a model card"),
-    "import": Verb("fmlab.cli.import_weights:main", "published DiT or SiT weights as such a file"),
-    "submit": Verb("fmlab.cli.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),
-    "runs": Verb("fmlab.cli.runs:main", "a table of runs: state, step, speed, best score, job"),
-    "draw": Verb("fmlab.cli.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"),
-    "list": Verb("fmlab.cli.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
-    "help": Verb("fmlab.cli.help:main", "explain a verb, a section or a class"),
+    "compare": Verb("fmlab.commands.compare:main", "runs side by side: a table, and a page that says which is better"),
+    "export": Verb("fmlab.commands.export:main", "a finished run as one file, with a model card"),
+    "import": Verb("fmlab.commands.import_weights:main", "published DiT or SiT weights as such a file"),
+    "submit": Verb("fmlab.commands.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),
+    "runs": Verb("fmlab.commands.runs:main", "a table of runs: state, step, speed, best score, job"),
+    "draw": Verb(
+        "fmlab.commands.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"
+    ),
+    "list": Verb("fmlab.commands.listing:main", "what there is: networks, paths, solvers, data, experiments, ..."),
+    "help": Verb("fmlab.commands.help:main", "explain a verb, a section or a class"),
 }
 
 TRACEBACK = "--traceback"
@@ -94,7 +98,7 @@ def verb_first(words: list[str]) -> list[str]:
 def _run(words: list[str]) -> int:
     words = verb_first(words)
     if not words or words[0] in ("-h", "--help"):
-        return _call("fmlab.cli.help:main", [])
+        return _call("fmlab.commands.help:main", [])
     if words[0] in ("-V", "--version"):
         print(f"fmlab {__version__}")
         return 0
@@ -102,7 +106,7 @@ def _run(words: list[str]) -> int:
     if name not in VERBS:
         raise UserError("is no verb", key=name, hint=_nearest_verb(name))
     if name in ("fit", "validate") and any(word in ("-h", "--help") for word in rest):
-        return _call("fmlab.cli.help:main", [name])
+        return _call("fmlab.commands.help:main", [name])
     return _call(VERBS[name].target, rest)
 
 

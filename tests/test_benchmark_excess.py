@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fmlab.callbacks import LossFloor
 from fmlab.data import Digits
-from fmlab.modules import FlowMatching
 from fmlab.networks import MLP
 from fmlab.objectives import Mean
+from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.loss_floor import LossFloor
 
 
 @pytest.fixture(autouse=True)

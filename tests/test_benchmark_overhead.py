@@ -13,9 +13,9 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from fmlab.cli.builder import Builder, trainer_section
-from fmlab.cli.prepare import prepare
-from fmlab.modules import WarmupCosine
+from fmlab.config.prepare import prepare
+from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.optimization import WarmupCosine
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fmlab.cli.catalog import of_kind
+from fmlab.config.catalog import of_kind
 from fmlab.paths import CondOT
 from fmlab.solvers import AB3, Dopri5, Euler, EulerMaruyama, Heun, UniformGrid
 

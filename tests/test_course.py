@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import TINY
+from helpers.tiny_runs import TINY
 
 from fmlab.__main__ import main
 

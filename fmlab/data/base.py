@@ -17,7 +17,7 @@ from fmlab.data.pixels import to_float
 from fmlab.data.progress import finished_batches, forget_finished_epoch
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.errors import UserError
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 
 SplitName = Literal["train", "validation"]
 _FIXED = 20_240_601  # keys what belongs to the data and not to a run: which images validate, which a limit keeps

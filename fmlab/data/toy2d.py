@@ -6,7 +6,7 @@ from fmlab.data.base import DataModule, SplitName
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.distributions import shape_2d
 from fmlab.errors import UserError
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 
 _FIXED = 2  # keys the points: they belong to the data, not to a run's seed
 

@@ -15,8 +15,8 @@ from fmlab.errors import UserError
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.provenance import Record
 from fmlab.fields import PathField, ScheduleChange
-from fmlab.keyed import Purpose, keyed_generator
 from fmlab.paths import GaussianPath
+from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import Grid, HutchinsonDivergence, Solver, log_likelihood, seeded_probe
 
 NAME = "bpd"

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.fields import Guidance, PathField, Sampling
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.inference.trained import Trained
 from fmlab.paths import GaussianPath
+from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import Grid, Solver
-from fmlab.trained import Trained
 
 FREQUENCIES = "by the frequencies of the training set"
 """The rule by which labels are drawn where nobody names them."""

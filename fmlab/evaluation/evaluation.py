@@ -18,11 +18,11 @@ from fmlab.evaluation.provenance import file_hash, fingerprint, row_key, setting
 from fmlab.evaluation.scores import Scores, make_scores
 from fmlab.evaluation.wanted import METRICS, check_wanted
 from fmlab.fields import Guidance
+from fmlab.inference.trained import Trained
 from fmlab.metrics import cache_folder
 from fmlab.metrics.floor import Half
 from fmlab.records.evaluations import Row
 from fmlab.records.measured import Record
-from fmlab.trained import Trained
 
 PRECISION = "float32"
 

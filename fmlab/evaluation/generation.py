@@ -16,7 +16,7 @@ from fmlab.evaluation.journal import Partial, Progress
 from fmlab.evaluation.keeping import Keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.scores import Scores
-from fmlab.trained import Trained
+from fmlab.inference.trained import Trained
 
 
 @dataclass(frozen=True)

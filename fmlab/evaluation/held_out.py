@@ -19,7 +19,7 @@ from fmlab.evaluation.generation import Generation
 from fmlab.evaluation.journal import Row
 from fmlab.evaluation.keeping import Keeper
 from fmlab.evaluation.processes import Processes
-from fmlab.trained import Trained
+from fmlab.inference.trained import Trained
 
 
 def held_out(trained: Trained, count: int, seed: int) -> Draws:

@@ -12,9 +12,9 @@ from torch import Tensor
 from fmlab.distributions import Distribution, Empirical, Gaussian, GaussianMixture, KernelDensity
 from fmlab.errors import UserError
 from fmlab.fields import ExactField, PairedField, PathField, guided
-from fmlab.keyed import Purpose, keyed_generator
 from fmlab.objectives import Coupling, Independent
 from fmlab.paths import GaussianPath, ProbabilityPath
+from fmlab.random import Purpose, keyed_generator
 
 SAMPLES = 200_000
 """So many samples stand for a law without closed form."""

@@ -12,7 +12,7 @@ from fmlab.fields import PathField
 from fmlab.figures.motion import carried, solve_times
 from fmlab.figures.panel import CELLS, Arrows, Panel, Trails, Window
 from fmlab.figures.scene import Scene
-from fmlab.keyed import Purpose
+from fmlab.random import Purpose
 from fmlab.solvers import Grid, Solver
 
 Rows = dict[str, list[Panel]]

@@ -1,3 +1,1 @@
-"""Sweeps, here or through Weights & Biases, and submission to a cluster. Nothing heavy is imported with the package."""
-
-"""Runs on a cluster."""
+"""Runs started elsewhere: SLURM jobs and sweeps. Nothing heavy is imported with the package."""

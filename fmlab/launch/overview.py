@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fmlab.launch.slurm import queue
+from fmlab.launch.slurm.client import queue
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.records.layout import created
 

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from fmlab.data import DataModule
 from fmlab.errors import UserError
-from fmlab.keyed import fold
 from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.choice import keyed_rows
 from fmlab.metrics.domain import DomainClassifier
@@ -22,6 +21,7 @@ from fmlab.metrics.one_pass import ImageMetrics
 from fmlab.metrics.reference import reference_key, reference_statistics
 from fmlab.metrics.source import Source
 from fmlab.metrics.wanted import METRICS, check_metrics
+from fmlab.random import fold
 
 
 class Half:

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from fmlab.errors import UserError
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 
 _ENTRIES = 2**22  # numbers a block of rows may hold: 32 MB in float64
 _SAMPLES = 1024  # samples that meet a block at a time

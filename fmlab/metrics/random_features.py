@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fmlab.keyed import keyed_generator
 from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
+from fmlab.random import keyed_generator
 
 _KEY = 20_150_712  # any fixed number
 

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fmlab.keyed import Purpose, keyed_generator
 from fmlab.metrics.cache import write_atomically
 from fmlab.metrics.domain import DomainClassifier, load_bytes, to_bytes
 from fmlab.metrics.source import Source
+from fmlab.random import Purpose, keyed_generator
 
 _CPU = torch.device("cpu")
 

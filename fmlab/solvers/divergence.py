@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers.base import Field
 
 ProbeLaw = Literal["rademacher", "gaussian"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 
 
 class SeededNoise:

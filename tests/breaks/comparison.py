@@ -83,7 +83,7 @@ MUTANTS = [
     ),
     Mutant(
         "TensorBoard without being asked",
-        "cli/fit.py",
+        "commands/fit.py",
         'if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:',
         "if True:",
         "tests/runs/test_tensorboard.py",

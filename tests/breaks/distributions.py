@@ -29,7 +29,7 @@ MUTANTS = [
         "distributions/empirical.py",
         "            if self.mirrored:\n                yield",
         "            if not points.ndim:\n                yield",
-        "tests/distributions/test_empirical.py tests/callbacks/test_loss_floor.py",
+        "tests/distributions/test_empirical.py tests/training/test_loss_floor.py",
     ),
     Mutant(
         "expected noise where there is none",

@@ -92,7 +92,7 @@ MUTANTS = [
         "fields/floor.py",
         "replace(point, velocity=exact.velocity, noise=exact.noise)",
         "point",
-        "tests/callbacks/test_loss_floor.py",
+        "tests/training/test_loss_floor.py",
     ),
     Mutant(
         "the Ornstein-Uhlenbeck variance",

@@ -117,16 +117,16 @@ MUTANTS = [
     ),
     Mutant(
         "a film of the still figure's times",
-        "cli/draw_words.py",
+        "commands/draw_words.py",
         "torch.linspace(given[0], given[-1], options.frames",
         "torch.linspace(given[0], given[-1], len(given)",
-        "tests/cli/test_draw_scene.py",
+        "tests/commands/test_draw_scene.py",
     ),
     Mutant(
         "a configuration drawn without the words beside it",
-        "cli/draw_subject.py",
+        "commands/draw_subject.py",
         'words.append(f"--{key}={word}")',
         "pass",
-        "tests/cli/test_draw_scene.py",
+        "tests/commands/test_draw_scene.py",
     ),
 ]

@@ -52,7 +52,7 @@ MUTANTS = [
         "paths/interpolant.py",
         "velocity + self.noise_scale_dot(time) * noise",
         "velocity",
-        "tests/modules/test_sources.py",
+        "tests/training/test_sources.py",
     ),
     Mutant(
         "the noise left at the end",

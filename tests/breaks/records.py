@@ -43,7 +43,7 @@ MUTANTS = [
         "records/secrets.py",
         "len(value) >= 8",
         "len(value) >= 1",
-        "tests/test_trust.py",
+        "tests/config/test_trust.py",
     ),
     Mutant(
         "an earlier life of a job taken for a live one",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_runs import made_run
+from helpers.made_runs import made_run
 
 import fmlab
 from fmlab.errors import UserError
@@ -38,6 +38,8 @@ def test_without_pandas_one_line_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_importing_it_is_light() -> None:
     heavy = "{'torch', 'lightning', 'pandas', 'matplotlib', 'wandb', 'plotly'}"
-    code = f"import sys, fmlab, fmlab.comparison, fmlab.cli.compare; fmlab.table; print({heavy} & set(sys.modules))"
+    code = (
+        f"import sys, fmlab, fmlab.comparison, fmlab.commands.compare; fmlab.table; print({heavy} & set(sys.modules))"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "set()"

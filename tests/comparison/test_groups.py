@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import MEASUREMENT, config, made_run
+from helpers.made_runs import MEASUREMENT, config, made_run
 
 from fmlab.comparison import compare, find_runs
 from fmlab.comparison.configs import differing, flags, label

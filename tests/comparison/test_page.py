@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_runs import MEASUREMENT, config, made_run
+from helpers.made_runs import MEASUREMENT, config, made_run
 
 from fmlab.__main__ import main
 from fmlab.comparison import compare

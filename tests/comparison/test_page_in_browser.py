@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Browser, browser
-from made_runs import MEASUREMENT, config, made_run
+from helpers.browser import CHROMIUM, Browser, browser
+from helpers.made_runs import MEASUREMENT, config, made_run
 
 from fmlab.__main__ import main
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.row_numbers import RowNumbers, Witness
 from lightning.pytorch import Trainer
-from row_numbers import RowNumbers, Witness
 
 from fmlab.data import DataModule, Digits, TensorSet, Toy2D, to_float
 from fmlab.data.base import ImageData

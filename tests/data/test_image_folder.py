@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_files import encoded, picture, write_folder, write_zip
+from helpers.image_files import encoded, picture, write_folder, write_zip
 from PIL import Image
 
 from fmlab.data import ImageFolder

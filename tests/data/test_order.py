@@ -8,7 +8,7 @@ import torch
 from fmlab.data import OrderedBatches, ShardedBatches, device_batch_size
 from fmlab.data.order import shared_batch_size
 from fmlab.errors import UserError
-from fmlab.keyed import Purpose, keyed_generator
+from fmlab.random import Purpose, keyed_generator
 
 SIZE, GLOBAL = 59, 12  # four steps, and a rest that would fill a batch of one process but not a step
 

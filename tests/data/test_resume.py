@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.row_numbers import RowNumbers, Witness
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from row_numbers import RowNumbers, Witness
 
 MIDDLE = 17  # of 30 batches, ten an epoch: seven batches into the second epoch
 

@@ -10,7 +10,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from image_files import write_cifar10, write_fashion_mnist
+from helpers.image_files import write_cifar10, write_fashion_mnist
 
 from fmlab.data import CIFAR10, FashionMNIST
 from fmlab.errors import UserError

@@ -18,8 +18,8 @@ from fmlab.evaluation import Cell, Processes
 from fmlab.evaluation.bits_per_dim import LikelihoodScores, LikelihoodSolve, Repeats, seeded_uniform
 from fmlab.evaluation.held_out import HeldOutEvaluation, held_out, held_out_rows
 from fmlab.fields import ExactField
-from fmlab.keyed import Purpose
 from fmlab.paths import CondOT, Cosine, Interpolant
+from fmlab.random import Purpose
 from fmlab.records import RunLayout
 from fmlab.solvers import RK4, Euler, EulerMaruyama, Heun, UniformGrid
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.cli.evaluate_options import words
+from fmlab.commands.evaluate_options import words
 from fmlab.records import RunLayout
 
 

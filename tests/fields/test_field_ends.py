@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.distributions import Gaussian
 from fmlab.fields import ExactField, LearnedField

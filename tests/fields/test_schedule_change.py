@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import slurm_jobs
 import torch
-from slurm_jobs import NEEDS_SLURM, cancel, settle, until
-from tiny_runs import EXPERIMENTS, TINY
+from helpers import slurm_jobs
+from helpers.slurm_jobs import NEEDS_SLURM, cancel, settle, until
+from helpers.tiny_runs import EXPERIMENTS, TINY
 
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_metrics, read_status

@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from slurm_jobs import NEEDS_SLURM, cancel, queued, settle, until
-from sweep_of_two import assert_expected, write_pair
-from trivial import write_sweep
+from helpers.slurm_jobs import NEEDS_SLURM, cancel, queued, settle, until
+from helpers.sweep_of_two import assert_expected, write_pair
+from helpers.trivial import write_sweep
 
 from fmlab.__main__ import main
-from fmlab.launch.ledger import Ledger, TrialView
-from fmlab.launch.sweep_file import read_sweep
+from fmlab.launch.sweep.ledger import Ledger, TrialView
+from fmlab.launch.sweep.sweep_file import read_sweep
 from fmlab.records import RunLayout, read_metrics, read_status
 
 pytestmark = [pytest.mark.slow, NEEDS_SLURM]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import fmlab
-from fmlab.cli.submit import run_lines
+from fmlab.commands.submit import run_lines
 from fmlab.errors import UserError
-from fmlab.launch.allocation import Allocation, allocation
-from fmlab.launch.cluster import Cluster, cluster_file, limit_seconds, read_cluster
-from fmlab.launch.script import Job, options_of, script_of
-from fmlab.launch.snapshot import snapshot
+from fmlab.launch.slurm.allocation import Allocation, allocation
+from fmlab.launch.slurm.cluster import Cluster, cluster_file, limit_seconds, read_cluster
+from fmlab.launch.slurm.script import Job, options_of, script_of
+from fmlab.launch.slurm.snapshot import snapshot
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 
 import pytest
+from helpers.trivial import write_sweep
 from rich.console import Console
-from trivial import write_sweep
 
-from fmlab.launch.board import Board
-from fmlab.launch.engine import shares
-from fmlab.launch.ledger import Ledger, TrialView
-from fmlab.launch.sweep_file import read_sweep
+from fmlab.launch.sweep.board import Board
+from fmlab.launch.sweep.engine import shares
+from fmlab.launch.sweep.ledger import Ledger, TrialView
+from fmlab.launch.sweep.sweep_file import read_sweep
 
 
 def view(number: int, state: str, x: float, value: float | None = None, reason: str | None = None) -> TrialView:

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trivial import write_sweep
+from helpers.trivial import write_sweep
 
 from fmlab.__main__ import main
-from fmlab.launch.ledger import HIDDEN, Ledger, Outcome, TrialView
-from fmlab.launch.owner import GRACE, Owner, SignOfLife
-from fmlab.launch.requeue import MAX_RESTARTS, NOTICE
-from fmlab.launch.sweep_file import read_sweep
-from fmlab.launch.trial import environment, time_to_save
-from fmlab.launch.worker import Stop, worker_words
+from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
+from fmlab.launch.sweep.ledger import HIDDEN, Ledger, Outcome, TrialView
+from fmlab.launch.sweep.owner import GRACE, Owner, SignOfLife
+from fmlab.launch.sweep.sweep_file import read_sweep
+from fmlab.launch.sweep.trial import environment, time_to_save
+from fmlab.launch.sweep.worker import Stop, worker_words
 
 Sweep = Callable[..., list[TrialView]]
 

@@ -10,8 +10,8 @@ import optuna
 import pytest
 from scipy import stats
 
-from fmlab.launch import space
-from fmlab.launch.command import expand
+from fmlab.launch.sweep import space
+from fmlab.launch.sweep.command import expand
 
 
 def draws(form: dict[str, Any], n: int = 2000) -> list[Any]:

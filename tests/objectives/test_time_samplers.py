@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.modules import Batch, FlowMatching
 from fmlab.objectives import (
     LogitNormal,
     LogNormalSigma,
@@ -23,6 +22,8 @@ from fmlab.objectives import (
     Weight,
 )
 from fmlab.paths import VP, CondOT, Cosine, Interpolant, Polynomial
+from fmlab.training.batches import Batch
+from fmlab.training.flow_matching import FlowMatching
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.keyed import keyed_generator
-from fmlab.modules import Batch, FlowMatching, GenerativeModule, ScoreMatching
 from fmlab.networks import MLP
 from fmlab.objectives import EDMWeight, LikelihoodWeight, LogNormalSigma, MinSNRWeight, TimeSampler, Weight
 from fmlab.paths import VP, CondOT, Cosine, EDMPreconditioning, GaussianPath, Interpolant, Kind, Polynomial
+from fmlab.random import keyed_generator
+from fmlab.training.batches import Batch
+from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.score_matching import ScoreMatching
 
 PATHS = [CondOT(), Cosine(), VP(), Polynomial(2)]
 WEIGHTS = [EDMWeight(), EDMWeight(0.2), MinSNRWeight(), MinSNRWeight(0.5), LikelihoodWeight()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.errors import UserError
 from fmlab.paths import CondOT, FlowAndScore, GaussianPath, Interpolant, Kind, PathPrediction, Posterior, Prediction

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.errors import UserError
 from fmlab.fields import LearnedField

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError

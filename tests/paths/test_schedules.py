@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from every_path import PATHS
+from helpers.every_path import PATHS
 
 from fmlab.errors import UserError
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, LinearVP, Polynomial, SchrodingerBridge, Sqrt, SubVP

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.tiny_runs import EXPERIMENTS, fmlab, newest
 from test_killed_runs import assert_identical, final_state
-from tiny_runs import EXPERIMENTS, fmlab, newest
 
 from fmlab.__main__ import main
-from fmlab.cli.catalog import of_kind
+from fmlab.config.catalog import of_kind
 from fmlab.records import RunLayout, read_metrics, read_status
 
 TINY_TOY = [

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import arguments, newest
 from PIL import Image
-from tiny_runs import arguments, newest
 
 from fmlab.__main__ import main
-from fmlab.cli.run_sampler import run_sampling, sampler_section
+from fmlab.commands.run_sampler import run_sampling, sampler_section
 from fmlab.errors import UserError
 from fmlab.figures import neighbours_picture
 from fmlab.paths import VP

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import arguments, newest
+from helpers.tiny_runs import arguments, newest
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.cli.draw_parsers import field_parser
-from fmlab.cli.draw_subject import plane_scene
+from fmlab.commands.draw_parsers import field_parser
+from fmlab.commands.draw_subject import plane_scene
 from fmlab.figures import field_panels
 from fmlab.records import RunLayout
 

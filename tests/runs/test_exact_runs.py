@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import arguments, newest
+from helpers.tiny_runs import arguments, newest
 
 import fmlab
 from fmlab.__main__ import main
 from fmlab.data import Digits
 from fmlab.errors import UserError
 from fmlab.fields import GuidedField
+from fmlab.inference.trained import Trained
 from fmlab.paths import CondOT
 from fmlab.records import RunLayout, read_metrics
-from fmlab.trained import Trained
 
 Fit = Callable[..., RunLayout]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from image_files import encoded, picture, write_cifar10, write_fashion_mnist, write_zip
-from tiny_runs import EXPERIMENTS, newest
+from helpers.image_files import encoded, picture, write_cifar10, write_fashion_mnist, write_zip
+from helpers.tiny_runs import EXPERIMENTS, newest
 
 import fmlab
-from fmlab.cli.compose import compose, resolve
-from fmlab.cli.fit import main
+from fmlab.commands.fit import main
+from fmlab.config.compose import compose, resolve
 from fmlab.records import read_metrics, read_status
 
 FEW = [

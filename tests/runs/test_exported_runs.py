@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import arguments
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_runs import arguments
 
 import fmlab
 from fmlab.__main__ import main
 from fmlab.errors import UserError
-from fmlab.exchange import read_exported, write_exported
-from fmlab.loading import load_module
+from fmlab.inference.exported import read_exported, write_exported
+from fmlab.inference.load import load_module
 from fmlab.records import RunLayout, read_metrics
 from fmlab.solvers import Euler
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import EXPERIMENTS, arguments, newest
+from helpers.tiny_runs import EXPERIMENTS, arguments, newest
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.cli.fit import main as fit_main
+from fmlab.commands.fit import main as fit_main
 from fmlab.errors import UserError
 from fmlab.fields import Guidance
-from fmlab.guides import RunWeights, resolved
+from fmlab.inference.guides import RunWeights, resolved
 from fmlab.paths import VP
 from fmlab.records import RunLayout
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import arguments, newest
+from helpers.tiny_runs import arguments, newest
 
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_metrics, read_status

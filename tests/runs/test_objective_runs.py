@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_runs import EXPERIMENTS, newest
+from helpers.tiny_runs import EXPERIMENTS, newest
 
-from fmlab.cli.fit import main
-from fmlab.modules import FlowMatching
+from fmlab.commands.fit import main
 from fmlab.objectives import Moment, MovingLogitNormal
 from fmlab.records import RunLayout, read_metrics, read_status
+from fmlab.training.flow_matching import FlowMatching
 
 TINY = [
     "--trainer.max_steps=4",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare_runs import assert_same_end, numbers
-from tiny_runs import newest
+from helpers.compare_runs import assert_same_end, numbers
+from helpers.tiny_runs import newest
 
 from fmlab.__main__ import main
-from fmlab.launch.requeue import INTERRUPTED, PREEMPTED
+from fmlab.launch.slurm.requeue import INTERRUPTED, PREEMPTED
 from fmlab.records import RunLayout, read_status
 
 Fit = Callable[..., RunLayout]
@@ -39,7 +39,7 @@ MIXED = [
 
 def acting(callback: str, **arguments: object) -> str:
     inside = ", ".join(f"{key}: {value}" for key, value in arguments.items())
-    return f"--trainer.callbacks=[{{class_path: acting.{callback}, init_args: {{{inside}}}}}]"
+    return f"--trainer.callbacks=[{{class_path: helpers.acting.{callback}, init_args: {{{inside}}}}}]"
 
 
 @pytest.fixture(params=[6, 10], ids=["in_epochs", "at_their_ends"])
@@ -137,7 +137,7 @@ def test_a_run_may_be_stopped_again_and_again(fit: Fit, tmp_path: Path) -> None:
 
 
 def test_the_exit_code_says_why(fit: Fit, tmp_path: Path) -> None:
-    from tiny_runs import arguments
+    from helpers.tiny_runs import arguments
 
     for name, code in (("SIGUSR1", PREEMPTED), ("SIGTERM", PREEMPTED), ("SIGINT", INTERRUPTED)):
         words = arguments(tmp_path / name, acting("Signal", name=name, step=1), validate=100)
@@ -147,7 +147,7 @@ def test_the_exit_code_says_why(fit: Fit, tmp_path: Path) -> None:
 
 
 def test_a_second_interrupt_ends_at_once(fit: Fit, tmp_path: Path) -> None:
-    from tiny_runs import arguments
+    from helpers.tiny_runs import arguments
 
     words = arguments(tmp_path / "runs", acting("Signal", name="SIGINT", step=1, count=2), validate=100)
     assert main(["fit", *words]) == INTERRUPTED

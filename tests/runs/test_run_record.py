@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.tiny_runs import arguments
 from PIL import Image
-from tiny_runs import arguments
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.cli.fit import main as fit_main
+from fmlab.commands.fit import main as fit_main
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.solvers import Euler

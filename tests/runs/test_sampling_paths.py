@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tiny_runs import arguments
+from helpers.tiny_runs import arguments
 
 import fmlab
 from fmlab.__main__ import main

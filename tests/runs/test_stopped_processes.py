@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare_runs import assert_same_end
+from helpers.compare_runs import assert_same_end
+from helpers.tiny_runs import ROOT, arguments, fmlab, newest
 from test_resume_anywhere import MIXED, acting
-from tiny_runs import ROOT, arguments, fmlab, newest
 
-from fmlab.launch.requeue import PREEMPTED
+from fmlab.launch.slurm.requeue import PREEMPTED
 from fmlab.records import RunLayout, read_status
 
 # 8 validation images a batch of a process: 45 batches, and uneven shares of generated and measured samples.
@@ -32,7 +32,7 @@ TWO = [
 
 def environment() -> dict[str, str]:
     """Processes of their own find the test's callbacks."""
-    return {**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'runs'}:{os.environ.get('PYTHONPATH', '')}"}
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 def run_two(folder: Path, *extra: str) -> tuple[subprocess.CompletedProcess[str], RunLayout]:

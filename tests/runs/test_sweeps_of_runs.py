@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_runs import EXPERIMENTS, TINY, fmlab
+from helpers.tiny_runs import EXPERIMENTS, TINY, fmlab
 
-from fmlab.launch.ledger import HIDDEN, Ledger, TrialView
-from fmlab.launch.sweep_file import read_sweep
+from fmlab.launch.sweep.ledger import HIDDEN, Ledger, TrialView
+from fmlab.launch.sweep.sweep_file import read_sweep
 from fmlab.records import RunLayout, read_metrics, read_status
 
 pytestmark = pytest.mark.slow

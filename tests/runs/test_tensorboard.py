@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.tiny_runs import arguments
 from lightning.fabric.loggers import tensorboard as lightnings
-from tiny_runs import arguments
 
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import arguments, fmlab, newest
+from helpers.tiny_runs import arguments, fmlab, newest
 
 from fmlab.records import RunLayout, read_metrics, read_status
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sweep_of_two import assert_expected, write_pair
-from tiny_runs import arguments, newest
-from wandb_server import Run, WandbServer
+from helpers.sweep_of_two import assert_expected, write_pair
+from helpers.tiny_runs import arguments, newest
+from helpers.wandb_server import Run, WandbServer
 
 from fmlab.records import RunLayout, read_metrics, read_status
 
@@ -117,8 +117,8 @@ def test_two_processes_are_one_wandb_run(tmp_path: Path) -> None:
 STEPS = """\
 import json, sys, time
 from pathlib import Path
-from fmlab.cli.loggers import make_wandb
-from fmlab.cli.options import WandbOptions
+from fmlab.training.loggers import make_wandb
+from fmlab.config.options import WandbOptions
 from fmlab.records import new_run
 import wandb
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from compare_runs import assert_identical, assert_same_end
+from helpers.compare_runs import assert_identical, assert_same_end
+from helpers.tiny_runs import arguments, fmlab, newest
 from test_resume_anywhere import acting
-from tiny_runs import arguments, fmlab, newest
 
 from fmlab.__main__ import main
 from fmlab.errors import RunFailure
@@ -48,7 +48,8 @@ def test_a_gradient_that_is_not_finite_is_named(fit: Fit, tmp_path: Path, capsys
 def test_such_a_step_can_be_skipped(fit: Fit) -> None:
     run = fit(
         *SMALL, "--nonfinite.action=skip", "--checkpoint.every_n_steps=1", "--trainer.log_every_n_steps=4",
-        "--trainer.callbacks=[{class_path: acting.Poison, init_args: {step: 4}}, {class_path: acting.KeepEvery}]",
+        "--trainer.callbacks=[{class_path: helpers.acting.Poison, init_args: {step: 4}},"
+        " {class_path: helpers.acting.KeepEvery}]",
         steps=8, validate=100,
     )  # fmt: skip
     before, after, end = (torch.load(run.root / "kept" / f"last-{s}.ckpt", weights_only=True) for s in (4, 5, 7))
@@ -91,8 +92,7 @@ def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: p
 def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit) -> None:
     from types import SimpleNamespace
 
-    from fmlab.callbacks import Throughput
-    from fmlab.callbacks.throughput import peak_flops
+    from fmlab.training.throughput import Throughput, peak_flops
 
     run = fit(*SMALL, steps=2, validate=100)
     (row,) = [row for row in read_metrics(run.metrics) if "perf/memory_gib" in row]

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from closed_forms import double, noise, solution, three_modes
+from helpers.closed_forms import double, noise, solution, three_modes
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import torch
-from closed_forms import DormandPrince, double, noise, three_modes
+from helpers.closed_forms import DormandPrince, double, noise, three_modes
 from torch import Tensor
 
 from fmlab.distributions import Gaussian

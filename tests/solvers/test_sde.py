@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from closed_forms import affine, exported_solvers, normal
+from helpers.closed_forms import affine, exported_solvers, normal
 from torch import Tensor
 
 from fmlab.distributions import GaussianMixture, three_gaussians

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from closed_forms import affine, double, exported_solvers, noise, normal, responses, three_modes
+from helpers.closed_forms import affine, double, exported_solvers, noise, normal, responses, three_modes
 from torch import Tensor
 
 from fmlab.distributions import Gaussian, three_gaussians

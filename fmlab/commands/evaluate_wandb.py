@@ -1,0 +1,78 @@
+"""The results of an evaluation at Weights & Biases: a run of its own, in the group of the run that was evaluated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmlab.config.options import WandbOptions
+from fmlab.evaluation import Evaluation, Row
+from fmlab.records import RunLayout, trial_folder
+from fmlab.records.measured import flat
+from fmlab.training.loggers import wandb_mode
+from fmlab.training.wandb_service import first_line, online_or_offline, service_settings
+
+log = logging.getLogger(__name__)
+
+
+def send(evaluation: Evaluation, rows: Sequence[Row], table: str, pictures: Sequence[Path]) -> None:
+    """Sends rows, table and plots; offline where nobody is logged in. A failure is a warning, and stops nothing."""
+    try:
+        _send(evaluation, rows, pictures)
+    except Exception as error:  # whatever a service does, the numbers are here
+        log.warning("W&B has not got these results: %s", first_line(error))
+
+
+def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:
+    import wandb
+
+    layout = RunLayout(evaluation.trained.run)
+    config = yaml.safe_load(layout.config.read_text())
+    options = WandbOptions(**(config.get("wandb") or {}))
+    mode: Any = wandb_mode(WandbOptions() if options.mode == "disabled" else options)
+    if mode == "disabled":
+        return
+    trial = trial_folder()
+    name = f"{layout.id}-{evaluation.folder.name}" if trial is None else trial.name
+
+    def begin(mode: Any) -> Any:
+        return wandb.init(
+            project=options.project,
+            entity=options.entity,
+            group=options.group or (layout.id if trial is None else None),  # a sweep groups its trials itself
+            job_type="evaluate",
+            id=name[:128],
+            name=f"{layout.experiment}/{layout.id}/{evaluation.folder.name}",
+            dir=str(evaluation.folder),
+            config={"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement},
+            mode=mode,
+            resume="allow",
+            settings=service_settings(),
+        )
+
+    run = online_or_offline(begin, mode)
+    try:
+        for index, row in enumerate(rows):
+            run.log(logged(row), step=index)
+        run.log({"evaluate/rows": _table(wandb, rows)})
+        run.log({f"evaluate/{file.stem}": wandb.Image(str(file)) for file in pictures})
+    finally:
+        run.finish()
+
+
+def logged(row: Row) -> dict[str, float]:
+    """The values of a row, with those of its settings that are axes, as metrics."""
+    made = {name: row.setting.get(name) for name in ("nfe", "steps", "guidance_scale")}
+    values = {**row.values, **{name: float(value) for name, value in made.items() if value is not None}}
+    return {f"evaluate/{name}": value for name, value in values.items()}
+
+
+def _table(wandb: Any, rows: Sequence[Row]) -> Any:
+    """Every row with its setting and measurement, as text."""
+    lines = [{**row.values, **dict(flat(row.setting)), **dict(flat(row.measurement))} for row in rows]
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    return wandb.Table(columns=columns, data=[[str(line.get(name, "")) for name in columns] for line in lines])

@@ -1,0 +1,1 @@
+"""Where the error of a run comes from: network, solver, guidance, data."""

@@ -1,0 +1,132 @@
+"""Whose the distance from real data is: the measure's own floor, the network's, the solver's or guidance's."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fmlab.data.pixels import to_uint8
+from fmlab.diagnosis.subject import Subject
+from fmlab.errors import UserError
+from fmlab.metrics import FeatureKind, FrechetDistance, Wasserstein2, cache_folder, feature_network, metric_key
+from fmlab.random import Purpose, keyed_generator
+
+SPLITS = 4
+FEWEST = 10  # real examples in a half; a distance between fewer says nothing
+MOST_POINTS = 1000  # exact transport takes time as the cube of their number
+_FIXED = 20_261_125  # keys the halves
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean over splits of the real data, with the standard deviation over them.
+
+    The splits share their examples, so their spread is not divided by the root of their number.
+    """
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of several sets of samples from the same halves of the real data.
+
+    Attributes:
+        key: The metric's name.
+        n: Samples in each set, and real examples in each half.
+        features: The feature network's name and weights, or None for points.
+        values: Distances of each split, by set: `floor` is the other half.
+    """
+
+    key: str
+    n: int
+    features: dict[str, str] | None
+    values: Mapping[str, list[float]]
+
+    def value(self, name: str) -> Value:
+        """The distance of a set."""
+        return _summary(self.values[name])
+
+    def part(self, more: str, less: str) -> Value:
+        """How much farther one set is than another, split by split."""
+        return _summary([a - b for a, b in zip(self.values[more], self.values[less])])
+
+    def record(self) -> dict[str, Any]:
+        """Everything in plain values."""
+        return {
+            "metric": self.key,
+            "samples": self.n,
+            "features": self.features,
+            "splits": SPLITS,
+            **{name: {"mean": self.value(name).mean, "std_of_splits": self.value(name).error} for name in self.values},
+        }
+
+
+def _summary(values: list[float]) -> Value:
+    return Value(statistics.fmean(values), statistics.stdev(values))
+
+
+def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: FeatureKind) -> Distances:
+    """Distances of sets of samples, and of the other half, from halves of the reference split of their size.
+
+    Every set is measured against the same halves: what differs between them is how the samples were made.
+
+    Args:
+        subject: Whose data are real.
+        sets: Samples (n, *event), as many in each.
+        features: Which network sees images.
+
+    Raises:
+        UserError: If there are too few real examples, or no such features.
+    """
+    split = subject.data.split(subject.data.reference)
+    n = min(len(split) // 2, *(len(samples) for samples in sets.values()))
+    n = n if subject.images else min(n, MOST_POINTS)
+    if n < FEWEST:
+        raise UserError(f"halves of {n} real examples are too small, at least {FEWEST} are needed")
+    if subject.images:
+        images = getattr(subject.data, "images", subject.data)  # pairs are judged by what they are pairs of
+        network = feature_network(features, images, cache_folder()).to(subject.device)
+        key, named = metric_key("fid", network.name), {"name": network.name, "weights": network.weights_hash}
+        seen = {name: network(to_uint8(samples[:n]).to(subject.device)).cpu() for name, samples in sets.items()}
+    else:
+        network, key, named = None, metric_key("w2"), None
+        seen = {name: samples[:n] for name, samples in sets.items()}
+    values: dict[str, list[float]] = {name: [] for name in ("floor", *sets)}
+    for index in range(SPLITS):
+        rows = torch.randperm(len(split), generator=keyed_generator(_FIXED, Purpose.ORDER, index))[: 2 * n]
+        real = split.take(rows)
+        if network is not None:
+            real = network(real.to(subject.device)).cpu()
+        metric = _metric(subject.images)(real[:n])
+        for name, rows_of_set in {"floor": real[n:], **seen}.items():
+            metric.reset()
+            metric.update(rows_of_set)
+            values[name].append(float(metric.compute()))
+    return Distances(key, n, named, values)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What a Fréchet distance needs of a set of features (n, D)."""
+
+    mu: Tensor
+    sigma: Tensor
+    n: int
+
+
+def _metric(images: bool) -> Callable[[Tensor], Metric]:
+    """Makes the metric from the rows of a real half."""
+
+    def frechet(rows: Tensor) -> Metric:
+        rows = rows.double()
+        return FrechetDistance(_Moments(rows.mean(0), rows.T.cov(), len(rows)))
+
+    return frechet if images else Wasserstein2

@@ -1,0 +1,51 @@
+"""Memorisation: whether samples are nearer to the training examples than new real ones are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from fmlab.data.pixels import to_uint8
+from fmlab.diagnosis.subject import Subject
+from fmlab.metrics.neighbour_sets import neighbour_sets
+from fmlab.metrics.neighbours import Memorisation, NearestNeighbours
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Samples and the training examples nearest to them.
+
+    Attributes:
+        summary: Their distances against those of held-out examples.
+        samples: As they are compared, (n, *event): uint8 images or points.
+        nearest: The nearest training example of each.
+        distances: Root mean square differences an entry (n,): of images in grey levels.
+        held_out: The same of the held-out examples.
+    """
+
+    summary: Memorisation
+    samples: Tensor
+    nearest: Tensor
+    distances: Tensor
+    held_out: Tensor
+
+    def record(self) -> dict[str, Any]:
+        """Everything in plain values."""
+        return {**asdict(self.summary), "samples": len(self.samples), "held_out_examples": len(self.held_out)}
+
+
+def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
+    """The nearest training examples of samples, mirror images included where training saw them.
+
+    Raises:
+        UserError: If the training examples are not in memory, or too few are held out.
+    """
+    known, held_out = neighbour_sets(subject.data)
+    compared = to_uint8(samples) if subject.images else samples
+    metric = NearestNeighbours(known.to(subject.device), held_out.to(subject.device))
+    metric.update(compared)
+    distances, rows = metric.neighbours()
+    summary = Memorisation(**metric.compute())
+    return Neighbours(summary, compared, known[rows.to(known.device)], distances.cpu(), metric.held_out.cpu())

@@ -1,0 +1,226 @@
+"""Solver error: how far the run's own sampler ends from a converged solve of the same field with the same seeds."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fmlab.diagnosis.subject import Subject
+from fmlab.errors import UserError
+from fmlab.fields import Sampling, StillField
+from fmlab.paths import ProbabilityPath
+from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
+
+FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
+OTHERS: tuple[Solver, ...] = (Euler(), AB2(), Heun(), RK4())
+"""What the run's own solver is compared with at its own cost."""
+
+
+@dataclass(frozen=True)
+class Solve:
+    """One way to solve.
+
+    Attributes:
+        steps: Solver steps.
+        nfe: Network forwards a sample.
+        error: Root mean square distance an entry from the converged solve.
+    """
+
+    steps: int
+    nfe: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Need:
+    """The network forwards that an accuracy takes.
+
+    Attributes:
+        nfe: How many.
+        how: `at most` where the coarsest solve is good enough, `about` between two solves, `extrapolated` beyond them.
+    """
+
+    nfe: int
+    how: Literal["at most", "about", "extrapolated"]
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A solve that finer steps do not change.
+
+    Attributes:
+        samples: Where it ends, of shape (pairs, *event).
+        steps: Its steps.
+        bound: Root mean square distance an entry from the solve with half the steps, which is farther off than it.
+        unit: What counts as no difference: 1/255 of the range of images, 1/255 of the distance between points.
+        spread: Root mean square distance an entry between two samples.
+        settled: Whether `bound` is below half a unit.
+        sampling: The cheapest solve on the way here that ends within a unit of it, for larger sets.
+    """
+
+    samples: Tensor
+    steps: int
+    bound: float
+    unit: float
+    spread: float
+    settled: bool
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class SolverError:
+    """The run's own sampler against the converged solve.
+
+    Attributes:
+        own: Itself.
+        scan: The same solver with fewer and more steps, itself included, in their order.
+        others: Other solvers at no more than its cost, by name.
+    """
+
+    own: Solve
+    scan: list[Solve]
+    others: dict[str, Solve]
+
+    def need(self, distance: float) -> Need | None:
+        """The forwards after which the error is below a distance; None where the scan does not tell."""
+        return needed(self.scan, distance)
+
+    def record(self, converged: Converged) -> dict[str, Any]:
+        """Everything in plain values."""
+        needs = {"unit": converged.unit, "tenth_of_distance": converged.spread / 10}
+        return {
+            "own": asdict(self.own),
+            "scan": [asdict(solve) for solve in self.scan],
+            "others": {name: asdict(solve) for name, solve in self.others.items()},
+            "forwards_below": {name: _plain(self.need(distance)) for name, distance in needs.items()},
+        }
+
+
+def _plain(need: Need | None) -> dict[str, Any] | None:
+    return None if need is None else asdict(need)
+
+
+def rms(x: Tensor) -> float:
+    """The root mean square of all entries."""
+    return x.double().square().mean().sqrt().item()
+
+
+def converge(subject: Subject) -> Converged:
+    """Midpoint steps on the run's own grid, doubled until twice as many end at the same place.
+
+    Not an adaptive or a high-order method: a network that is told the time by sines up to 1000 t is rough in t below
+    that scale, which fools error estimates and gives orders above two nothing to gain; and the midpoint rule never
+    asks the field at the path's ends, where some predictions are clipped.
+
+    Raises:
+        UserError: If a sample is not finite.
+    """
+    rungs: list[tuple[Sampling, Tensor]] = []
+    steps, bound, unit, spread = FIRST, math.inf, 0.0, math.inf
+    while steps <= LAST and bound > unit / 2:
+        sampling = refined(subject, steps)
+        samples, _ = subject.solve(sampling, subject.pairs)
+        spread = math.sqrt(2 * samples.double().var(0).mean().item())
+        unit = 2 / 255 if subject.images else spread / 255
+        bound = rms(samples - rungs[-1][1]) if rungs else math.inf
+        rungs.append((sampling, samples))
+        steps *= 2
+    finest = rungs[-1][1]
+    cheapest = next(sampling for sampling, samples in rungs if rms(samples - finest) <= unit)
+    return Converged(finest, rungs[-1][0].steps, bound, unit, spread, bound <= unit / 2, cheapest)
+
+
+def refined(subject: Subject, steps: int) -> Sampling:
+    """The midpoint rule on the run's own grid with so many steps, or on a uniform one where that cannot be refined."""
+    sampling = replace(subject.sampling, solver=Midpoint(), steps=steps)
+    try:
+        sampling.grid(steps, sampling.path or subject.module.path)
+    except UserError:
+        return replace(sampling, grid=UniformGrid())
+    return sampling
+
+
+def measure_solver(subject: Subject, converged: Converged) -> SolverError:
+    """The run's own sampler, the same with other numbers of steps, and other solvers at its cost.
+
+    Raises:
+        UserError: If its solver adds noise, so that no two solves end at the same place, or a sample is not finite.
+    """
+    sampling = subject.sampling
+    if sampling.solver.stochastic:
+        raise UserError(f"{sampling.solver!r} adds noise, and its samples do not end where the flow does")
+    own = _measure(subject, sampling, converged)
+    if isinstance(sampling.solver, Dopri5):
+        return SolverError(own, [own], {})
+    scan = {own.steps: own}
+    for steps in scan_steps(own.steps):
+        if steps > own.steps and scan[max(scan)].error <= converged.unit:
+            break
+        if steps not in scan:
+            solve = _attempt(subject, replace(sampling, steps=steps), converged)
+            scan |= {} if solve is None else {steps: solve}
+    others: dict[str, Solve] = {}
+    path = sampling.path or subject.module.path
+    budget = evaluations(sampling.solver, own.steps, path)
+    for solver in OTHERS:
+        steps = affordable(solver, budget, path)
+        if steps and type(solver) is not type(sampling.solver):
+            solve = _attempt(subject, replace(sampling, solver=solver, steps=steps), converged)
+            others |= {} if solve is None else {type(solver).__name__: solve}
+    return SolverError(own, [scan[steps] for steps in sorted(scan)], others)
+
+
+def scan_steps(own: int) -> list[int]:
+    """A quarter of the run's own steps to four times as many, and to 32 where those are fewer, each the double."""
+    counts = sorted({max(1, round(own * 2.0**power)) for power in range(-2, 3)})
+    while counts[-1] < 32:
+        counts.append(2 * counts[-1])
+    return counts
+
+
+def needed(scan: Sequence[Solve], distance: float) -> Need | None:
+    """The forwards after which the error falls below a distance, along straight lines in the logarithms of both."""
+    if scan[0].error <= distance:
+        return Need(scan[0].nfe, "at most")
+    last = next((index for index, solve in enumerate(scan) if solve.error <= distance), None)
+    if last is None and len(scan) < 2:
+        return None
+    before, after = (scan[-2], scan[-1]) if last is None else (scan[last - 1], scan[last])
+    if after.error == 0:
+        return Need(after.nfe, "about")
+    slope = math.log(before.error / after.error) / math.log(after.nfe / before.nfe)
+    if slope < 0.5:  # steps that help so little promise nothing
+        return None
+    nfe = before.nfe * (before.error / distance) ** (1 / slope)
+    return Need(math.ceil(nfe), "extrapolated" if last is None else "about")
+
+
+def evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
+    """How many evaluations of the field so many steps of a solver take; at a path's ends some take fewer."""
+    field = StillField(path)
+    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path))
+    return field.nfe
+
+
+def affordable(solver: Solver, budget: int, path: ProbabilityPath) -> int:
+    """The most steps of a solver that so many evaluations pay for; 0 if they pay for none."""
+    return bisect_right(range(1, budget + 1), budget, key=lambda steps: evaluations(solver, steps, path))
+
+
+def _measure(subject: Subject, sampling: Sampling, converged: Converged) -> Solve:
+    samples, nfe = subject.solve(sampling, subject.pairs)
+    return Solve(sampling.steps, nfe, rms(samples - converged.samples))
+
+
+def _attempt(subject: Subject, sampling: Sampling, converged: Converged) -> Solve | None:
+    """The same, or None where the grid or the solver does not go with so many steps, or ends in infinity."""
+    try:
+        return _measure(subject, sampling, converged)
+    except UserError:
+        return None

@@ -1,0 +1,7 @@
+"""The trained model as an object: load it, generate, guide, export; published weights."""
+
+from fmlab.inference.card import model_card
+from fmlab.inference.exported import Exported, read_exported, write_exported
+from fmlab.inference.official import load_official_dit
+
+__all__ = ["Exported", "load_official_dit", "model_card", "read_exported", "write_exported"]

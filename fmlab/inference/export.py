@@ -1,0 +1,99 @@
+"""From a run to one file that needs neither the run's folder nor its configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fmlab.inference.card import model_card
+from fmlab.inference.exported import Exported, check_target, write_exported
+from fmlab.inference.load import load_module
+from fmlab.records import RunLayout, atomic_write_text, read_meta, read_metrics
+
+_ONLY_TRAINING = ("optimizer", "lr_scheduler")
+"""Arguments of a model that play no part in what it is."""
+
+_NOT_THE_MODEL = ("run", "wandb")
+"""Sections of a configuration that say where a run's record goes."""
+
+
+def export_run(
+    layout: RunLayout,
+    file: Path,
+    checkpoint: str = "best",
+    weights: Literal["averaged", "raw"] = "averaged",
+    ema_std: float | None = None,
+    trust: bool = False,
+) -> Path:
+    """Writes a run's weights and its record to a file, and a model card beside it.
+
+    Args:
+        layout: The run.
+        file: Where to, called .safetensors.
+        checkpoint: `best`, `last` or a file; a run that has no best one gives its last.
+        weights: The averaged weights (the first decay) or the trained ones as they are.
+        ema_std: The width of a power-function average to use instead.
+        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
+
+    Returns:
+        The card's file.
+
+    Raises:
+        UserError: If the run or the place cannot be used.
+    """
+    check_target(file)
+    module, _, state = load_module(layout, checkpoint, weights, ema_std, trust)
+    averages = list(state["callbacks"].get("AveragedWeights", {}).get("averages", {}))
+    scored = ema_std is None and (weights == "averaged" or not averages)  # validation uses the first average
+    scores = _scores(layout, state["global_step"]) if scored else {}
+    measured = _measured(layout) if scores else {}
+    config = yaml.safe_load(layout.config.read_text())
+    model = config["model"]
+    arguments = {name: value for name, value in model["init_args"].items() if name not in _ONLY_TRAINING}
+    record = Exported(
+        name=layout.experiment,
+        model={**model, "init_args": arguments},
+        data=config["data"],
+        shape=list(getattr(module.network, "shape", None) or state["fmlab"]["shape"]),
+        num_classes=module.num_classes,
+        prediction=arguments.get("prediction", "velocity"),
+        path=repr(module.path),
+        step=state["global_step"],
+        weights=_words(weights, averages, ema_std),
+        scores=scores,
+        measurement=measured.get("measurement", {}),
+        setting=measured.get("setting", {}),
+        run=layout.id,
+        config={name: section for name, section in config.items() if name not in _NOT_THE_MODEL},
+        versions=read_meta(layout).get("versions", {}),
+    )
+    write_exported(file, module.network, record)
+    card = file.with_suffix(".md")
+    atomic_write_text(card, model_card(record, file))
+    return card
+
+
+def _words(weights: str, averages: list[str], ema_std: float | None) -> str:
+    """Which weights of a checkpoint these are."""
+    if ema_std is not None:
+        return f"power-function average of width {ema_std:g}"
+    return f"average of decay {averages[0]}" if weights == "averaged" and averages else "as trained, not averaged"
+
+
+def _scores(layout: RunLayout, step: int) -> dict[str, float]:
+    """The validation's numbers of an optimizer step."""
+    rows = read_metrics(layout.metrics) if layout.metrics.is_file() else []
+    found: dict[str, float] = {}
+    for row in rows:
+        if row["step"] == step - 1:  # rows carry the index of their step
+            found |= {name: value for name, value in row.items() if name.startswith("val/")}
+    return found
+
+
+def _measured(layout: RunLayout) -> dict[str, Any]:
+    """How the run's validation measures."""
+    file = layout.root / "measurement.json"
+    return dict(json.loads(file.read_text())) if file.is_file() else {}

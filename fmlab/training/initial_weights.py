@@ -1,0 +1,65 @@
+"""Training that begins from weights which are already trained."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from fmlab.errors import UserError
+from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.step_hooks import NoStepHooks
+
+KEY = "initial.weights"
+
+
+class InitialWeights(NoStepHooks, Callback):
+    """Begins a run from the weights of another run or of a file that `fmlab export` or `fmlab import` made.
+
+    The network must compute the same as the one the weights come from, which is checked; path, prediction and data are
+    the new run's own. A resumed run goes on from its checkpoint and needs the weights no more.
+
+    Args:
+        weights: A run (its folder, its id, or an experiment's name; averaged weights of its best checkpoint) or a
+            `.safetensors` file.
+        trust: Whether that run may import code outside of fmlab, torch, lightning, timm and diffusers.
+        enabled: Whether to begin from them.
+    """
+
+    def __init__(self, weights: str, trust: bool = False, enabled: bool = True) -> None:
+        self.weights, self.trust, self.enabled = weights, trust, enabled
+        self._begun = False
+
+    @property
+    def state_key(self) -> str:
+        return "InitialWeights"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._begun = True
+
+    @torch.no_grad()
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._begun:
+            return
+        from fmlab.inference.load import load
+
+        network = cast(GenerativeModule, pl_module).network
+        trained = load(self.weights, device=pl_module.device, trust=self.trust)
+        hint = "give model.network the class and the arguments that the weights come from"
+        try:
+            network.load_state_dict(trained.network.state_dict())
+        except RuntimeError as error:
+            cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+            raise UserError(f"do not fit this network: {cause}", key=KEY, hint=hint) from error
+        x = torch.randn(2, *trained.shape, generator=torch.Generator().manual_seed(0)).to(pl_module.device)
+        t = torch.tensor([0.3, 0.8], device=pl_module.device)
+        training = network.training
+        found, wanted = network.eval()(x, t), trained.network(x, t)
+        network.train(training)
+        if not torch.allclose(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max())):
+            raise UserError("compute something else in this network", key=KEY, hint=hint)
+        self._begun = True

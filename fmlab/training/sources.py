@@ -1,0 +1,138 @@
+"""What stands at t = 0: Gaussian noise, a distribution, a data set, or what the batch brings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from fmlab.distributions import Distribution
+from fmlab.errors import UserError
+from fmlab.random import Purpose, keyed_generator
+from fmlab.solvers import SeededNoise
+
+SourceChoice = Distribution | LightningDataModule | Literal["batch"] | None
+
+
+class Source(ABC):
+    """Draws x_0, in training for a batch of data and in sampling for one seed a sample."""
+
+    @abstractmethod
+    def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
+        """One x_0 for each of `data` (B, *event), on its device; `given` is what the batch brought."""
+
+    @abstractmethod
+    def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+        """One x_0 a seed, of shape (len(seeds), *shape): the same whatever else is in the batch."""
+
+
+class NoiseSource(Source):
+    """Standard normal noise."""
+
+    def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
+        return torch.randn(data.shape, generator=generator, device=data.device)
+
+    def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+        return SeededNoise(seeds).initial(shape, device)
+
+
+class DistributionSource(Source):
+    """Draws of a distribution.
+
+    Args:
+        distribution: The law, on events of the data's shape.
+    """
+
+    def __init__(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+
+    def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
+        x = self.distribution.sample(len(data), generator, data.device).to(torch.float32)
+        _check_shape(x.shape[1:], data.shape[1:])
+        return x
+
+    def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+        draws = [self.distribution.sample(1, keyed_generator(seed, Purpose.NOISE, 0)) for seed in seeds]
+        x = torch.cat(draws).to(device=device, dtype=torch.float32)
+        _check_shape(x.shape[1:], shape)
+        return x
+
+
+class DataSource(Source):
+    """Examples of a data set: of its training split in training, of its validation split in sampling.
+
+    Args:
+        data: The data set; its labels are not used.
+    """
+
+    def __init__(self, data: LightningDataModule) -> None:
+        self.data: Any = data
+
+    def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
+        split = self.data.split("train")
+        rows = torch.randint(len(split), (len(data),), generator=generator, device=generator.device)
+        x = self._floating(split.take(rows.cpu()).to(data.device))
+        _check_shape(x.shape[1:], data.shape[1:])
+        return x
+
+    def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+        split = self.data.split("validation")
+        rows = torch.tensor([_row(seed, len(split)) for seed in seeds])
+        x = self._floating(split.take(rows).to(device))
+        _check_shape(x.shape[1:], shape)
+        return x
+
+    def _floating(self, x: Tensor) -> Tensor:
+        scaled: Tensor = self.data.on_after_batch_transfer(x, 0)
+        return scaled
+
+
+class BatchSource(Source):
+    """What the batch brings with each data point; in sampling, what the data module gives for a seed.
+
+    Args:
+        module: The module, whose trainer knows the data module.
+    """
+
+    def __init__(self) -> None:
+        self.data: Any = None
+
+    def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
+        if given is None:
+            raise UserError(
+                "the batch brings no source",
+                key="model.source",
+                hint="batches of the data have to be mappings with data and source, as SuperResolution's are",
+            )
+        return given
+
+    def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
+        if not hasattr(self.data, "sources"):
+            raise UserError(f"{type(self.data).__name__} has no sources to start from", key="data")
+        x: Tensor = self.data.sources(seeds).to(device)
+        return x
+
+
+def make_source(choice: SourceChoice) -> Source:
+    """The source that a configuration names; None is standard normal noise."""
+    if choice is None:
+        return NoiseSource()
+    if isinstance(choice, Distribution):
+        return DistributionSource(choice)
+    return BatchSource() if isinstance(choice, str) else DataSource(choice)
+
+
+def _row(seed: int, size: int) -> int:
+    """A row of a split for a seed."""
+    return int(torch.randint(size, (), generator=keyed_generator(seed, Purpose.NOISE, 0)))
+
+
+def _check_shape(found: Sequence[int], wanted: Sequence[int]) -> None:
+    if tuple(found) != tuple(wanted):
+        raise UserError(
+            f"the source has shape {tuple(found)}, the data {tuple(wanted)}", key="model.source", hint="they must agree"
+        )

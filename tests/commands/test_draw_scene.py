@@ -1,0 +1,193 @@
+"""`fmlab draw path|field|flow|trajectories|solvers`: the words of the command reach the figure."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from fmlab.__main__ import main
+from fmlab.commands import draw_parsers
+from fmlab.commands.draw_options import FIGURES
+from fmlab.commands.draw_subject import Pictures, read_subject
+from fmlab.config.parts import split_parts
+from fmlab.distributions import Checkerboard, EightGaussians, GaussianMixture, Moons
+from fmlab.figures import Scene
+from fmlab.objectives import Independent, MinibatchOT
+from fmlab.paths import VP, CondOT, Cosine, Interpolant
+
+
+def subject(*words: str) -> Scene | Pictures:
+    own, parts = split_parts(list(words), FIGURES["field"].parts)
+    return read_subject(draw_parsers.field_parser().parse_args(own), parts)
+
+
+def scene(*words: str) -> Scene:
+    found = subject(*words)
+    assert isinstance(found, Scene)
+    return found
+
+
+def test_words_make_a_scene() -> None:
+    plain = scene()
+    assert (type(plain.data), repr(plain.path), plain.source) == (Checkerboard, repr(CondOT()), None)
+    assert isinstance(plain.coupling, Independent)
+    made = scene("--data", "EightGaussians", "--data.std=0.3", "--path=VP", "--path.beta_max=12", "--z", "1,-2")
+    assert made.known_law.covariances[0, 0, 0].item() == pytest.approx(0.09)
+    assert isinstance(made.path, VP)
+    assert made.path.beta_max == 12
+    assert made.given.tolist() == [1, -2]
+    assert isinstance(scene("--data=mixture").data, GaussianMixture)
+    assert isinstance(scene("--data=Toy2D", "--data.name=moons").data, Moons)
+    between = scene("--source=Circles", "--path=Cosine", "--coupling=MinibatchOT", "--seed=5")
+    assert isinstance(between.path, Interpolant)
+    assert isinstance(between.path.schedule, Cosine)
+    assert isinstance(between.coupling, MinibatchOT)
+    assert between.seed == 5
+
+
+def test_a_configuration_makes_a_scene(folder: Path) -> None:
+    """The model's path and the data of the file; words stand over it, under their short names."""
+    plain = scene("--config", "points.yaml")
+    assert isinstance(plain.data, Moons)
+    assert plain.learned is None
+    assert (plain.path.beta_min, plain.path.beta_max) == (0.2, 12)
+    other = scene("--config=points.yaml", "--data=EightGaussians", "--path=Cosine", "--source=Circles")
+    assert isinstance(other.data, EightGaussians)
+    assert isinstance(other.path, Interpolant)
+    assert scene("--config=points.yaml", "--path.beta_max=20", "--data.name=checkerboard").path.beta_max == 20
+
+
+def test_images_are_drawn_on_their_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digits = subject("--data=Digits")
+    assert isinstance(digits, Pictures)
+    assert digits.draw(3, torch.Generator().manual_seed(0)).shape == (3, 1, 8, 8)
+    out = tmp_path / "digits.png"
+    words = ["draw", "path", "--data=Digits", "--n=2", "--times=0,0.5,1", f"--out={out}"]
+    assert main(words) == 0
+    assert "from noise to Digits along CondOT" in capsys.readouterr().out
+    with Image.open(out) as picture:
+        assert picture.width > 1.3 * picture.height
+
+
+STILL = {
+    "path": ["--data=Moons", "--times=0,1"],
+    "field": ["--data=8gaussians", "--times=0.5", "--label=1", "--guidance.scale=2"],
+    "flow": ["--data=mixture", "--times=0,1", "--steps=4", "--solver=Euler", "--grid=CosineGrid", "--n=10"],
+    "trajectories": ["--data=8gaussians", "--steps=10", "--n=5", "--diffusion=0.5,NoiseLevelDiffusion"],
+    "solvers": ["--data=mixture", "--solver=Euler,Heun", "--nfe=4,8", "--n=4"],
+}
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_figures_are_written(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / "new" / "a.png", tmp_path / "b.png"]
+    for file in files:
+        assert main(["draw", name, *STILL[name], "--out", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("from noise to ")
+    assert f"figure     {files[0]}\n" in said
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_solver_errors_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On Gaussian data Euler halves its error with twice the evaluations, Heun's falls to a quarter (F11)."""
+    words = ["--data=Gaussian", "--data.mean=[1,0]", "--data.covariance=[[0.25,0],[0,0.5]]", "--nfe=32,64,128"]
+    assert main(["draw", "solvers", *words, "--solver=Euler,Heun", "--n=8", f"--out={tmp_path}/a.svg"]) == 0
+    slopes = dict(re.findall(r"^(\w+) .* slope ([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
+    assert float(slopes["Euler"]) == pytest.approx(1, abs=0.1)
+    assert float(slopes["Heun"]) == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["path", "field", "flow", "trajectories"])
+def test_films_have_the_frames_asked_for(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, words = tmp_path / "a.gif", [word for word in STILL[name] if not word.startswith("--times")]
+    times = [] if name == "trajectories" else ["--times=0.1,0.9"]
+    assert main(["draw", name, *words, *times, "--frames=3", f"--out={out}"]) == 0
+    assert f"figure     {out}, 3 frames" in capsys.readouterr().out
+    with Image.open(out) as film:
+        assert film.n_frames == 3
+
+
+def test_help_is_quick_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["draw", "--help"]) == 0
+    overview = capsys.readouterr().out
+    for name, figure in FIGURES.items():
+        assert f"  {name:12}  {figure.about}" in overview
+        with pytest.raises(SystemExit):
+            main(["draw", name, "--help"])
+        text = capsys.readouterr().out
+        assert "--out" in text
+        assert isinstance(figure.parser(), argparse.ArgumentParser)
+    assert "fmlab.commands.draw_parsers" in sys.modules
+
+
+MISTAKES = [
+    (["path", "--data=Chekerboard"], ["error: data: no data are called 'Chekerboard'", "  did you mean checkerboard"]),
+    (["path", "--path=VQ"], ["error: path: no ProbabilityPath is called 'VQ'"]),
+    (["path", "--data.std=1"], ["error: data.std: unknown key, Checkerboard takes no 'std'"]),
+    (["path", "--data=moons", "--data.noise=1"], ["error: data.noise: a shape has no arguments"]),
+    (["path", "--data=Moons", "--data.nois=1"], ["error: data.nois: unknown key, Moons takes no 'nois'"]),
+    (["path", "--times=0,2"], ["error: times: times increase within [0, 1], got 0,2"]),
+    (["path", "--times=0.5,0.2"], ["error: times: times increase within [0, 1], got 0.5,0.2"]),
+    (["path", "--times=soon"], ["error: times: cannot read 'soon'"]),
+    (["path", "--times=0.5", "--out=a.gif"], ["error: times: a film goes from one time to another"]),
+    (["path", "--rows=learned"], ["error: rows: there is no row 'learned'"]),
+    (["field", "--rows=learned"], ["error: rows: nothing learned here: it takes a trained RUN"]),
+    (["field", "--rows=margnal"], ["error: rows: there is no row 'margnal'", "  did you mean marginal?"]),
+    (
+        ["field", "--rows=conditional", "--coupling=MinibatchOT"],
+        ["error: rows: nothing conditional here: a coupling ties noise to data", "  choose from: marginal"],
+    ),
+    (
+        ["field", "--data=Digits"],
+        [
+            "error: draw field: Digits has images, and field is drawn of points on the plane",
+            "  of images fmlab draw path shows the path",
+        ],
+    ),
+    (["field", "--z=1"], ["error: z: cannot read '1'", "  write a point of the plane, as 1.5,0.5"]),
+    (["field", "--z=here"], ["error: z: cannot read 'here'"]),
+    (["field", "--label=8", "--data=8gaussians"], ["error: labels: EightGaussians has no class 8"]),
+    (["field", "--guidance.scale=2"], ["error: guidance_scale: guidance needs a class", "  add --label 0"]),
+    (["field", "--guidance.scale=1,2", "--label=0"], ["error: guidance_scale: one scale"]),
+    (["field", "--out=a.jpg"], ["error: out: a.jpg is no file that a figure is written to"]),
+    (["solvers", "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
+    (["field", "--frames=1", "--out=a.gif"], ["error: frames: at least 2, got 1"]),
+    (["flow", "--steps=0"], ["error: steps: at least 1, got 0"]),
+    (["flow", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama adds noise, and a flow has none"]),
+    (["trajectories", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama follows SDEs"]),
+    (["trajectories", "--diffusion=-1"], ["error: diffusion: a diffusion coefficient is not negative"]),
+    (["field", "--source.noise=0.1"], ["error: source.noise: is an argument of no source"]),
+    (["trajectories", "--diffusion=Nois"], ["error: sde.diffusion"]),
+    (["solvers", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama draws noise"]),
+    (["solvers", "--source=Circles"], ["error: path: a converged solution needs a Gaussian path"]),
+    (["solvers", "--nfe=1", "--solver=RK4", "--data=mixture"], ["error: nfe: no budget pays for a step of RK4()"]),
+    (["field", "nowhere"], ["error: nowhere"]),
+    (["field", "--config=nowhere.yaml"], ["error: --config nowhere.yaml: no such file"]),
+    (["field", "a", "--config=b.yaml"], ["error: config: a RUN has its own configuration"]),
+    (["field", "a", "--data=Moons"], ["error: data: a run has its own data"]),
+    (["feild"], ["error: draw feild: there is no such figure", "  did you mean field?"]),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_mistakes_are_told_in_a_line(
+    words: list[str],
+    said: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["draw", *words]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) <= 3
+    for line, start in zip(told, said):
+        assert line.startswith(start)
+    assert not list(tmp_path.iterdir())

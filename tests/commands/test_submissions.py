@@ -1,0 +1,189 @@
+"""What `fmlab submit` and `fmlab sweep --slurm` would hand to SLURM, without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from helpers.tiny_runs import EXPERIMENTS, TINY
+
+from fmlab.__main__ import main
+from fmlab.launch.sweep.ledger import Ledger, Outcome
+from fmlab.launch.sweep.owner import SignOfLife
+from fmlab.launch.sweep.sweep_file import read_sweep
+from fmlab.records import RunLayout, read_status
+
+DIGITS = ["--config", str(EXPERIMENTS / "digits.yaml"), *TINY]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main([*words, "--dry-run"]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main(list(words)) == 2
+    told = capsys.readouterr().err.strip()
+    assert len(told.splitlines()) <= 3
+    return told
+
+
+def write_sweep(folder: Path, *flags: str, parameters: str = "  model.path: {values: [CondOT, VP, VE]}") -> Path:
+    file = folder / "three.yaml"
+    words = ["${env}", "fmlab", "fit", *DIGITS, *flags, "${args}"]
+    head = "program: fmlab\nmethod: grid\nmetric: {name: val/loss, goal: minimize}\n"
+    file.write_text(f"{head}parameters:\n{parameters}\ncommand: {json.dumps(words)}\n")
+    return file
+
+
+def test_a_part_of_an_importable_package_is_trusted_in_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it lies: a job that may not import it would fail after its night in the queue."""
+    plain = printed(capsys, "submit", *DIGITS, "--trainer.devices=1")
+    assert 'fit --resume "$run"\n' in plain
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "installed_parts.py").write_text(
+        "from fmlab.networks import DiT\nfrom lightning.pytorch import Callback\n\n\n"
+        "class Mine(DiT): ...\n\n\nclass Quiet(Callback): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for part in ("--model.network=installed_parts.Mine", "--trainer.callbacks=[{class_path: installed_parts.Quiet}]"):
+        assert 'fit --resume "$run" --trust\n' in printed(capsys, "submit", *DIGITS, "--trainer.devices=1", part)
+
+
+def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    (tmp_path / "runs" / "three" / "a-run-of-an-agent").mkdir(parents=True)
+    words = ["sweep", str(file), "--slurm", "--slurm.time", "2:00:00", "--slurm.cpus_per_task", "3"]
+    script = printed(capsys, *words, "--at_once", "2", "--max_restarts", "7")
+    for line in (
+        "#SBATCH --array=0-2%2",
+        "#SBATCH --nodes=1",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --cpus-per-task=3",
+        "#SBATCH --time=2:00:00",
+        "#SBATCH --requeue",
+        "export FMLAB_MAX_RESTARTS=7",
+    ):
+        assert line in script.splitlines()
+    assert "gpu" not in script, "the file says accelerator=cpu"
+    assert script.splitlines()[-1].endswith(f"three.yaml --dir {tmp_path}/runs --worker 1")
+    assert len(list((tmp_path / "runs" / "three").iterdir())) == 1, "nothing is begun"
+
+
+def test_the_largest_trial_says_what_a_task_gets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The processes of a trial are started by the trial itself, within its task."""
+    file = write_sweep(tmp_path, parameters="  trainer.devices: {values: [1, 2]}")
+    file.write_text(file.read_text().replace("--trainer.accelerator=cpu", "--trainer.accelerator=auto"))
+    lines = printed(capsys, "sweep", str(file), "--slurm", "--trials", "1").splitlines()
+    assert {"#SBATCH --gres=gpu:2", "#SBATCH --cpus-per-task=8", "#SBATCH --ntasks-per-node=1"} <= set(lines)
+    assert "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}" in lines, "each process has its own share"
+    assert [line for line in lines if line.startswith("export SRUN_CPUS_PER_TASK=8 ")]
+    assert not [line for line in lines if "--array" in line], "one trial is no array"
+
+
+def test_a_printed_script_is_of_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "three")
+    with SignOfLife(tmp_path / "workers") as owner:
+        claim = ledger.claim(owner)
+        assert claim is not None
+        ledger.finish(claim, owner, Outcome("done", 1.0))
+    assert "#SBATCH --array=0-1" in printed(capsys, "sweep", str(file), "--slurm").splitlines()
+    fewer = printed(capsys, "sweep", str(file), "--slurm", "--trials", "1")
+    assert "#SBATCH --array=0-1" in fewer.splitlines(), "those that were begun are still to be run"
+
+
+def test_a_sweep_whose_trials_have_ended_is_not_submitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_sweep(tmp_path)
+    ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "three")
+    with SignOfLife(tmp_path / "workers") as owner:
+        while (claim := ledger.claim(owner)) is not None:
+            ledger.finish(claim, owner, Outcome("done", 1.0))
+    told = printed(capsys, "sweep", str(file), "--slurm")
+    assert told.startswith("three: all 3 trials have ended")
+    assert "#SBATCH" not in told
+
+
+def test_programs_of_ones_own_get_a_gpu_if_a_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        'program: x.py\nmethod: grid\nparameters: {x: {values: [1, 2]}}\ncommand: [python, x.py, "${args}"]\n'
+    )
+    assert "gres" not in printed(capsys, "sweep", str(file), "--slurm")
+    assert "--gres=gpu:a100:1" in printed(capsys, "sweep", str(file), "--slurm", "--slurm.gpu", "a100")
+
+
+def test_data_that_cannot_be_had_are_missed_before_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_sweep(tmp_path, "--data=FashionMNIST", f"--data.root={tmp_path}")
+    monkeypatch.setattr("fmlab.data.FashionMNIST._download", lambda self: (_ for _ in ()).throw(OSError("no network")))
+    assert "could not be downloaded" in refused(capsys, "sweep", str(file), "--slurm")
+    assert "could not be downloaded" in refused(capsys, "sweep", str(file))
+    assert not (tmp_path / "runs").exists(), "no trial has failed for it"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("--dryrun", "--dry-run"),
+        ("--aray 3", "--array"),
+        ("--max_restart=2", "--max_restarts"),
+        ("--afer 7", "--after"),
+    ],
+)
+def test_a_misspelt_option_of_submit_is_no_key_of_the_configuration(
+    words: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(capsys, "submit", "--config", "experiments/digits.yaml", *words.split())
+    assert told.startswith(f"error: {words.split()[0].partition('=')[0]}: is no option")
+    assert hint in told
+
+
+def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    several = write_sweep(tmp_path, "--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp")
+    assert "one trial has one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
+    file = str(write_sweep(tmp_path))
+    alone = ("--slurm.time 1:00:00", "--dry-run", "--at_once 2", "--cluster x.yaml", "--max_restarts 0")
+    for words in map(str.split, alone):
+        assert "is for --slurm" in refused(capsys, "sweep", file, *words)
+    assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
+
+
+def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No job will ever begin it: it must not look as if it waited."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
+    (place / "sbatch").chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(place), prepend=":")
+        assert "invalid partition" in refused(capsys, "submit", *DIGITS, "--trainer.devices=1")
+    (run,) = Path("runs/digits").iterdir()
+    status = read_status(RunLayout(run))
+    assert (status.state, status.step) == ("failed", 0)
+    assert "not submitted" in str(status.error)
+    assert main(["runs", "digits"]) == 0
+    assert "failed" in capsys.readouterr().out
+    assert "did you mean digits?" in refused(capsys, "runs", "digit")
+
+
+def test_a_command_that_is_not_checked_is_said_to_be_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    by_python = write_sweep(tmp_path, parameters="  model.path: {values: [CondOT, Cosin]}")
+    by_python.write_text(by_python.read_text().replace('"fmlab"', '"python", "-m", "fmlab"'))
+    assert "did you mean Cosine?" in refused(capsys, "sweep", str(by_python), "--check")
+    own = tmp_path / "own.yaml"
+    own.write_text('program: x.py\nmethod: grid\nparameters: {x: {values: [1]}}\ncommand: [python, x.py, "${args}"]\n')
+    assert main(["sweep", str(own), "--check"]) == 0
+    assert "unchecked" in capsys.readouterr().out

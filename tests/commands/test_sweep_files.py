@@ -1,0 +1,221 @@
+"""The sweep files that ship are right, and what is wrong with another is told before a run is wasted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fmlab.__main__ import main
+from fmlab.commands.sweep_flags import check_flags
+from fmlab.launch.sweep.space import grid
+from fmlab.launch.sweep.sweep_file import read_sweep
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
+OF_RUNS = ("guidance", "solvers")
+FIT = """\
+program: fmlab
+method: METHOD
+metric: {name: val/w2, goal: minimize}
+parameters:
+  PARAMETERS
+command: ["${env}", fmlab, fit, --config, points.yaml, "${args}"]
+"""
+
+
+def write(parameters: str, method: str = "grid", **changes: str) -> str:
+    """A sweep file over `points.yaml`, with some words of it replaced."""
+    text = FIT.replace("METHOD", method).replace("PARAMETERS", parameters)
+    for old, new in changes.items():
+        assert WORDS[old] in text
+        text = text.replace(WORDS[old], new)
+    Path("sweep.yaml").write_text(text)
+    return text
+
+
+WORDS = {
+    "method": "method:",
+    "metric": "metric: {name: val/w2, goal: minimize}\n",
+    "name": "val/w2",
+    "program": "program: fmlab\n",
+    "args": ', "${args}"',
+    "env": '"${env}"',
+}
+
+TRAPS = {
+    "a number that is a text": (
+        {"parameters": "model.optimizer.lr: {values: [0.001, 1e-4]}"},
+        "sweep.yaml:5: parameters.model.optimizer.lr.values: 1e-4 is a text in YAML 1.1, not a number",
+        "write 1.0e-4",
+    ),
+    "the same without a sign": (
+        {"parameters": "model.optimizer.lr: {max: 1.0e2, min: 0.1}", "method": "random"},
+        "sweep.yaml:5: parameters.model.optimizer.lr.max: 1.0e2 is a text in YAML 1.1, not a number",
+        "write 1.0e+2",
+    ),
+    "None": (
+        {"parameters": "model.num_classes: {values: [None, 3]}"},
+        "sweep.yaml:5: parameters.model.num_classes.values: None is a text in YAML",
+        "write null",
+    ),
+    "a word that is a boolean": (
+        {"parameters": "ema.enabled: {values: [on, off]}"},
+        "sweep.yaml:5: parameters.ema.enabled.values: on is true in YAML 1.1",
+        'write true, or "on" in quotes for the word',
+    ),
+    "nested parameters": (
+        {"parameters": "model: {parameters: {path: {values: [CondOT]}}}"},
+        "sweep.yaml: model: is nested; it would arrive as one flag, --model={...}",
+        "write flat keys: model.path",
+    ),
+    "nested without the word": (
+        {"parameters": "model: {path: {values: [CondOT]}}"},
+        "sweep.yaml: model: is nested; it would arrive as one flag, --model={...}",
+        "write flat keys: model.path",
+    ),
+    "a list without a form": (
+        {"parameters": "model.path: [CondOT, VP]"},
+        "sweep.yaml: model.path: has no form",
+        "write model.path: {values: [CondOT, VP]}",
+    ),
+    "a grid over a range": (
+        {"parameters": "model.optimizer.lr: {min: 0.001, max: 0.1}"},
+        "sweep.yaml: model.optimizer.lr: is a range, which a grid cannot list",
+        "write values: [...], or method: random",
+    ),
+    "exponents for values": (
+        {"parameters": "model.optimizer.lr: {distribution: log_uniform, min: 0.001, max: 0.1}", "method": "random"},
+        "sweep.yaml: model.optimizer.lr: log_uniform takes exponents of e",
+        "for values between 0.001 and 0.1: distribution: log_uniform_values",
+    ),
+    "whole and broken bounds": (
+        {"parameters": "model.optimizer.lr: {min: 0, max: 0.1}", "method": "bayes"},
+        "sweep.yaml: model.optimizer.lr: min 0 and max 0.1 are of different kinds",
+        "both whole, or both with a point: min: 1.0, max: 2.0",
+    ),
+    "a misspelt key of the file": (
+        {"parameters": "model.path: {value: VP}", "metric": "metrik: {name: val/w2}\n"},
+        "sweep.yaml: metrik: is no key of a sweep",
+        "did you mean metric?",
+    ),
+    "a misspelt form": (
+        {"parameters": "model.path: {valeus: [VP]}"},
+        "sweep.yaml: model.path: is nested; it would arrive as one flag, --model.path={...}",
+        "write flat keys: model.path.valeus",
+    ),
+    "no metric for bayes": (
+        {"parameters": "model.path: {value: VP}", "method": "bayes", "metric": ""},
+        "sweep.yaml: metric: names no metric, which bayes needs",
+        "metric: {name: val/fid_domain, goal: minimize}",
+    ),
+    "no program": (
+        {"parameters": "model.path: {value: VP}", "program": ""},
+        "sweep.yaml: program: is missing; W&B's agents skip every trial without it",
+        "fmlab",
+    ),
+    "parameters that never arrive": (
+        {"parameters": "model.path: {value: VP}", "args": ""},
+        "sweep.yaml: command: has no ${args}: the parameters would not arrive",
+        'command: ["${env}", fmlab, fit, --config, experiments/digits.yaml, "${args}"]',
+    ),
+    "an unknown macro": (
+        {"parameters": "model.path: {value: VP}", "env": '"${envs}"'},
+        "sweep.yaml: command: ${envs} is not filled in",
+        "did you mean ${env}?",
+    ),
+    "a misspelt flag": (
+        {"parameters": "model.network.widht: {values: [8, 16]}"},
+        "sweep.yaml: model.network.widht: unknown key, MLP takes no 'widht'",
+        "did you mean width?",
+    ),
+    "a wrong value, and not the first": (
+        {"parameters": "model.path: {values: [VP, CondTO]}"},
+        "sweep.yaml: model.path: no ProbabilityPath is called 'CondTO'",
+        "did you mean CondOT?",
+    ),
+    "a metric that is never logged": (
+        {"parameters": "model.path: {value: VP}", "name": "val/w"},
+        "sweep.yaml: metric: val/w is never logged by this command",
+        "did you mean val/w2 or val/mmd?",
+    ),
+    "images' metric for points": (
+        {"parameters": "model.path: {value: VP}", "name": "val/fid_domain"},
+        "sweep.yaml: metric: val/fid_domain is never logged by this command",
+        "choose from: train/grad_norm, train/loss, train/lr, val/loss, val/mmd, val/w2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_trap_is_told_in_at_most_three_lines(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes, cause, hint = TRAPS[name]
+    write(**changes)
+    assert main(["sweep", "sweep.yaml"]) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert told == [f"error: {cause}", f"  {hint}"]
+    assert not Path("runs").exists(), "nothing was begun"
+
+
+def test_the_traps_are_real(folder: Path) -> None:
+    """PyYAML, which `wandb sweep` reads files with, takes the words as the messages say."""
+    read = yaml.safe_load("[1e-4, 1.0e2, None, on, 1.0e-4, 1.0e+2, null]")
+    assert [type(value) for value in read] == [str, str, str, bool, float, float, type(None)]
+
+
+def test_what_is_right_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = "seed_everything: {distribution: int_uniform, min: 0, max: 2}"
+    write(f"model.optimizer.lr: {{values: [1.0e-4, 0.001]}}\n  {seeds}")
+    assert main(["sweep", "sweep.yaml", "--check"]) == 0
+    assert capsys.readouterr().out == "sweep.yaml: 6 points, 3 command lines checked, nothing wrong\n"
+
+
+def test_a_missing_file_gets_the_nearest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["sweep", "sweeps/path.yaml"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["error: sweeps/path.yaml: there is no such sweep file", "  did you mean sweeps/paths.yaml?"]
+
+
+def test_the_files_that_ship() -> None:
+    names = {"paths", "networks", "predictions", "couplings", "learning_rate", "solvers", "guidance"}
+    assert {file.stem for file in FILES} == names
+    for file in FILES:
+        sweep = read_sweep(file)
+        assert sweep.name == file.stem
+        assert file.read_text().startswith(f"# fmlab sweep sweeps/{file.name} ")
+        folder = f"--run.name={file.stem}"
+        assert (folder in sweep.command) == (file.stem not in OF_RUNS), "here and there runs lie in runs/<name>"
+    assert len(grid(read_sweep(ROOT / "sweeps" / "paths.yaml").parameters)) == 4 * 5
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.stem not in OF_RUNS], ids=lambda file: file.stem)
+def test_its_command_takes_its_parameters(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert check_flags(read_sweep(file)) >= 3
+
+
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_an_evaluation_needs_its_run_and_right_options(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "sweeps" / f"{name}.yaml", "sweep.yaml")
+    assert main(["sweep", "sweep.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("error: sweep.yaml: digits: there is no such run\n")
+    run = Path("runs/digits/20260101-000000-abcd")
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("{}")
+    assert main(["sweep", "sweep.yaml", "--check"]) == 0
+    text = Path("sweep.yaml").read_text()
+    for old, new, cause in (
+        ("evaluate/fid_domain", "val/fid_domain", "metric: val/fid_domain is never logged by this command"),
+        ("{value: digits}", "{value: digits}\n  stepz: {value: 3}", "evaluate: unrecognized arguments: --stepz=3"),
+    ):
+        Path("sweep.yaml").write_text(text.replace(old, new))
+        capsys.readouterr()
+        assert main(["sweep", "sweep.yaml"]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[0] == f"error: sweep.yaml: {cause}"
+        assert len(told) <= 3

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+from lightning.pytorch import Trainer
+from torch import nn
+from torch.optim import Optimizer
+
+from fmlab.config.check import check_arguments, check_component, locate
+from fmlab.config.hints import component_classes, describe, fit
+from fmlab.config.names import accepted_arguments
+from fmlab.errors import UserError
+from fmlab.paths import CondOT, GaussianPath
+
+
+class Engine:
+    """Something to derive from."""
+
+
+class Diesel(Engine):
+    def __init__(self, power: int, cylinders: int = 4) -> None:
+        self.power = power
+
+
+class Turbo(Diesel):
+    def __init__(self, pressure: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+@dataclass
+class Tyres:
+    width: int
+    make: str = "any"
+
+
+class Electric(Engine, ABC):
+    @abstractmethod
+    def charge(self) -> None: ...
+
+
+class Car:
+    def __init__(
+        self,
+        engine: Engine,
+        tyres: Tyres | None = None,
+        spare: list[Engine] | None = None,
+        by_name: dict[str, Engine] | None = None,
+        seats: int = 4,
+        colour: Literal["red", "green"] = "red",
+        weights: Sequence[float] = (),
+        optimizer: Callable[[Iterable], Optimizer] | None = None,
+        standard: type[Engine] | None = None,
+        tune: Callable[[Iterable], Engine] = Turbo,
+        note: str | None = None,
+        anything=None,
+    ) -> None:
+        pass
+
+
+def checked(known: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
+    return check_arguments(
+        "car", Car, {"engine": {"class_path": "Diesel", "init_args": {"power": 1}}, **arguments}, known or {}
+    )
+
+
+def refused(**arguments: Any) -> UserError:
+    with pytest.raises(UserError) as caught:
+        checked(**arguments)
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+HERE = Diesel.__module__
+
+
+def test_classes_get_their_import_path_and_inherited_arguments_are_known() -> None:
+    engine = {"class_path": "Turbo", "init_args": {"power": 3, "cylinders": 6, "pressure": 2}}
+    expected = {"class_path": f"{HERE}.Turbo", "init_args": {"pressure": 2, "power": 3, "cylinders": 6}}
+    assert checked(engine=engine)["engine"] == expected
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    error = refused(engine={"class_path": "Diesel", "init_args": {"power": 1, "cylindres": 3}})
+    assert (error.key, error.hint) == ("car.engine.cylindres", "did you mean cylinders?")
+    assert refused(engin="Diesel").key == "car.engin"
+
+
+def test_a_missing_argument_is_named() -> None:
+    error = refused(engine="Diesel")
+    assert error.key == "car.engine.power"
+    assert "missing, Diesel needs a value" in error.message
+
+
+def test_known_values_fill_what_is_left_out_and_only_that() -> None:
+    assert checked({"power": 9}, engine="Diesel")["engine"]["init_args"] == {"power": 9}
+    assert checked({"power": 9, "seats": 2})["engine"]["init_args"] == {"power": 1}
+    assert checked({"power": 9, "seats": 2})["seats"] == 2
+    with pytest.raises(UserError, match="expected int"):
+        checked({"power": "many"}, engine="Diesel")
+
+
+def test_an_unknown_class_names_the_nearest() -> None:
+    error = refused(engine="Deisel")
+    assert (error.key, error.hint) == ("car.engine", "did you mean Diesel?")
+    assert "no Engine is called 'Deisel'" in error.message
+
+
+def test_an_abstract_class_is_no_choice() -> None:
+    assert refused(engine="Electrik").hint == "choose from: Diesel, Turbo"
+
+
+def test_a_list_is_no_mapping_of_parts() -> None:
+    assert refused(by_name=["Diesel"]).message == "expected a mapping or null, got [Diesel]"
+    assert refused(spare={"left": "Diesel"}).key == "car.spare"
+
+
+def test_of_two_classes_of_one_name_a_swap_means_the_one_from_the_same_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.optim import SGD, AdamW
+
+    found = {"Twin": [Diesel, SGD], "AdamW": [AdamW], "Turbo": [Turbo]}
+    monkeypatch.setattr("fmlab.config.names.candidates", lambda word: list(found[word]))
+    assert "momentum" in (accepted_arguments("Twin", "AdamW") or ())
+    assert accepted_arguments("Twin", "Turbo") == {"power", "cylinders"}
+    assert "momentum" in (accepted_arguments("Twin", "torch.optim.AdamW") or ())
+    assert accepted_arguments("no_such.Class", "Turbo") is None
+
+
+def test_a_class_of_another_kind_is_refused() -> None:
+    assert "fmlab.paths.VP is no Engine" in refused(engine="VP").message
+    assert "is no Engine" in refused(engine="fmlab.paths.VP").message
+
+
+def test_arguments_beside_class_path_are_told_where_to_stand() -> None:
+    error = refused(engine={"class_path": "Diesel", "power": 3})
+    assert error.key == "car.engine.power"
+    assert error.hint == "arguments of Diesel stand under init_args"
+
+
+def test_arguments_without_a_class() -> None:
+    error = refused(engine={"power": 3})
+    assert error.key == "car.engine"
+    assert "names no class" in error.message
+    assert checked(tune={"power": 3})["tune"] == {"class_path": f"{HERE}.Turbo", "init_args": {"power": 3}}
+
+
+def test_components_in_lists_and_mappings_are_checked() -> None:
+    spare = [{"class_path": "Diesel", "init_args": {"power": 1}}, {"class_path": "Turbo", "init_args": {"power": 2}}]
+    assert [part["class_path"] for part in checked(spare=spare)["spare"]] == [f"{HERE}.Diesel", f"{HERE}.Turbo"]
+    assert refused(spare=["Deisel"]).key == "car.spare[0]"
+    assert (
+        refused(by_name={"left": {"class_path": "Diesel", "init_args": {"power": "x"}}}).key == "car.by_name.left.power"
+    )
+
+
+def test_a_dataclass_is_a_group_of_keys() -> None:
+    assert checked(tyres={"width": 205})["tyres"] == {"width": 205}
+    assert refused(tyres={"wdith": 205}).hint == "did you mean width?"
+    assert refused(tyres={"width": "wide"}).key == "car.tyres.width"
+
+
+def test_what_the_caller_supplies_need_not_be_given() -> None:
+    optimizer = {"class_path": "AdamW", "init_args": {"lr": 0.1}}
+    assert checked(optimizer=optimizer)["optimizer"] == {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1}}
+    error = refused(optimizer={"class_path": "AdamW", "init_args": {"params": []}})
+    assert error.key == "car.optimizer.params"
+    assert str(refused(optimizer="AdmaW").hint).startswith("did you mean AdamW")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "message"),
+    [
+        ({"seats": "abc"}, "car.seats", 'expected int, got "abc"'),
+        ({"seats": 1.5}, "car.seats", "expected int, got 1.5"),
+        ({"seats": True}, "car.seats", "expected int, got true"),
+        ({"seats": None}, "car.seats", "expected int, got null"),
+        ({"seats": [1]}, "car.seats", "expected int, got [1]"),
+        ({"seats": {"x": 1}}, "car.seats", "expected int, got {x: 1}"),
+        ({"colour": "blue"}, "car.colour", 'expected one of red, green, got "blue"'),
+        ({"weights": 3}, "car.weights", "expected a list of float, got 3"),
+        ({"weights": [1, "x"]}, "car.weights", "expected a list of float, got [1, x]"),
+        ({"engine": 3}, "car.engine", "expected Engine, got 3"),
+        ({"engine": None}, "car.engine", "expected Engine, got null"),
+        ({"note": [1]}, "car.note", "expected str or null, got [1]"),
+    ],
+)
+def test_a_wrong_type_is_told_in_one_line(arguments: dict[str, Any], key: str, message: str) -> None:
+    error = refused(**arguments)
+    assert (error.key, error.message) == (key, message)
+
+
+def test_a_long_choice_is_cut_short_but_its_nearest_word_named() -> None:
+    with pytest.raises(UserError) as caught:
+        check_arguments("trainer", Trainer, {"precision": "bf16-mixd"}, {})
+    assert len(caught.value.message) < 160
+    assert "bf16-mixed" in str(caught.value.hint)
+
+
+def test_a_number_where_a_text_is_wanted_is_the_text() -> None:
+    assert checked(note=7)["note"] == "7"
+
+
+def test_values_stay_as_they_were_written() -> None:
+    assert checked(weights=[1, 2], seats=3, anything={"x": [None]})["anything"] == {"x": [None]}
+    weights = checked(weights=[1, 2])["weights"]
+    assert [type(weight) for weight in weights] == [int, int]
+
+
+def test_the_trainer_is_known() -> None:
+    arguments = {"precision": "auto", "devices": "auto", "strategy": "ddp", "max_steps": 10, "logger": False}
+    assert check_arguments("trainer", Trainer, arguments, {}) == arguments
+    with pytest.raises(UserError) as caught:
+        check_arguments("trainer", Trainer, {"max_step": 10}, {})
+    assert "max_steps" in str(caught.value.hint)
+    callbacks = {"callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}]}
+    assert check_arguments("trainer", Trainer, callbacks, {}) == callbacks
+
+
+def test_hints_are_read() -> None:
+    assert component_classes(GaussianPath | None) == ([GaussianPath], 0)
+    assert component_classes(Callable[[Iterable], Optimizer]) == ([Optimizer], 1)
+    assert component_classes(int | str | list[int] | None) == ([], 0)
+    assert component_classes(nn.Module) == ([nn.Module], 0)
+    assert describe(int | None) == "int or null"
+    assert fit(tuple[float, float], [0.9, 0.99])[0]
+    assert not fit(tuple[float, float], [0.9])[0]
+
+
+def test_abstract_bases_are_no_choice() -> None:
+    with pytest.raises(UserError) as caught:
+        check_component("model.path", [GaussianPath], "Gauss", {})
+    assert "CondOT" in str(caught.value.hint)
+    assert "GaussianPath" not in str(caught.value.hint)
+    assert check_component("model.path", [GaussianPath], "CondOT", {}) == {"class_path": "fmlab.paths.CondOT"}
+    assert CondOT().alpha is not None
+
+
+def test_a_constructors_error_gets_its_full_key() -> None:
+    sampler = {"class_path": "fmlab.objectives.LogitNormal", "init_args": {"mean": 0.0}}
+    config = {"model": {"class_path": "fmlab.training.FlowMatching", "init_args": {"time_sampler": sampler}}}
+    assert locate(UserError("x", key="std"), config).key == "model.time_sampler.std"
+    assert locate(UserError("x", key="time_sampler.std"), config).key == "model.time_sampler.std"
+    assert locate(UserError("x", key="elsewhere"), config).key == "elsewhere"
+    assert locate(UserError("x"), config).key is None
