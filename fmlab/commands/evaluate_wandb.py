@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from fmlab.config.options import WandbOptions
+from fmlab.config.run_options import WandbOptions
 from fmlab.evaluation import Evaluation, Row
 from fmlab.records import RunLayout, trial_folder
 from fmlab.records.measured import flat

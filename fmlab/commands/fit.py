@@ -22,7 +22,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.arguments import pop_flag, pop_option
-from fmlab.config.options import RunOptions, TensorboardOptions, WandbOptions
+from fmlab.config.run_options import RunOptions, TensorboardOptions, WandbOptions
 from fmlab.config.prepare import Prepared, located_errors, prepare
 from fmlab.config.trust import check_trusted
 from fmlab.config.values import dump

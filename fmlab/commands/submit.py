@@ -10,7 +10,7 @@ from typing import Any
 
 from fmlab.commands.fit import record, silence
 from fmlab.commands.submit_options import Submission
-from fmlab.config.options import RunOptions
+from fmlab.config.run_options import RunOptions
 from fmlab.config.prepare import Prepared, located_errors, prepare
 from fmlab.config.schema import SEED
 from fmlab.config.trust import foreign_names

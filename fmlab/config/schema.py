@@ -36,9 +36,9 @@ SEED = "seed_everything"
 DEFAULT_SEED = 0
 
 SECTIONS: tuple[Section, ...] = (
-    Section("run", "fmlab.config.options.RunOptions", "name and place of the run"),
-    Section("wandb", "fmlab.config.options.WandbOptions", "Weights & Biases"),
-    Section("tensorboard", "fmlab.config.options.TensorboardOptions", "TensorBoard logs"),
+    Section("run", "fmlab.config.run_options.RunOptions", "name and place of the run"),
+    Section("wandb", "fmlab.config.run_options.WandbOptions", "Weights & Biases"),
+    Section("tensorboard", "fmlab.config.run_options.TensorboardOptions", "TensorBoard logs"),
     Section("trainer", "lightning.pytorch.Trainer", "Lightning's Trainer: devices, precision, max_steps, ..."),
     Section("model", "lightning.pytorch.LightningModule", "what is trained, and its parts", True, True),
     Section("data", "lightning.pytorch.LightningDataModule", "what it is trained on", True, True),

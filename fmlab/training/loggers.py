@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from fmlab.config.options import WandbOptions
+from fmlab.config.run_options import WandbOptions
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 from fmlab.records.secrets import values_without_secrets
