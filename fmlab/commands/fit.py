@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import shlex
 import shutil
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.arguments import pop_flag, pop_option
-from fmlab.config.run_options import RunOptions, TensorboardOptions, WandbOptions
 from fmlab.config.prepare import Prepared, located_errors, prepare
+from fmlab.config.run_options import RunOptions, TensorboardOptions, WandbOptions
+from fmlab.config.run_record import write_run_record
 from fmlab.config.trust import check_trusted
-from fmlab.config.values import dump
 from fmlab.errors import RunFailure, UserError
 from fmlab.launch.slurm.requeue import exit_code, refusal, requeue
 from fmlab.networks import describe
@@ -37,7 +34,6 @@ from fmlab.records import (
     read_meta,
     read_status,
     trial_folder,
-    write_meta,
     write_status,
 )
 from fmlab.records.atomic import atomic_write_text, is_full_disk
@@ -53,6 +49,7 @@ from fmlab.training.network_module import NetworkModule
 from fmlab.training.noisy_classifier import NoisyClassifier
 from fmlab.training.nonfinite import NonFinite
 from fmlab.training.preemption import Preemption
+from fmlab.training.quiet import silence_lightning
 from fmlab.training.step_hooks import NoStepHooks
 from fmlab.training.stop_signals import StopRequested, StopSignals
 
@@ -64,7 +61,7 @@ RUN_DIRECTORY = "FMLAB_RUN_DIR"
 def main(argv: list[str]) -> int:
     """Trains; `--resume RUN` goes on in place, `--print_config` only prints the complete configuration."""
     argv = list(argv)
-    silence()
+    silence_lightning()
     print_config, trust = pop_flag(argv, "--print_config"), pop_flag(argv, "--trust")
     resume = pop_option(argv, "--resume")
     layout = find_run(resume) if resume else None
@@ -132,7 +129,7 @@ def say_stopped(layout: RunLayout, asked: signal.Signals, step: int) -> None:
 def validate(argv: list[str]) -> int:
     """Repeats the validation of a finished run: `fmlab validate RUN [--checkpoint best|last|FILE] [overrides]`."""
     argv = list(argv)
-    silence()
+    silence_lightning()
     checkpoint, trust = pop_option(argv, "--checkpoint") or "best", pop_flag(argv, "--trust")
     if not argv or argv[0].startswith("-") or "=" in argv[0]:
         raise UserError(
@@ -151,21 +148,6 @@ def validate(argv: list[str]) -> int:
     for name, value in sorted(metrics[0].items()):
         print(f"{name:20} {value:.5g}")
     return 0
-
-
-def silence() -> None:
-    """Silences what is not about the user's run."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    patterns = (
-        ".*does not have many workers.*",  # the data is in memory
-        ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
-        ".*treespec, LeafSpec.*",
-        ".*smaller than the logging interval.*",
-        ".*`srun` command is available.*",  # on a cluster's login node, or in an allocation of one task
-    )
-    for pattern in patterns:
-        warnings.filterwarnings("ignore", pattern)
 
 
 def _let_import(layout: RunLayout, trust: bool) -> None:
@@ -205,20 +187,8 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
         layout = new_run(trial.parent.parent, trial.parent.name, run_id=trial.name)
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
     if _is_first_process():
-        record(layout, prepared)
+        write_run_record(layout, prepared)
     return layout
-
-
-def record(layout: RunLayout, prepared: Prepared) -> None:
-    """Writes what was asked for, and what it is to run on, into the run's folder; no credential."""
-    typed = [without_secrets(word) for word in prepared.typed]
-    atomic_write_text(layout.config, without_secrets(prepared.yaml()))
-    atomic_write_text(layout.raw_config, without_secrets(dump(prepared.raw)))
-    atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *typed]) + "\n")
-    write_meta(layout, argv=typed, seed=prepared.config["seed_everything"], import_folders=prepared.import_folders)
-    for file in prepared.files:
-        layout.files.mkdir(exist_ok=True)
-        atomic_write_text(layout.files / file.name, without_secrets(file.read_text()))
 
 
 def _job_id() -> str | None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fmlab.commands.fit import record, silence
 from fmlab.commands.submit_options import Submission
-from fmlab.config.run_options import RunOptions
 from fmlab.config.prepare import Prepared, located_errors, prepare
+from fmlab.config.run_options import RunOptions
+from fmlab.config.run_record import write_run_record
 from fmlab.config.schema import SEED
 from fmlab.config.trust import foreign_names
 from fmlab.errors import UserError
@@ -24,13 +24,14 @@ from fmlab.launch.slurm.snapshot import START, snapshot
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
 from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.quiet import silence_lightning
 
 SCRIPT = "submit.sbatch"
 
 
 def submit_run(asked: Submission) -> int:
     """Checks everything, writes the runs' records and the script, and submits it."""
-    silence()
+    silence_lightning()
     cluster = read_cluster(cluster_file(asked.cluster), asked.slurm)
     prepared = prepare(list(asked.fit))
     wants = allocation(trainer_section(prepared.config, precision=False))
@@ -131,6 +132,6 @@ def _new_run(asked: Submission, index: int, first_seed: int) -> RunLayout:
     run = RunOptions(**prepared.config["run"])
     assert run.name is not None
     layout = RunLayout(new_run(run.dir, run.name).root.resolve())
-    record(layout, prepared)
+    write_run_record(layout, prepared)
     write_status(layout, "submitted", step=0)
     return layout

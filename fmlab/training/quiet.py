@@ -1,0 +1,22 @@
+"""Messages of Lightning that are not about the user's run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+_WARNINGS = (
+    ".*does not have many workers.*",  # the data is in memory
+    ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
+    ".*treespec, LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*`srun` command is available.*",  # on a cluster's login node, or in an allocation of one task
+)
+
+
+def silence_lightning() -> None:
+    """Turns off log lines and warnings that a user can do nothing about."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in _WARNINGS:
+        warnings.filterwarnings("ignore", pattern)
