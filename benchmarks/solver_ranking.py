@@ -112,10 +112,10 @@ def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> tuple[floa
     scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())  # type: ignore[misc]
     labels, first = trained.choose_labels(n, None), 0
     sampling = Sampling(solver, affordable(solver, budget), UniformGrid())
-    for batch in sampling.batches(trained.field, range(n), trained.shape, labels, device=trained.device):
-        places = torch.arange(first, first + len(batch))
-        scores.update(to_uint8(batch), labels[places] if labels is not None else None, places)
-        first += len(batch)
+    for batch in trained.sample_batches(range(n), labels, sampling):
+        places = torch.arange(first, first + len(batch.samples))
+        scores.update(to_uint8(batch.samples), labels[places] if labels is not None else None, places)
+        first += len(places)
     found = scores.compute()
     return found["fid_domain"], found["fid_domain_std"]
 

@@ -16,7 +16,7 @@ from fmlab.config.parts import Parts, part
 from fmlab.config.values import show
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
-from fmlab.fields import Guidance, Sampling
+from fmlab.fields import Generated, Guidance, Sampling, collect
 from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.inference.load import load
 from fmlab.inference.trained import Trained
@@ -33,9 +33,10 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     guidance = read_guidance(options, options.guidance_scale)
     check_used([guidance])
     labels, n = choose(trained, options, trained.guides.num_classes(guidance))
-    samples, seconds = draw(trained, sampling, guidance, labels, n, options)
+    generated, seconds = draw(trained, sampling, guidance, labels, n, options)
+    samples = generated.samples
     picture = write_grid(trained, samples, labels, options, sampling, guidance)
-    cost = f"{options.steps} steps, {sampling.nfe} {'evaluations' if options.exact else 'forwards'} a sample"
+    cost = f"{options.steps} steps, {generated.nfe} {'evaluations' if options.exact else 'forwards'} a sample"
     along = f" along {path!r}" if path else ""
     field = ", the exact field of the training data" if options.exact else ""
     print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}{field}")
@@ -82,22 +83,16 @@ def draw(
     labels: torch.Tensor | None,
     n: int,
     options: argparse.Namespace,
-) -> tuple[torch.Tensor, float]:
+) -> tuple[Generated, float]:
     """The samples, with a progress bar, and the seconds they took."""
     began = time.perf_counter()
-    make_field = trained.exact_field if options.exact else trained.field
-    batches = sampling.batches(
-        lambda condition: make_field(condition, guidance),
-        range(options.seed, options.seed + n),
-        trained.shape,
-        labels,
-        batch_size=options.batch_size,
-        device=trained.device,
-        start=trained.start,
+    seeds = range(options.seed, options.seed + n)
+    batches = trained.sample_batches(
+        seeds, labels, sampling, guidance, exact=options.exact, batch_size=options.batch_size
     )
     total = -(-n // options.batch_size)
-    samples = torch.cat([batch.cpu() for batch in track(batches, "sampling", total=total, transient=True)])
-    return samples, time.perf_counter() - began
+    generated = collect(track(batches, "sampling", total=total, transient=True))
+    return generated, time.perf_counter() - began
 
 
 def write_grid(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -137,7 +137,7 @@ def another_scale(subject: Subject) -> float | None:
 def sample_sets(subject: Subject, converged: Converged, other: float | None) -> dict[str, Tensor]:
     """Samples of the run's own sampler, of a solve without error, and of the own one at another guidance scale."""
     sets = {
-        "converged": subject.solve(replace(converged.sampling), subject.n)[0],
+        "converged": subject.solve(converged.sampling, subject.n)[0],
         "own": subject.solve(subject.sampling, subject.n)[0],
     }
     if other is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fmlab.data import DataModule
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
+from fmlab.fields import Sampling, collect, generate
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.generative_module import GenerativeModule
 
@@ -80,9 +80,9 @@ class Subject:
             UserError: If a sample is not finite.
         """
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
-        sampling = replace(sampling)  # its count of forwards is its own
-        batches = sampling.batches(
+        batches = generate(
             lambda condition: self.module.field(condition, scale),
+            sampling,
             range(self.seed, self.seed + count),
             self.shape,
             self.labels(count),
@@ -90,7 +90,7 @@ class Subject:
             device=self.device,
             start=self.module.source.start,
         )
-        samples = torch.cat([batch.cpu() for batch in batches])
-        if not bool(samples.isfinite().all()):
+        generated = collect(batches)
+        if not bool(generated.samples.isfinite().all()):
             raise UserError(f"{sampling.solver!r} with {sampling.steps} steps gives samples that are not finite")
-        return samples, sampling.nfe
+        return generated.samples, generated.nfe

@@ -43,11 +43,11 @@ class Cell:
     ema_std: float | None = None
 
     def sampling(self) -> Sampling:
-        """How the samples are made, with a count of forwards of its own."""
+        """How the field is followed."""
         return Sampling(self.solver, self.steps, self.grid, self.path)
 
     def field(self, trained: Trained, labels: Tensor | None) -> PathField:
-        """The field for a batch of labels. Whatever guidance there is reaches the field here, and here only."""
+        """The field for a batch of labels."""
         make_field = trained.exact_field if self.exact else trained.field
         return make_field(labels, self.guidance)
 

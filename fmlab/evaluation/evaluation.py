@@ -10,7 +10,7 @@ from typing import Protocol
 from fmlab.errors import UserError
 from fmlab.evaluation.cells import Cell, Draws
 from fmlab.evaluation.closest import write_closest
-from fmlab.evaluation.generation import Generation
+from fmlab.evaluation.generation import PRECISION, Generation
 from fmlab.evaluation.journal import Journal
 from fmlab.evaluation.keeping import Keeper, keeper
 from fmlab.evaluation.processes import Processes
@@ -23,8 +23,6 @@ from fmlab.metrics import cache_folder
 from fmlab.metrics.floor import Half
 from fmlab.records.evaluations import Row
 from fmlab.records.measured import Record
-
-PRECISION = "float32"
 
 
 class Listener(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,11 @@ from fmlab.evaluation.journal import Partial, Progress
 from fmlab.evaluation.keeping import Keeper
 from fmlab.evaluation.processes import Processes
 from fmlab.evaluation.scores import Scores
+from fmlab.fields import compute_in
 from fmlab.inference.trained import Trained
+
+PRECISION = "float32"
+"""Of the network's arithmetic; a record's setting holds it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Generation:
         saved = time.monotonic()
         for start, stop in mine[progress.batches :]:
             began = time.perf_counter()
-            with float32():
+            with compute_in("float32", self.trained.device):  # the features too
                 nfe = self._batch(cell, start, stop, keep)
             progress = Progress(
                 progress.batches + 1,
@@ -127,20 +130,13 @@ class Generation:
         Returns:
             uint8 images (B, C, H, W), or float points (B, D).
         """
-        sampling = cell.sampling()
-        (samples,) = sampling.batches(
-            lambda condition: cell.field(self.trained, condition),
+        (batch,) = self.trained.sample_batches(
             self.draws.seeds(places),
-            self.trained.shape,
             self.draws.labels_of(places),
+            cell.sampling(),
+            cell.guidance,
+            exact=cell.exact,
             batch_size=len(places),
-            device=self.trained.device,
-            start=self.trained.start,
+            precision=PRECISION,
         )
-        return (to_uint8(samples) if self.images else samples.float().flatten(1)), sampling.nfe
-
-
-def float32() -> AbstractContextManager[None]:
-    """Within, convolutions on a GPU are those of float32, and the same kernels at every batch."""
-    on = torch.backends.cudnn.enabled
-    return torch.backends.cudnn.flags(enabled=on, benchmark=False, deterministic=True, allow_tf32=False)
+        return (to_uint8(batch.samples) if self.images else batch.samples.float().flatten(1)), batch.nfe

@@ -3,11 +3,13 @@
 from fmlab.fields.base import ConditionedField, PathField
 from fmlab.fields.exact import ExactField
 from fmlab.fields.floor import TERMS, Measure, TrainingDraw, loss_floor, loss_terms
+from fmlab.fields.generate import Generated, Sampling, Start, collect, gaussian_start, generate
 from fmlab.fields.guidance import Guidance
 from fmlab.fields.guidance_classifier import Classifier, ClassifierConditioned, LearnedClassifier
 from fmlab.fields.guided import GuidedField, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
 from fmlab.fields.paired import PairedField
+from fmlab.fields.precision import Precision, choose_precision, compute_in, resolve_precision
 from fmlab.fields.processes import (
     BrownianMotion,
     Drift,
@@ -17,7 +19,6 @@ from fmlab.fields.processes import (
     Process,
     TransitionLaw,
 )
-from fmlab.fields.sampling import Sampling, Start, gaussian_start
 from fmlab.fields.schedule_change import ScheduleChange
 from fmlab.fields.still import StillField
 
@@ -29,6 +30,7 @@ __all__ = [
     "ConditionedField",
     "Drift",
     "ExactField",
+    "Generated",
     "Guidance",
     "GuidedField",
     "Langevin",
@@ -39,6 +41,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "PairedField",
     "PathField",
+    "Precision",
     "Process",
     "Sampling",
     "ScheduleChange",
@@ -46,10 +49,15 @@ __all__ = [
     "StillField",
     "TrainingDraw",
     "TransitionLaw",
+    "choose_precision",
+    "collect",
+    "compute_in",
     "gaussian_start",
+    "generate",
     "guided",
     "loss_floor",
     "loss_terms",
     "output_of",
+    "resolve_precision",
     "run_network",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.fields import ExactField, Guidance, LearnedField, PathField, Sampling, Start, gaussian_start
+from fmlab.fields import (
+    ExactField,
+    Generated,
+    Guidance,
+    LearnedField,
+    PathField,
+    Sampling,
+    Start,
+    collect,
+    gaussian_start,
+    generate,
+)
 from fmlab.fields.exact import PosteriorMean
 from fmlab.inference.guides import Guides
 from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
@@ -98,6 +109,7 @@ class Trained:
         path: GaussianPath | None = None,
         seed: int = 0,
         batch_size: int = 256,
+        precision: str = "float32",
     ) -> Tensor:
         """Samples of shape (n, *shape), images in about [-1, 1], on the CPU; one seed makes one sample.
 
@@ -111,20 +123,51 @@ class Trained:
             path: The Gaussian path to sample along; the trained one if left out.
             seed: The seed of the first sample; the others follow.
             batch_size: Samples a solve.
+            precision: One of `fmlab.fields.Precision`; `auto` is what is fastest on the device.
         """
         chosen = self.choose_labels(n, labels, self.guides.num_classes(guidance_scale))
         n = len(chosen) if chosen is not None else (n or 64)
         sampling = Sampling(solver or Heun(), steps, grid or UniformGrid(), path)
-        batches = sampling.batches(
-            lambda condition: self.field(condition, guidance_scale),
-            range(seed, seed + n),
+        seeds = range(seed, seed + n)
+        batches = self.sample_batches(
+            seeds, chosen, sampling, guidance_scale, batch_size=batch_size, precision=precision
+        )
+        return collect(batches).samples
+
+    def sample_batches(
+        self,
+        seeds: Sequence[int],
+        labels: Tensor | None,
+        sampling: Sampling,
+        guidance_scale: float | Guidance = 1.0,
+        *,
+        exact: bool = False,
+        batch_size: int = 256,
+        precision: str = "float32",
+    ) -> Iterator[Generated]:
+        """Samples batch by batch, in the order of their seeds, on the model's device.
+
+        Args:
+            seeds: One integer a sample.
+            labels: One label a sample, or None for a model without labels.
+            sampling: How the field is followed.
+            guidance_scale: The guidance scale w, or a `Guidance`.
+            exact: Follow the exact field of the training data, not the network.
+            batch_size: Samples a solve.
+            precision: One of `fmlab.fields.Precision`; each batch says what it was computed in.
+        """
+        make_field = self.exact_field if exact else self.field
+        return generate(
+            lambda condition: make_field(condition, guidance_scale),
+            sampling,
+            seeds,
             self.shape,
-            chosen,
+            labels,
             batch_size=batch_size,
             device=self.device,
             start=self.start,
+            precision=precision,
         )
-        return torch.cat([batch.cpu() for batch in batches])
 
     def choose_labels(
         self, n: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None

@@ -19,7 +19,7 @@ from fmlab.config import schema
 from fmlab.config.check import user_error_in
 from fmlab.config.names import find_class
 from fmlab.errors import UserError
-from fmlab.training.devices import choose_precision
+from fmlab.training.devices import fastest_precision
 from fmlab.training.progress import LineProgress
 
 # What a step-based trainer of generative models wants; a configuration may say otherwise.
@@ -47,7 +47,7 @@ def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str,
         trainer.setdefault("max_epochs", -1)
         trainer.setdefault("check_val_every_n_epoch", None)  # then val_check_interval counts steps
     if precision and trainer["precision"] == "auto":
-        trainer["precision"] = choose_precision(str(trainer.get("accelerator", "auto")))
+        trainer["precision"] = fastest_precision(str(trainer.get("accelerator", "auto")))
     return trainer
 
 

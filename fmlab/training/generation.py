@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import Sampling, StillField
+from fmlab.fields import Sampling, StillField, generate
 from fmlab.paths import GaussianPath
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.preemption import stop_point
@@ -73,7 +73,7 @@ def datamodule(trainer: Trainer) -> Any:
     return trainer.datamodule  # type: ignore[attr-defined]
 
 
-def generate(
+def draw_samples(
     trainer: Trainer,
     pl_module: LightningModule,
     sampling: Sampling,
@@ -85,15 +85,17 @@ def generate(
     """Samples in float32 on the module's device, under the trainer's precision."""
     module = cast(GenerativeModule, pl_module)
     with trainer.precision_plugin.forward_context():
-        batches = sampling.batches(
+        batches = generate(
             lambda condition: module.field(condition, guidance_scale),
+            sampling,
             seeds,
             tuple(datamodule(trainer).shape),
             labels,
             batch_size=batch_size,
             device=pl_module.device,
             start=module.source.start,
+            precision=None,  # the trainer's, which surrounds it
         )
-        for samples in batches:
-            yield samples
+        for batch in batches:
+            yield batch.samples
             stop_point(trainer)

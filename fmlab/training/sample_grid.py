@@ -16,7 +16,7 @@ from fmlab.fields import Sampling
 from fmlab.figures import image_grid, point_cloud, save_png
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
-from fmlab.training.generation import check_guidance, check_sampler, datamodule, generate
+from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.step_hooks import NoStepHooks
 
@@ -90,7 +90,8 @@ class SampleGrid(NoStepHooks, Callback):
         if points:
             n, labels = self.points, (None if classes is None else torch.arange(self.points) % classes)
         seeds = range(self.seed, self.seed + n)
-        samples = torch.cat(list(generate(trainer, pl_module, self.sampling, seeds, labels, scale, self.batch_size)))
+        batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, scale, self.batch_size)
+        samples = torch.cat(list(batches))
         if points:
             reference = next(iter(data.reference_batches(self.points)))
             return point_cloud(samples, reference)

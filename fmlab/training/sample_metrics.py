@@ -30,7 +30,7 @@ from fmlab.metrics import (
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 from fmlab.training.averaged_weights import AveragedWeights
-from fmlab.training.generation import check_guidance, check_sampler, datamodule, generate
+from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.preemption import before_meeting
 from fmlab.training.step_hooks import NoStepHooks
@@ -127,7 +127,7 @@ class SampleMetrics(NoStepHooks, Callback):
         mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
         labels = None if pl_module.num_classes is None else self.labels(datamodule(trainer))[mine]
         seeds = (self.seed + mine).tolist()
-        batches = generate(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
+        batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
         for samples in batches:
             features = samples if self.network is None else self.network(to_uint8(samples))
             for metric in self.metrics.values():

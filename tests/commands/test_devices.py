@@ -20,12 +20,9 @@ def test_gpus_are_looked_for_through_nvml_only_where_there_are_some(
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == expected
 
 
-def test_trials_of_a_sweep_agree_on_their_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timing depends on what else the machine does: two trials would be compared that computed differently."""
-    monkeypatch.setattr(devices, "_processor_flags", lambda: {"avx512_bf16"})
-    monkeypatch.setattr(devices, "bf16_is_faster", lambda: True)
-    for name in ("WORLD_SIZE", "SLURM_NTASKS", "FMLAB_TRIAL"):
-        monkeypatch.delenv(name, raising=False)
-    assert devices.choose_precision("cpu") == "bf16-mixed"
-    monkeypatch.setenv("FMLAB_TRIAL", "runs/paths/paths-0000")
-    assert devices.choose_precision("cpu") == "32-true"
+@pytest.mark.parametrize(("fastest", "word"), [("float32", "32-true"), ("bf16-mixed", "bf16-mixed")])
+def test_the_fastest_precision_is_named_in_lightnings_words(
+    fastest: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "choose_precision", lambda kind: fastest if kind == "cpu" else "another device's")
+    assert devices.fastest_precision("cpu") == word

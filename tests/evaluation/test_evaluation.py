@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ import fmlab
 from fmlab.data.pixels import to_uint8
 from fmlab.evaluation import Cell, Evaluation, Row, cells, comparable, draws
 from fmlab.evaluation.scores import ImageScores
-from fmlab.fields import Sampling
+from fmlab.fields import Generated
+from fmlab.inference.trained import Trained
 from fmlab.metrics import KernelDistance, shipped_network
 from fmlab.paths import Cosine
 from fmlab.records import RunLayout, read_metrics
@@ -154,13 +157,13 @@ def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pyte
     """Not even with others beside it or another batch size; other weights are another cell."""
     first = evaluation(run).run([EULER])
     drawn: list[int] = []
-    batches = Sampling.batches
+    sample_batches = Trained.sample_batches
 
-    def counted(self: Sampling, *args: object, **kwargs: object) -> object:
-        drawn.append(self.steps)
-        return batches(self, *args, **kwargs)  # type: ignore[arg-type]
+    def counted(self: Trained, *args: Any, **kwargs: Any) -> Iterator[Generated]:
+        drawn.append(args[2].steps)
+        return sample_batches(self, *args, **kwargs)
 
-    monkeypatch.setattr(Sampling, "batches", counted)
+    monkeypatch.setattr(Trained, "sample_batches", counted)
     again = evaluation(run, batch_size=60).run([EULER, Cell(Euler(), 2, UniformGrid())])
     assert drawn == [2]
     assert again[:2] == first
@@ -250,6 +253,6 @@ def test_what_does_not_fit_is_found_before_any_sampling(run: RunLayout, monkeypa
     from fmlab.errors import UserError
     from fmlab.solvers import ListGrid
 
-    monkeypatch.setattr(Sampling, "batches", None)
+    monkeypatch.setattr(Trained, "sample_batches", None)
     with pytest.raises(UserError, match="make 2 steps"):
         evaluation(run).run([EULER, Cell(Euler(), 7, ListGrid([0.5]), Cosine())])

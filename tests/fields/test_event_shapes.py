@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fmlab.distributions import Empirical, Gaussian, GaussianMixture
-from fmlab.fields import ExactField, Sampling, guided
+from fmlab.fields import ExactField, Sampling, collect, generate, guided
 from fmlab.metrics import MaximumMeanDiscrepancy, Wasserstein2
 from fmlab.paths import VP, CondOT
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
@@ -81,13 +81,13 @@ def test_samples_of_an_exact_field_are_samples_of_the_law() -> None:
         torch.cat([law.restricted(label).sample(100, torch.Generator().manual_seed(seed)) for label in range(CLASSES)])
         for seed in (3, 4)
     ]
-    batches = sampling.batches(
-        lambda given: guided(ExactField(law, CondOT(), given), 1.0), range(300), (2,), labels, batch_size=90
+    batches = generate(
+        lambda given: guided(ExactField(law, CondOT(), given), 1.0), sampling, range(300), (2,), labels, batch_size=90
     )
-    made = torch.cat(list(batches))
+    generated = collect(batches).samples
     for make in (Wasserstein2, MaximumMeanDiscrepancy):
         distances = []
-        for samples in (real[1], made, real[1] + 0.5):
+        for samples in (real[1], generated, real[1] + 0.5):
             metric = make(real[0])
             metric.update(samples)
             distances.append(float(metric.compute()))

@@ -7,7 +7,7 @@ import torch
 
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
-from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, guided
+from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, collect, generate, guided
 from fmlab.paths import VP, CondOT, Cosine, Polynomial
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
 
@@ -97,14 +97,13 @@ def test_same_seeds_same_samples_at_any_batch_size(solver) -> None:
         return LearnedField(tiny, CondOT(), "velocity", labels)
 
     labels = torch.arange(10) % 3
+    sampling = Sampling(solver, 6, UniformGrid())
     whole, parts = (
-        torch.cat(list(Sampling(solver, 6, UniformGrid()).batches(make, range(10), (3,), labels, batch_size=size)))
-        for size in (10, 3)
+        collect(generate(make, sampling, range(10), (3,), labels, batch_size=size)).samples for size in (10, 3)
     )
     torch.testing.assert_close(whole, parts, rtol=0, atol=1e-6)
-    sampling = Sampling(solver, 6, UniformGrid())
-    list(sampling.batches(make, range(4), (3,)))
-    assert sampling.nfe == (11 if isinstance(solver, Heun) else 6)
+    (generated,) = generate(make, sampling, range(4), (3,))
+    assert generated.nfe == (11 if isinstance(solver, Heun) else 6)
 
 
 def test_fields_are_differentiable() -> None:

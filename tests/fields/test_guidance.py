@@ -20,6 +20,8 @@ from fmlab.fields import (
     PathField,
     Sampling,
     ScheduleChange,
+    collect,
+    generate,
     guided,
 )
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Interpolant, Polynomial
@@ -253,7 +255,7 @@ def test_same_seeds_same_samples_at_any_batch_size(solver: Heun | Dopri5) -> Non
 
     labels = torch.arange(6) % 2
     whole, parts = (
-        torch.cat(list(Sampling(solver, 6, UniformGrid()).batches(make, range(6), (4,), labels, batch_size=size)))
+        collect(generate(make, Sampling(solver, 6, UniformGrid()), range(6), (4,), labels, batch_size=size)).samples
         for size in (6, 4)
     )
     torch.testing.assert_close(whole, parts, rtol=0, atol=1e-5)

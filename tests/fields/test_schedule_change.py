@@ -12,7 +12,7 @@ from helpers.every_path import PATHS
 
 from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError
-from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, ScheduleChange, guided
+from fmlab.fields import ExactField, GuidedField, LearnedField, Sampling, ScheduleChange, generate, guided
 from fmlab.fields.schedule_change import log_snr_range
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, Interpolant, LinearVP, Polynomial, Sqrt, SubVP
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
@@ -251,8 +251,9 @@ def test_sampling_along_a_path(solver) -> None:
 
     path = EDM()
     sampling = Sampling(solver, 60, UniformGrid(), path)
-    (samples,) = sampling.batches(make, range(400), (2,), start=start, batch_size=400)
-    assert sampling.nfe == 60
+    (generated,) = generate(make, sampling, range(400), (2,), start=start, batch_size=400)
+    assert generated.nfe == 60
+    samples = generated.samples
     torch.testing.assert_close(samples.mean(0), mixture().mean, rtol=0, atol=0.25)
     if isinstance(solver, Euler):
         field = ScheduleChange(make(None), path)
@@ -260,9 +261,9 @@ def test_sampling_along_a_path(solver) -> None:
         torch.testing.assert_close(samples, by_hand)
     plain = Sampling(solver, 4, UniformGrid())
     assert plain.path is None
-    (first,) = plain.batches(make, range(3), (2,))
-    (again,) = Sampling(solver, 4, UniformGrid(), CondOT()).batches(make, range(3), (2,))
-    torch.testing.assert_close(again, first, rtol=0, atol=1e-5)
+    (first,) = generate(make, plain, range(3), (2,))
+    (again,) = generate(make, Sampling(solver, 4, UniformGrid(), CondOT()), range(3), (2,))
+    torch.testing.assert_close(again.samples, first.samples, rtol=0, atol=1e-5)
 
 
 def test_pairs_cover_every_range_case() -> None:

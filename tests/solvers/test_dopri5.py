@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fmlab.distributions import three_gaussians
 from fmlab.errors import UserError
-from fmlab.fields import ExactField, Sampling
+from fmlab.fields import ExactField, Sampling, collect, generate
 from fmlab.paths import VP, CondOT, Cosine, FlowAndScore, GaussianPath, Polynomial
 from fmlab.solvers import Dopri5, UniformGrid
 
@@ -85,8 +85,7 @@ def test_a_sample_does_not_depend_on_the_batch() -> None:
 def test_samples_are_the_same_at_any_batch_size() -> None:
     def samples(batch_size: int) -> Tensor:
         sampling = Sampling(Dopri5(), 1, UniformGrid())
-        batches = sampling.batches(lambda _: exact(CondOT()), range(12), (2,), batch_size=batch_size)
-        return torch.cat(list(batches))
+        return collect(generate(lambda _: exact(CondOT()), sampling, range(12), (2,), batch_size=batch_size)).samples
 
     torch.testing.assert_close(samples(12), samples(5), rtol=0, atol=1e-5)
 
