@@ -24,7 +24,7 @@ from fmlab.inference.trained import Trained
 def generated(trained: Trained, n: int, seed: int, options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     """`n` images rounded as if they were saved, flat and in [-1, 1], and their labels, all classes alike."""
     labels = torch.arange(n) % 10
-    images = trained.sample(labels=labels, guidance_scale=options.guidance_scale, steps=options.steps, seed=seed)
+    images = trained.generate(labels=labels, guidance=options.guidance_scale, steps=options.steps, seed=seed)
     return to_float(to_uint8(images)).flatten(1), labels
 
 
@@ -54,7 +54,8 @@ def main() -> None:
     trained, data = fmlab.load(options.run, options.checkpoint), Digits()
     train, held_out = real(data, "train"), real(data, "validation")
     made, more = generated(trained, 1000, 10**6, options), generated(trained, 1500, 2 * 10**6, options)
-    print(f"run {trained.run}, step {trained.step}, guidance scale {options.guidance_scale}, Heun {options.steps}")
+    origin = trained.origin
+    print(f"run {origin.run}, step {origin.step}, guidance scale {options.guidance_scale}, Heun {options.steps}")
     print(f"real classifier on real held-out digits      {agreement(train, held_out):.3f}")
     print(f"real classifier on 1,000 generated digits    {agreement(train, made):.3f}")
     print(f"classifier of 1,500 generated on held-out    {agreement(more, held_out):.3f}")

@@ -123,10 +123,11 @@ def main() -> None:
     parser.add_argument("--figure", default="excess_digits.png", help="the picture's name beside the page")
     options = parser.parse_args()
     layout = find_run(options.run)
-    module, data, state = load_module(layout, options.checkpoint, options.weights)
+    loaded = load_module(layout, options.checkpoint, options.weights)
+    module, data = loaded.module, loaded.data()
     means = measure(module, data, options.num_samples, options.batch_size, torch.device(options.device))
     setting = (
-        f"`{layout.experiment}`, step {state['global_step']:,}, {options.weights} weights: {module.path!r},\n"
+        f"`{layout.experiment}`, step {loaded.origin.step:,}, {options.weights} weights: {module.path!r},\n"
         f"times from {module.time_sampler!r}, label dropout {module.label_dropout:g},\n"
         f"{len(data.split('train')):,} training examples."
     )

@@ -86,7 +86,6 @@ class Images:
 
 def stopped(trained: Trained) -> Callable[[Tensor], PathField]:
     """The exact field on the run's path until it is settled which training image comes out."""
-    assert trained.law is not None
     law, path = trained.law(), copy.copy(gaussian_path(trained.path, "an exact field"))
     path.t_end = BEFORE_MEMORISATION
     return lambda labels: ExactField(law, path, labels)
@@ -109,10 +108,10 @@ def correlation(first: dict[str, float], second: dict[str, float]) -> float:
 
 def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> tuple[float, float]:
     """The Frechet distance of n images, seen by the data set's own features, and its standard error."""
-    scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())  # type: ignore[misc]
+    scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())
     labels, first = trained.choose_labels(n, None), 0
     sampling = Sampling(solver, affordable(solver, budget), UniformGrid())
-    for batch in trained.sample_batches(range(n), labels, sampling):
+    for batch in trained.generate_batches(range(n), labels, sampling):
         places = torch.arange(first, first + len(batch.samples))
         scores.update(to_uint8(batch.samples), labels[places] if labels is not None else None, places)
         first += len(places)
@@ -261,7 +260,7 @@ def main() -> None:
     }
     about = ABOUT.format(
         run=chosen.run,
-        step=trained.step,
+        step=trained.origin.step,
         samples=chosen.samples,
         training=len(trained.law().points),  # type: ignore[misc, attr-defined]
         steps=chosen.converged,

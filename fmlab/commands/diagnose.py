@@ -32,7 +32,8 @@ def diagnose_run(options: argparse.Namespace, parts: Parts) -> int:
     """Diagnoses a run, prints what was found and writes it into the run's folder."""
     began = time.perf_counter()
     run = find_run(options.run)
-    module, data, state = load_module(run, options.checkpoint, options.weights, trust=options.trust)
+    loaded = load_module(run, options.checkpoint, options.weights, trust=options.trust)
+    module, step = loaded.module, loaded.origin.step
     section = sampler_section(run)
     sampling, scale = run_sampling(section, options, parts)
     check_guidance(scale, module, "guidance_scale")
@@ -40,7 +41,7 @@ def diagnose_run(options: argparse.Namespace, parts: Parts) -> int:
     sampling.grid(sampling.steps, sampling.path or module.path)  # a grid that does not go with them is refused now
     subject = Subject(
         module,
-        data,
+        loaded.data(),
         sampling,
         scale,
         n=options.n,
@@ -54,11 +55,11 @@ def diagnose_run(options: argparse.Namespace, parts: Parts) -> int:
         diagnosis = diagnose(
             subject, run, section.get("features", "auto"), lambda what: status.update(f"measuring {what}")
         )
-    title = heading(run, subject, state["global_step"], options)
+    title = heading(run, subject, step, options)
     print(title, end="\n\n")
     print(report(diagnosis), end="\n\n")
     print(textwrap.fill(diagnosis.verdict.text, 100), end="\n\n")
-    for kind, file in write(run, subject, diagnosis, title, state["global_step"], options).items():
+    for kind, file in write(run, subject, diagnosis, title, step, options).items():
         print(f"{kind:10} {file}")
     print(f"{'took':10} {time.perf_counter() - began:.0f} s")
     return 0

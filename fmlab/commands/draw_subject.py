@@ -108,8 +108,8 @@ def _of_run(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     for name in ("data", "path", "source", "coupling"):
         if getattr(options, name) is not None or parts[name]:
             raise UserError(f"a run has its own {name}", key=name, hint="leave it out, or draw --config FILE")
-    module, data, _ = load_module(find_run(options.run), options.checkpoint, options.weights)
-    return _of_module(options, module, data, trained=True)
+    loaded = load_module(find_run(options.run), options.checkpoint, options.weights)
+    return _of_module(options, loaded.module, loaded.data(), trained=True)
 
 
 def _of_module(options: argparse.Namespace, module: Any, data: Any, *, trained: bool) -> Scene | Pictures:

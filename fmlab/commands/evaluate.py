@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def evaluate(options: argparse.Namespace, parts: Parts) -> int:
         check_used(guidances)
         axes = (grid["solver"], grid["grid"], grid["path"], options.steps, guidances)
         wanted = cells(*axes, exact=options.exact, ema_stds=options.ema_std)
-        evaluation = prepared(trained, options, processes, trained.guides.num_classes(guidances[0]))
+        evaluation = prepared(trained, options, processes, trained.count_classes(guidances[0]))
         keep = Path(options.keep) if options.keep else None
         if processes.first:
             print(f"evaluation {evaluation.folder}", flush=True)
@@ -101,7 +102,7 @@ def prepared(
     trained: Trained, options: argparse.Namespace, processes: Processes, num_classes: int | None
 ) -> Evaluation:
     """The metrics and the samples that are asked for, of so many classes."""
-    kind = "images" if trained.data is None else trained.data().kind
+    kind = trained.data().kind
     named = words(options.metrics, "metrics") if options.metrics else USUAL[kind]
     count = options.n if options.n is not None else NUMBER[kind]
     if named == ["bpd"]:
@@ -110,7 +111,6 @@ def prepared(
     if labels is not None and not labels:
         raise UserError(f"{options.labels} holds no label", key="labels", hint="write 3, 0-9 or 1,4,7")
     made = draws(trained, count, options.seed, labels, num_classes)
-    where = (options.run, options.checkpoint, options.weights, trained.device)
     return Evaluation(
         trained,
         named,
@@ -120,7 +120,7 @@ def prepared(
         options.batch_size,
         processes,
         reference=options.reference,
-        average=lambda std: load(*where, ema_std=std, trust=options.trust),
+        average=partial(load_average, options, trained),
     )
 
 
@@ -131,9 +131,20 @@ def of_held_out(trained: Trained, options: argparse.Namespace, count: int, proce
         raise UserError("bpd takes the images' own labels", key="labels", hint=hint)
     repeats = Repeats(options.dequantisations, options.probes)
     made = held_out(trained, count, options.seed)
-    where = (options.run, options.checkpoint, options.weights, trained.device)
-    average = lambda std: load(*where, ema_std=std, trust=options.trust)  # noqa: E731
+    average = partial(load_average, options, trained)
     return HeldOutEvaluation(trained, made, repeats, options.out, options.batch_size, processes, average)
+
+
+def load_average(options: argparse.Namespace, trained: Trained, std: float) -> Trained:
+    """The same run with the power-function average of a width."""
+    return load(
+        options.run,
+        options.checkpoint,
+        options.weights,
+        device=trained.device,
+        ema_std=std,
+        trust=options.trust,
+    )
 
 
 def conclude(evaluation: Evaluation, rows: list[Row], keep: Path | None, wandb: bool) -> None:
@@ -164,7 +175,7 @@ def write_trial(evaluation: Evaluation, rows: list[Row]) -> None:
     for index, row in enumerate(row for row in rows if not row.floor):
         metrics.write(index, logged(row))
     settings = [row.setting for row in rows if not row.floor]
-    record = {"run": str(evaluation.trained.run), "measurement": evaluation.measurement, "settings": settings}
+    record = {"run": str(evaluation.trained.origin.run), "measurement": evaluation.measurement, "settings": settings}
     atomic_write_json(place / "measurement.json", record)
 
 

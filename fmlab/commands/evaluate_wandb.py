@@ -30,7 +30,7 @@ def send(evaluation: Evaluation, rows: Sequence[Row], table: str, pictures: Sequ
 def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:
     import wandb
 
-    layout = RunLayout(evaluation.trained.run)
+    layout = RunLayout(evaluation.trained.origin.run)
     config = yaml.safe_load(layout.config.read_text())
     options = WandbOptions(**(config.get("wandb") or {}))
     mode: Any = wandb_mode(WandbOptions() if options.mode == "disabled" else options)

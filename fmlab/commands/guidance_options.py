@@ -58,10 +58,10 @@ def read_guidance(options: argparse.Namespace, scale: float) -> Guidance:
         UserError: If a value is out of its range, or there is no such run.
     """
     from fmlab.fields import Guidance
-    from fmlab.inference.guides import resolved
+    from fmlab.inference.guides import resolve_guides
 
     values = {name: getattr(options, f"guidance_{name}") for name in OPTIONS}
     given = {name: value for name, value in values.items() if value is not None}
     if "interval" in given:
         given["interval"] = parse_interval(given["interval"])
-    return resolved(Guidance(scale, **given))
+    return resolve_guides(Guidance(scale, **given))

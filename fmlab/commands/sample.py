@@ -32,7 +32,7 @@ def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
     sampling = Sampling(solver, options.steps, grid, path)
     guidance = read_guidance(options, options.guidance_scale)
     check_used([guidance])
-    labels, n = choose(trained, options, trained.guides.num_classes(guidance))
+    labels, n = choose(trained, options, trained.count_classes(guidance))
     generated, seconds = draw(trained, sampling, guidance, labels, n, options)
     samples = generated.samples
     picture = write_grid(trained, samples, labels, options, sampling, guidance)
@@ -87,7 +87,7 @@ def draw(
     """The samples, with a progress bar, and the seconds they took."""
     began = time.perf_counter()
     seeds = range(options.seed, options.seed + n)
-    batches = trained.sample_batches(
+    batches = trained.generate_batches(
         seeds, labels, sampling, guidance, exact=options.exact, batch_size=options.batch_size
     )
     total = -(-n // options.batch_size)
@@ -107,7 +107,7 @@ def write_grid(
     path = f"_{type(sampling.path).__name__}" if sampling.path else ""
     name = f"{type(sampling.solver).__name__}{options.steps}{path}_{guidance.name}"
     name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}.png"
-    file = trained.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
+    file = trained.origin.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
     if len(trained.shape) == 1:
         save_png(point_cloud(samples, samples[:0]), file)
         return file

@@ -57,7 +57,7 @@ class Cell:
         Raises:
             UserError: If the grid, the path or the guidance do not fit the network or each other.
         """
-        classes = trained.guides.num_classes(self.guidance)
+        classes = trained.count_classes(self.guidance)
         label = None if classes is None else torch.zeros(1, dtype=torch.int64, device=trained.device)
         field = self.field(trained, label)
         if self.path is not None and not isinstance(field.path, GaussianPath):
@@ -132,8 +132,7 @@ def draws(
     if num_classes is None or labels is not None:
         chosen = trained.choose_labels(count, labels, num_classes)
         return Draws(count, seed, chosen, None if labels is None else f"{_spans(labels)} in turn")
-    data = None if trained.data is None else trained.data()
-    return Draws(count, seed, frequent_labels(data, count, seed), FREQUENCIES)
+    return Draws(count, seed, frequent_labels(trained.data(), count, seed), FREQUENCIES)
 
 
 def frequent_labels(data: object, count: int, seed: int) -> Tensor:

@@ -92,8 +92,6 @@ class Evaluation:
         save_seconds: float | None = None,
     ) -> None:
         self.trained, self.names, self.draws = trained, list(dict.fromkeys(metrics)), draws
-        if trained.data is None:
-            raise UserError("the data it was trained on are not known", key=str(trained.run))
         self.data = trained.data()
         self.processes = processes or Processes()
         self.save_seconds = self.SAVE_SECONDS if save_seconds is None else save_seconds
@@ -104,7 +102,7 @@ class Evaluation:
         self.scores = self._scores(features, reference)
         self._check_reference()
         self.measurement = self.scores.measurement(draws.count)
-        self.folder = trained.run / "evaluations" / (name or self._name())
+        self.folder = trained.origin.run / "evaluations" / (name or self._name())
         self.journal = Journal(self.folder)
         self._checkpoint: Record | None = None
         self._average = average
@@ -167,16 +165,17 @@ class Evaluation:
 
     def setting(self, cell: Cell, nfe: float | None = None) -> Record:
         """How a cell's samples are made; the exact field has neither weights nor a checkpoint."""
-        if self._checkpoint is None and self.trained.checkpoint is not None:
-            file = self.trained.checkpoint
-            self._checkpoint = {"file": file.name, "step": self.trained.step, "hash": file_hash(file)}
+        origin = self.trained.origin
+        if self._checkpoint is None and origin.checkpoint is not None:
+            file = origin.checkpoint
+            self._checkpoint = {"file": file.name, "step": origin.step, "hash": file_hash(file)}
         return setting(
             cell.sampling(),
             self.trained.path,
             cell.guidance,
             seeds=(self.draws.seed, self.draws.seed + self.draws.count - 1),
             labels=self.draws.rule,
-            weights=None if cell.exact else self.network(cell).weights,
+            weights=None if cell.exact else self.network(cell).origin.weights,
             precision=PRECISION,
             batch_size=self.batch_size,
             data=self.data,

@@ -130,7 +130,7 @@ class Generation:
         Returns:
             uint8 images (B, C, H, W), or float points (B, D).
         """
-        (batch,) = self.trained.sample_batches(
+        (batch,) = self.trained.generate_batches(
             self.draws.seeds(places),
             self.draws.labels_of(places),
             cell.sampling(),

@@ -125,6 +125,4 @@ class _Likelihoods(Generation):
 
 
 def _split(trained: Trained) -> Any:
-    if trained.data is None:
-        raise UserError("the data it was trained on are not known", key=str(trained.run))
     return trained.data().split(HELD_OUT)

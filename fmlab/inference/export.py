@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from fmlab.inference.card import model_card
 from fmlab.inference.exported import Exported, check_target, write_exported
-from fmlab.inference.load import load_module
+from fmlab.inference.load import Weights, load_module
 from fmlab.records import RunLayout, atomic_write_text, read_meta, read_metrics
 
 _ONLY_TRAINING = ("optimizer", "lr_scheduler")
@@ -24,7 +24,7 @@ def export_run(
     layout: RunLayout,
     file: Path,
     checkpoint: str = "best",
-    weights: Literal["averaged", "raw"] = "averaged",
+    weights: Weights = "averaged",
     ema_std: float | None = None,
     trust: bool = False,
 ) -> Path:
@@ -45,10 +45,8 @@ def export_run(
         UserError: If the run or the place cannot be used.
     """
     check_target(file)
-    module, _, state = load_module(layout, checkpoint, weights, ema_std, trust)
-    averages = list(state["callbacks"].get("AveragedWeights", {}).get("averages", {}))
-    scored = ema_std is None and (weights == "averaged" or not averages)  # validation uses the first average
-    scores = _scores(layout, state["global_step"]) if scored else {}
+    loaded = load_module(layout, checkpoint, weights, ema_std, trust)
+    scores = _scores(layout, loaded.origin.step) if loaded.validated else {}
     measured = _measured(layout) if scores else {}
     config = yaml.safe_load(layout.config.read_text())
     model = config["model"]
@@ -57,12 +55,12 @@ def export_run(
         name=layout.experiment,
         model={**model, "init_args": arguments},
         data=config["data"],
-        shape=list(getattr(module.network, "shape", None) or state["fmlab"]["shape"]),
-        num_classes=module.num_classes,
+        shape=list(loaded.shape),
+        num_classes=loaded.module.num_classes,
         prediction=arguments.get("prediction", "velocity"),
-        path=repr(module.path),
-        step=state["global_step"],
-        weights=_words(weights, averages, ema_std),
+        path=repr(loaded.module.path),
+        step=loaded.origin.step,
+        weights=loaded.origin.weights,
         scores=scores,
         measurement=measured.get("measurement", {}),
         setting=measured.get("setting", {}),
@@ -70,27 +68,20 @@ def export_run(
         config={name: section for name, section in config.items() if name not in _NOT_THE_MODEL},
         versions=read_meta(layout).get("versions", {}),
     )
-    write_exported(file, module.network, record)
+    write_exported(file, loaded.module.network, record)
     card = file.with_suffix(".md")
     atomic_write_text(card, model_card(record, file))
     return card
 
 
-def _words(weights: str, averages: list[str], ema_std: float | None) -> str:
-    """Which weights of a checkpoint these are."""
-    if ema_std is not None:
-        return f"power-function average of width {ema_std:g}"
-    return f"average of decay {averages[0]}" if weights == "averaged" and averages else "as trained, not averaged"
-
-
 def _scores(layout: RunLayout, step: int) -> dict[str, float]:
     """The validation's numbers of an optimizer step."""
     rows = read_metrics(layout.metrics) if layout.metrics.is_file() else []
-    found: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for row in rows:
         if row["step"] == step - 1:  # rows carry the index of their step
-            found |= {name: value for name, value in row.items() if name.startswith("val/")}
-    return found
+            scores |= {name: value for name, value in row.items() if name.startswith("val/")}
+    return scores
 
 
 def _measured(layout: RunLayout) -> dict[str, Any]:

@@ -5,30 +5,41 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch import LightningDataModule, LightningModule
 
 from fmlab.config.trust import check_names, check_trusted
 from fmlab.errors import UserError
+from fmlab.fields import LearnedClassifier
 from fmlab.fields.exact import PosteriorMean
-from fmlab.inference.exported import check_importable, is_exported, read_exported
-from fmlab.inference.trained import Trained
+from fmlab.inference.exported import Exported, check_importable, is_exported, read_exported
+from fmlab.inference.guides import RunWeights
+from fmlab.inference.trained import Origin, Trained, TrainedClassifier
 from fmlab.records import RunLayout, find_run, read_meta
+from fmlab.training.exact_law import exact_law
+from fmlab.training.noisy_classifier import NoisyClassifier
+from fmlab.training.power_ema import reconstruct
+from fmlab.training.sources import BatchSource
+
+Weights = Literal["averaged", "raw"]
 
 
 def load(
     run: str | os.PathLike[str],
     checkpoint: str = "best",
-    weights: Literal["averaged", "raw"] = "averaged",
+    weights: Weights = "averaged",
     device: str | torch.device | None = None,
     ema_std: float | None = None,
     trust: bool = False,
 ) -> Trained:
-    """The trained field of a run, or of a file that `fmlab export` or `fmlab import` made.
+    """The trained model of a run, or of a file that `fmlab export` or `fmlab import` made.
 
     Args:
         run: The run's folder, its id, or an experiment's name (its newest run); or an exported `.safetensors` file,
@@ -40,122 +51,101 @@ def load(
         trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
 
     Raises:
-        UserError: If there is no such run, file or checkpoint, it cannot be read, or it names code not to be trusted.
+        UserError: If there is no such run, file or checkpoint, it cannot be read, it generates nothing, or it names
+            code not to be trusted.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if is_exported(run):
-        if checkpoint != "best" or weights != "averaged" or ema_std is not None:
-            cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
-            raise UserError(cause, key=os.fspath(run))
-        return _load_exported(Path(run), where, trust)
-    layout = find_run(os.fspath(run))
-    module, data, state = load_module(layout, checkpoint, weights, ema_std, trust)
-    if not hasattr(module, "prediction"):
-        raise UserError(f"is a run of {type(module).__name__}, which generates nothing", key=str(layout.root))
-    shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
-    decay = next(iter(averages_in(state)), None) if weights == "averaged" else None
-    named = f"averaged, decay {decay}" if decay else "raw"
-    if ema_std is not None:
-        named = f"power-function average, std {ema_std:g}"
-    what = (shape, state["global_step"], where)
-    return _trained(
-        layout.root,
-        module,
-        lambda: data,
-        *what,
-        checkpoint=layout.checkpoint(checkpoint),
-        weights=named,
-        trust=trust,
-    )
+    model = _load_any(run, checkpoint, weights, device, ema_std, trust)
+    if not isinstance(model, Trained):
+        raise UserError("is a run of NoisyClassifier, which generates nothing", key=os.fspath(run))
+    return model
 
 
-def _trained(
-    root: Path,
-    module: Any,
-    data: Callable[[], Any],
-    shape: tuple[int, ...],
-    step: int,
-    where: torch.device,
-    *,
-    checkpoint: Path,
-    weights: str,
+def _load_any(
+    run: str | os.PathLike[str],
+    checkpoint: str,
+    weights: Weights,
+    device: str | torch.device | None,
+    ema_std: float | None,
     trust: bool,
-) -> Trained:
-    """The trained field of a module."""
+) -> Trained | TrainedClassifier:
+    """What `load` gives, or the classifier of a classifier's run."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not is_exported(run):
+        return _as_model(load_module(find_run(os.fspath(run)), checkpoint, weights, ema_std, trust), device, trust)
+    if checkpoint != "best" or weights != "averaged" or ema_std is not None:
+        cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
+        raise UserError(cause, key=os.fspath(run))
+    return _as_model(_load_exported(Path(run), trust), device, trust)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModule:
+    """A LightningModule with the chosen weights, and what belongs to it.
+
+    Attributes:
+        module: The module.
+        data: Returns its data module; raises a `UserError` where it is not known.
+        shape: The shape of one sample.
+        origin: Where the weights come from.
+        validated: Whether they are the weights that the run's validation measures: its first average if it has any.
+    """
+
+    module: Any
+    data: Callable[[], Any]
+    shape: tuple[int, ...]
+    origin: Origin
+    validated: bool = False
+
+
+def _as_model(loaded: LoadedModule, device: torch.device, trust: bool) -> Trained | TrainedClassifier:
+    module = loaded.module
+    if isinstance(module, NoisyClassifier):
+        assert module.num_classes is not None
+        network = module.network.to(device).eval().requires_grad_(False)
+        return TrainedClassifier(LearnedClassifier(network, module.path), module.path, loaded.shape, module.num_classes)
+    if not hasattr(module, "prediction"):
+        cause = f"is a run of {type(module).__name__}, which generates nothing"
+        raise UserError(cause, key=str(loaded.origin.run))
 
     @cache
     def law() -> PosteriorMean:
-        from fmlab.training.exact_law import exact_law
+        return exact_law(module, loaded.data(), "exact").to(device)
 
-        return exact_law(module, data(), "exact").to(where)
+    def open_guide(name: str) -> Trained | TrainedClassifier:
+        choice = RunWeights.parse(name)
+        return _load_any(choice.run, choice.checkpoint, choice.weights, device, None, trust)
 
-    what = (module.network, module.path, module.prediction, shape, module.num_classes)
     return Trained(
-        root,
-        *what,
-        step=step,
-        device=where,
-        start=module.source.start,
-        law=law,
-        data=data,
-        checkpoint=checkpoint,
-        weights=weights,
+        network=module.network,
+        path=module.path,
+        prediction=module.prediction,
+        shape=loaded.shape,
+        num_classes=module.num_classes,
         unconditional=module.num_classes is None or module.label_dropout > 0,
-        trust=trust,
+        device=device,
+        start=module.source.start,
+        origin=loaded.origin,
+        law=law,
+        data=loaded.data,
+        open_guide=open_guide,
     )
-
-
-def _load_exported(file: Path, where: torch.device, trust: bool) -> Trained:
-    """The trained field of an exported file; its data are looked for when they are needed."""
-    from jsonargparse import ArgumentError
-
-    from fmlab.training.sources import BatchSource
-
-    tensors, record = read_exported(file)
-    if not trust:
-        check_names({"model": record.model}, str(file))
-    folders = [str(file.resolve().parent), os.getcwd()] if trust else []  # where the user's own parts may lie
-    sys.path.extend(folder for folder in folders if folder not in sys.path)
-    check_importable(record.model, "model", file)
-    try:
-        module = instantiate({"model": record.model}).model
-        module.network.load_state_dict(tensors)
-    except ArgumentError as error:  # from a version with other arguments
-        cause = max(str(error).splitlines(), key=lambda line: len(line) - len(line.lstrip())).strip()
-        raise UserError(f"its model cannot be made here: {cause}", key=str(file)) from error
-    except RuntimeError as error:
-        cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
-
-    def data() -> Any:
-        if record.data is None:
-            raise UserError("the data are not known", key=str(file))
-        if not trust:
-            check_names({"data": record.data}, str(file))
-        check_importable(record.data, "data", file)
-        return instantiate({"data": record.data}).data
-
-    if isinstance(module.source, BatchSource):
-        module.source.data = data()
-    what = (tuple(record.shape), record.step or 0, where)
-    return _trained(file.with_suffix(""), module, data, *what, checkpoint=file, weights=record.weights, trust=trust)
 
 
 def load_module(
     layout: RunLayout,
     checkpoint: str = "best",
-    weights: Literal["averaged", "raw"] = "averaged",
+    weights: Weights = "averaged",
     ema_std: float | None = None,
     trust: bool = False,
-) -> tuple[Any, Any, dict[str, Any]]:
-    """A run's LightningModule with the chosen weights, its data module, and the checkpoint's contents.
+) -> LoadedModule:
+    """A run's LightningModule with the chosen weights, made from the run's record alone.
 
     Args:
         layout: The run.
         checkpoint: `best`, `last` or a file.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
-        trust: Whether to import code of somebody's own.
+        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
 
     Raises:
         UserError: If there is no such checkpoint, or it cannot be read, or these weights cannot be made.
@@ -163,33 +153,47 @@ def load_module(
     file = layout.checkpoint(checkpoint)
     if weights not in ("averaged", "raw"):
         raise UserError(f"no weights are called {weights!r}", key="weights", hint="averaged or raw")
-    module, data = _parts(layout, trust)
+    if ema_std is not None and weights == "raw":
+        raise UserError("a width is asked for, and raw weights", key="ema.std", hint="leave one of them out")
+    if trust:
+        sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
+    else:
+        check_trusted([layout.config])
+    config = yaml.safe_load(layout.config.read_text())
+    objects = instantiate({name: config[name] for name in ("model", "data")})
+    module, data = objects.model, objects.data
+    if isinstance(getattr(module, "source", None), BatchSource):
+        module.source.data = data
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
-    averages = averages_in(state)
+    description, validated = _use_weights(module.network, layout, state, weights, ema_std)
+    shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
+    origin = Origin(layout.root, file, description, state["global_step"])
+    return LoadedModule(module, lambda: data, shape, origin, validated)
+
+
+def _use_weights(
+    network: Any, layout: RunLayout, state: dict[str, Any], weights: Weights, ema_std: float | None
+) -> tuple[str, bool]:
+    """Puts the averaged weights in place of the raw ones where they are asked for.
+
+    Returns:
+        Which weights these are, and whether the run's validation measures them.
+    """
+    callbacks = state["callbacks"]
     if ema_std is not None:
-        if weights == "raw":
-            raise UserError("a width is asked for, and raw weights", key="ema.std", hint="leave one of them out")
-        module.network.load_state_dict(_power_average(layout, state, ema_std), strict=False)  # the buffers stay
-    elif weights == "averaged" and averages:
-        module.network.load_state_dict(next(iter(averages.values())))
-    return module, data, state
-
-
-def averages_in(state: dict[str, Any]) -> dict[str, Any]:
-    """The averaged weights of a checkpoint's contents, by their decay; the first is the one that is used."""
-    return state["callbacks"].get("AveragedWeights", {}).get("averages", {})
-
-
-def _power_average(layout: RunLayout, state: dict[str, Any], std: float) -> dict[str, Tensor]:
-    """The power-function average of a width at a checkpoint's step."""
-    from fmlab.training.power_ema import reconstruct
-
-    kept = state["callbacks"].get("PowerAverages")
-    if kept is None:
-        hint = "train with power_ema: {} in the configuration"
-        raise UserError("this run kept no power-function averages", key="ema.std", hint=hint)
-    return reconstruct(layout.power_averages, kept, std)
+        averages = callbacks.get("PowerAverages")
+        if averages is None:
+            hint = "train with power_ema: {} in the configuration"
+            raise UserError("this run kept no power-function averages", key="ema.std", hint=hint)
+        network.load_state_dict(reconstruct(layout.power_averages, averages, ema_std), strict=False)  # no buffers
+        return f"power-function average, std {ema_std:g}", False
+    averages = callbacks.get("AveragedWeights", {}).get("averages", {})
+    if weights == "raw" or not averages:
+        return "raw", not averages
+    decay, average = next(iter(averages.items()))
+    network.load_state_dict(average)
+    return f"averaged, decay {decay}", True
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -211,28 +215,41 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return state
 
 
-def _parts(layout: RunLayout, trust: bool) -> tuple[Any, Any]:
-    """The run's LightningModule and its data module, made from its record alone."""
-    import yaml
+def _load_exported(file: Path, trust: bool) -> LoadedModule:
+    """The module of an exported file; its data are looked for when they are needed."""
+    tensors, record = read_exported(file)
+    folders = [str(file.resolve().parent), os.getcwd()] if trust else []  # where the user's own parts may lie
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    try:
+        module = _build_section(record, "model", file, trust)
+        module.network.load_state_dict(tensors)
+    except ArgumentError as error:  # from a version with other arguments
+        cause = max(str(error).splitlines(), key=lambda line: len(line) - len(line.lstrip())).strip()
+        raise UserError(f"its model cannot be made here: {cause}", key=str(file)) from error
+    except RuntimeError as error:
+        cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
 
-    from fmlab.training.sources import BatchSource
+    data = partial(_build_section, record, "data", file, trust)
+    if isinstance(module.source, BatchSource):
+        module.source.data = data()
+    origin = Origin(file.with_suffix(""), file, record.weights, record.step or 0)
+    return LoadedModule(module, data, tuple(record.shape), origin)
 
-    if trust:
-        sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
-    else:
-        check_trusted([layout.config])
-    config = yaml.safe_load(layout.config.read_text())
-    made = instantiate({name: config[name] for name in ("model", "data")})
-    if isinstance(getattr(made.model, "source", None), BatchSource):
-        made.model.source.data = made.data
-    return made.model, made.data
+
+def _build_section(record: Exported, name: Literal["model", "data"], file: Path, trust: bool) -> Any:
+    """The object of a section of an exported file's record."""
+    section = getattr(record, name)
+    if section is None:
+        raise UserError(f"the {name} are not known", key=str(file))
+    if not trust:
+        check_names({name: section}, str(file))
+    check_importable(section, name, file)
+    return getattr(instantiate({name: section}), name)
 
 
 def instantiate(sections: dict[str, Any]) -> Any:
     """The objects of a configuration's model and data sections, whichever are there, by these names."""
-    from jsonargparse import ArgumentParser
-    from lightning.pytorch import LightningDataModule, LightningModule
-
     bases = {"model": LightningModule, "data": LightningDataModule}
     parser = ArgumentParser(exit_on_error=False)
     for name in sections:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.fields import (
+    ConditionedField,
     ExactField,
     Generated,
     Guidance,
+    LearnedClassifier,
     LearnedField,
     PathField,
     Sampling,
@@ -21,88 +24,131 @@ from fmlab.fields import (
     collect,
     gaussian_start,
     generate,
+    guided,
 )
 from fmlab.fields.exact import PosteriorMean
-from fmlab.inference.guides import Guides
 from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 
 
-class Trained:
-    """The trained field of a run.
+@dataclass(frozen=True)
+class Origin:
+    """Where trained weights come from.
 
     Attributes:
         run: The run's folder; of an exported file, the folder of its name beside it, which need not exist.
-        network: The network with the chosen weights, in evaluation mode.
-        path: The path it was trained on.
-        prediction: What it outputs.
-        shape: The shape of one sample.
-        num_classes: The number of labels, or None.
-        step: The optimizer step of the checkpoint; 0 where it is not known.
-        start: Gives the draw of the source for each seed.
-        law: Gives the law of the run's training data, where it is known.
-        data: Gives the run's data module, where it is known.
-        checkpoint: The file that the weights come from.
-        weights: Which weights they are: `averaged, decay 0.999` or `raw`.
-        unconditional: Whether the network was trained without labels too, which guidance by itself needs.
-        trust: Whether runs that guidance names may import code of somebody's own.
+        checkpoint: The file that holds the weights, if there is one.
+        weights: Which weights they are: `averaged, decay 0.999`, `power-function average, std 0.1` or `raw`.
+        step: The optimizer steps they were trained for; 0 where that is not known.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        network: nn.Module,
-        path: ProbabilityPath,
-        prediction: Output | EDMPreconditioning,
-        shape: tuple[int, ...],
-        num_classes: int | None,
-        step: int,
-        device: torch.device,
-        start: Start = gaussian_start,
-        law: Callable[[], PosteriorMean] | None = None,
-        data: Callable[[], Any] | None = None,
-        checkpoint: Path | None = None,
-        weights: str = "raw",
-        unconditional: bool = True,
-        trust: bool = False,
-    ) -> None:
-        self.trust = trust
-        self.start, self.law = start, law
-        self.data, self.checkpoint, self.weights = data, checkpoint, weights
-        self.unconditional = unconditional
-        self.run, self.network, self.path, self.prediction = run, network.to(device).eval(), path, prediction
-        self.shape, self.num_classes, self.step, self.device = shape, num_classes, step, device
-        self.guides = Guides(self)
+    run: Path = Path()
+    checkpoint: Path | None = None
+    weights: str = "raw"
+    step: int = 0
 
-    def field(self, labels: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
-        """The field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
+
+@dataclass(frozen=True, eq=False)
+class TrainedClassifier:
+    """A trained classifier of noisy points, which guides a trained model.
+
+    Attributes:
+        classifier: log p_t(y | x) of every class.
+        path: The path on which it was trained.
+        shape: The shape of one point.
+        num_classes: The number of classes.
+    """
+
+    classifier: LearnedClassifier
+    path: ProbabilityPath
+    shape: tuple[int, ...]
+    num_classes: int
+
+
+Guide = TypeVar("Guide", "Trained", TrainedClassifier)
+
+
+def _unknown_law() -> PosteriorMean:
+    raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
+
+
+def _unknown_data() -> Any:
+    raise UserError("the data it was trained on are not known", key="data", hint="load the run by fmlab.load")
+
+
+@dataclass(eq=False)
+class Trained:
+    """A trained network and what is needed to sample from it.
+
+    Attributes:
+        network: The network with the chosen weights; it is moved to `device` and put in evaluation mode.
+        path: The path it was trained on.
+        prediction: What the network outputs.
+        shape: The shape of one sample.
+        num_classes: The number of labels, or None.
+        unconditional: Whether the network was trained without labels too, which guidance by itself needs.
+        device: Where to compute.
+        start: Gives the source's sample for each seed.
+        origin: The run, its checkpoint, and which weights they are.
+        law: Returns the law of the training data; raises a `UserError` where it is not known.
+        data: Returns the data module; raises a `UserError` where it is not known.
+        open_guide: Loads the model that a guidance names as RUN, RUN@last, RUN@raw or RUN@FILE.
+    """
+
+    network: nn.Module
+    path: ProbabilityPath
+    prediction: Output | EDMPreconditioning
+    shape: tuple[int, ...]
+    num_classes: int | None = None
+    unconditional: bool = True
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    start: Start = gaussian_start
+    origin: Origin = Origin()
+    law: Callable[[], PosteriorMean] = _unknown_law
+    data: Callable[[], Any] = _unknown_data
+    open_guide: Callable[[str], Trained | TrainedClassifier] | None = None
+
+    def __post_init__(self) -> None:
+        self.network = self.network.to(self.device).eval()
+        self._guides: dict[tuple[str, str], Any] = {}  # what guidance has named so far
+
+    def field(self, labels: Tensor | None = None, guidance: float | Guidance = 1.0) -> PathField:
+        """The learned field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
 
         Args:
             labels: Of shape (B,).
-            guidance_scale: The scale w, or a `Guidance`; runs that it names are loaded once.
-        """
-        return self.guides.guided(LearnedField(self.network, self.path, self.prediction, labels), guidance_scale)
+            guidance: The scale w, or a `Guidance`; each model that it names is loaded once.
 
-    def exact_field(self, labels: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
-        """The field that a perfect network would have learned from the run's training data, guided likewise.
+        Raises:
+            UserError: If the network cannot be guided so, or a model that the guidance names does not go with it.
+        """
+        guidance = Guidance.of(guidance)
+        by_itself = guidance.classifier is not None or (guidance.weak is None and guidance.scale != 1)
+        if by_itself and not self.unconditional:
+            raise UserError(
+                "the network has never been trained without a label (model.label_dropout was 0)",
+                key="guidance.scale",
+                hint="use guidance scale 1, or autoguidance with --guidance.weak",
+            )
+        return self._guided(LearnedField(self.network, self.path, self.prediction, labels), guidance)
+
+    def exact_field(self, labels: Tensor | None = None, guidance: float | Guidance = 1.0) -> PathField:
+        """The field that a perfect network would have learned from the training data, guided likewise.
 
         Its samples are training images, but for the solver's error.
 
         Raises:
             UserError: If it is not known: the data are not in memory, the source is not noise, ...
         """
-        if self.law is None:
-            raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
-        law = self.law()
-        field = ExactField(law, gaussian_path(self.path, "an exact field"), labels)
-        return self.guides.guided(field, guidance_scale)
+        exact = ExactField(self.law(), gaussian_path(self.path, "an exact field"), labels)
+        return self._guided(exact, Guidance.of(guidance))
 
-    def sample(
+    def generate(
         self,
-        n: int | None = None,
+        num_samples: int | None = None,
         labels: Sequence[int] | Tensor | None = None,
         *,
-        guidance_scale: float | Guidance = 1.0,
+        guidance: float | Guidance = 1.0,
         solver: Solver | None = None,
         steps: int = 20,
         grid: Grid | None = None,
@@ -111,12 +157,12 @@ class Trained:
         batch_size: int = 256,
         precision: str = "float32",
     ) -> Tensor:
-        """Samples of shape (n, *shape), images in about [-1, 1], on the CPU; one seed makes one sample.
+        """Samples of shape (num_samples, *shape), images in about [-1, 1], on the CPU; one seed makes one sample.
 
         Args:
-            n: How many; as many as there are labels if left out, 64 if there are none either.
-            labels: One a sample; a model with labels that is given none draws every class in turn.
-            guidance_scale: The guidance scale w, or a `Guidance`.
+            num_samples: How many; as many as there are labels if left out, 64 if there are none either.
+            labels: One a sample; a model with labels that is given none generates every class in turn.
+            guidance: The guidance scale w, or a `Guidance`.
             solver: The integrator; Heun if left out.
             steps: Solver steps.
             grid: Where the steps lie; UniformGrid if left out.
@@ -125,21 +171,20 @@ class Trained:
             batch_size: Samples a solve.
             precision: One of `fmlab.fields.Precision`; `auto` is what is fastest on the device.
         """
-        chosen = self.choose_labels(n, labels, self.guides.num_classes(guidance_scale))
-        n = len(chosen) if chosen is not None else (n or 64)
+        chosen = self.choose_labels(num_samples, labels, self.count_classes(guidance))
+        count = len(chosen) if chosen is not None else (num_samples or 64)
         sampling = Sampling(solver or Heun(), steps, grid or UniformGrid(), path)
-        seeds = range(seed, seed + n)
-        batches = self.sample_batches(
-            seeds, chosen, sampling, guidance_scale, batch_size=batch_size, precision=precision
+        batches = self.generate_batches(
+            range(seed, seed + count), chosen, sampling, guidance, batch_size=batch_size, precision=precision
         )
         return collect(batches).samples
 
-    def sample_batches(
+    def generate_batches(
         self,
         seeds: Sequence[int],
         labels: Tensor | None,
         sampling: Sampling,
-        guidance_scale: float | Guidance = 1.0,
+        guidance: float | Guidance = 1.0,
         *,
         exact: bool = False,
         batch_size: int = 256,
@@ -151,14 +196,14 @@ class Trained:
             seeds: One integer a sample.
             labels: One label a sample, or None for a model without labels.
             sampling: How the field is followed.
-            guidance_scale: The guidance scale w, or a `Guidance`.
+            guidance: The guidance scale w, or a `Guidance`.
             exact: Follow the exact field of the training data, not the network.
             batch_size: Samples a solve.
             precision: One of `fmlab.fields.Precision`; each batch says what it was computed in.
         """
         make_field = self.exact_field if exact else self.field
         return generate(
-            lambda condition: make_field(condition, guidance_scale),
+            lambda condition: make_field(condition, guidance),
             sampling,
             seeds,
             self.shape,
@@ -170,12 +215,12 @@ class Trained:
         )
 
     def choose_labels(
-        self, n: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
+        self, num_samples: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
     ) -> Tensor | None:
         """One label a sample, or None for a model without labels.
 
         Args:
-            n: How many samples.
+            num_samples: How many samples.
             labels: The labels to choose from, or as many.
             num_classes: How many labels there are, where a classifier brings them; the model's own if left out.
 
@@ -187,11 +232,47 @@ class Trained:
             if labels is not None:
                 raise UserError("this model was trained without labels", key="labels")
             return None
-        given = torch.arange(num_classes) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
-        wrong = given[(given < 0) | (given >= num_classes)]
+        choices = torch.arange(num_classes) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+        wrong = choices[(choices < 0) | (choices >= num_classes)]
         if len(wrong):
             raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {num_classes - 1}")
-        if n is None:
-            return given if labels is not None else given.repeat_interleave(8)
-        rounds = -(-n // len(given))
-        return (given.repeat_interleave(rounds) if labels is None else given.repeat(rounds))[:n]
+        if num_samples is None:
+            return choices if labels is not None else choices.repeat_interleave(8)
+        rounds = -(-num_samples // len(choices))
+        repeated = choices.repeat_interleave(rounds) if labels is None else choices.repeat(rounds)
+        return repeated[:num_samples]
+
+    def count_classes(self, guidance: float | Guidance = 1.0) -> int | None:
+        """How many labels there are to choose from: those of the guiding classifier, or else the network's own."""
+        classifier = self._guide(TrainedClassifier, "classifier", Guidance.of(guidance).classifier)
+        return self.num_classes if classifier is None else classifier.num_classes
+
+    def _guided(self, field: ConditionedField, guidance: Guidance) -> PathField:
+        weak = self._guide(Trained, "weak", guidance.weak)
+        classifier = self._guide(TrainedClassifier, "classifier", guidance.classifier)
+        guide = None if weak is None else LearnedField(weak.network, weak.path, weak.prediction, field.condition)
+        return guided(field, guidance, weak=guide, classifier=None if classifier is None else classifier.classifier)
+
+    def _guide(self, kind: type[Guide], key: str, name: str | None) -> Guide | None:
+        """The model that the guidance names, which must go with this one; loaded once."""
+        if name is None or self.open_guide is None:
+            return None
+        if (key, name) not in self._guides:
+            guide = self.open_guide(name)
+            problem = self._problem(guide, kind)
+            if problem:
+                raise UserError(problem, key=f"guidance.{key}")
+            self._guides[key, name] = guide
+        return self._guides[key, name]
+
+    def _problem(self, guide: Trained | TrainedClassifier, kind: type) -> str | None:
+        """Why a model cannot guide this one; None if it can."""
+        if not isinstance(guide, kind):
+            return "a NoisyClassifier generates nothing" if kind is Trained else "this is not a run of NoisyClassifier"
+        if guide.shape != self.shape:
+            return f"works on shape {guide.shape}, not on {self.shape}"
+        if None not in (self.num_classes, guide.num_classes) and guide.num_classes != self.num_classes:
+            return f"knows {guide.num_classes} classes, not {self.num_classes}"
+        if kind is TrainedClassifier and repr(guide.path) != repr(self.path):
+            return f"was trained on {guide.path!r}, and the model that it guides on {self.path!r}"
+        return None

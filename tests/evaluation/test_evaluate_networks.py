@@ -52,7 +52,7 @@ def test_all_of_guidance_reaches_the_samples_and_the_record(
     (row,) = evaluate(run, *more, "--keep", str(images), "--metrics", "fid")
     found, labels = kept(images)
     guidance = Guidance(3.0, interval=(0.2, 0.6), rescale=0.7)
-    expected = fmlab.load(run.root).sample(labels=labels, guidance_scale=guidance, solver=Euler(), steps=4)
+    expected = fmlab.load(run.root).generate(labels=labels, guidance=guidance, solver=Euler(), steps=4)
     assert (found.int() - to_uint8(expected).int()).abs().max() <= 1
     assert row["setting.guidance_scale"] == "3.0"
     assert row["setting.guidance.interval"] == "[0.2, 0.6]"
@@ -118,7 +118,7 @@ def test_neighbours_are_a_figure_and_a_picture(run: RunLayout) -> None:
     trained = fmlab.load(run.root)
     done = Evaluation(trained, ["fid", "neighbours"], draws(trained, 40, 0, None), batch_size=16, save_seconds=0)
     network, exact = done.run(cells([Heun()], [UniformGrid()], [None], [12], [1.0], exact=True))[1:]
-    images = to_uint8(trained.sample(labels=done.draws.labels, steps=12))
+    images = to_uint8(trained.generate(labels=done.draws.labels, steps=12))
     direct = NearestNeighbours(*neighbour_sets(done.data))
     direct.update(images)
     found = direct.compute()

@@ -45,7 +45,7 @@ def test_the_numbers_are_those_of_the_samples(run: RunLayout) -> None:
     done = evaluation(run)
     floor, row = done.run([Cell(Heun(), 3, UniformGrid(), guidance=2.0)])
     images = to_uint8(
-        done.trained.sample(labels=done.draws.labels, guidance_scale=2.0, solver=Heun(), steps=3, batch_size=60)
+        done.trained.generate(labels=done.draws.labels, guidance=2.0, solver=Heun(), steps=3, batch_size=60)
     )
     network = shipped_network("digits")
     features = network(images).double().numpy()
@@ -157,13 +157,13 @@ def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pyte
     """Not even with others beside it or another batch size; other weights are another cell."""
     first = evaluation(run).run([EULER])
     drawn: list[int] = []
-    sample_batches = Trained.sample_batches
+    generate_batches = Trained.sample_batches
 
     def counted(self: Trained, *args: Any, **kwargs: Any) -> Iterator[Generated]:
         drawn.append(args[2].steps)
-        return sample_batches(self, *args, **kwargs)
+        return generate_batches(self, *args, **kwargs)
 
-    monkeypatch.setattr(Trained, "sample_batches", counted)
+    monkeypatch.setattr(Trained, "generate_batches", counted)
     again = evaluation(run, batch_size=60).run([EULER, Cell(Euler(), 2, UniformGrid())])
     assert drawn == [2]
     assert again[:2] == first
@@ -239,7 +239,7 @@ def test_the_exact_field_stands_beside_the_network(run: RunLayout) -> None:
 def test_points_are_matched_with_as_many_reference_points(toy_run: RunLayout) -> None:
     done = evaluation(toy_run, 50, metrics="w2,mmd")
     floor, row = done.run([EULER])
-    points = done.trained.sample(50, solver=Euler(), steps=3)
+    points = done.trained.generate(50, solver=Euler(), steps=3)
     assert row.measurement["features"] is row.measurement["uint8"] is None
     assert done.scores.size == 240
     metric = done.scores.metrics["w2"]
@@ -253,6 +253,6 @@ def test_what_does_not_fit_is_found_before_any_sampling(run: RunLayout, monkeypa
     from fmlab.errors import UserError
     from fmlab.solvers import ListGrid
 
-    monkeypatch.setattr(Trained, "sample_batches", None)
+    monkeypatch.setattr(Trained, "generate_batches", None)
     with pytest.raises(UserError, match="make 2 steps"):
         evaluation(run).run([EULER, Cell(Euler(), 7, ListGrid([0.5]), Cosine())])

@@ -174,7 +174,7 @@ def test_imported_weights_sample_like_any_other(
     direct = load_official_dit(tmp_path / "published.pt", convention, heads=HEADS)
     x, t = torch.randn(2, 4, 8, 8), torch.tensor([0.2, 0.9])
     assert torch.equal(trained.network(x, t), direct(x, t))
-    assert trained.sample(3, steps=2, guidance_scale=1.5).isfinite().all()
+    assert trained.generate(3, steps=2, guidance=1.5).isfinite().all()
     assert prediction in file.with_suffix(".md").read_text()
     assert main(["sample", str(file), "--steps", "2", "--n", "5", "--out", str(tmp_path / "samples.npz")]) == 0
     capsys.readouterr()

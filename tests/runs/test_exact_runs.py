@@ -71,7 +71,7 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
         distance = (known[label].int() - image.int()).abs().flatten(1).amax(1)
         assert distance.min() <= 1, "every sample is a training image of its class, or its mirror image"
     trained = fmlab.load(run.root)
-    field = trained.exact_field(torch.arange(10), guidance_scale=2.0)
+    field = trained.exact_field(torch.arange(10), guidance=2.0)
     assert isinstance(field, GuidedField)
     assert field(torch.randn(10, 1, 8, 8), torch.tensor(0.5)).velocity.shape == (10, 1, 8, 8)
 
@@ -100,6 +100,6 @@ def test_a_field_that_is_not_known_is_refused(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_field_made_by_hand_knows_no_training_data() -> None:
-    trained = Trained(Path(), torch.nn.Identity(), CondOT(), "velocity", (2,), None, 0, torch.device("cpu"))
+    trained = Trained(torch.nn.Identity(), CondOT(), "velocity", (2,))
     with pytest.raises(UserError, match="training data are not known"):
         trained.exact_field()

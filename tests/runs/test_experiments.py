@@ -79,7 +79,7 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"val/w2", "val/mmd"} <= logged if name in POINTS else {"val/fid_random", "val/kid_random"} <= logged
     assert len(list(run.samples.glob("*.png"))) >= 1
     trained = fmlab.load(run.root)
-    assert trained.sample(3, steps=2).shape == (3, *trained.shape), "sampling knows the source"
+    assert trained.generate(3, steps=2).shape == (3, *trained.shape), "sampling knows the source"
 
 
 def references(node: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:

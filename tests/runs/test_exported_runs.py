@@ -35,8 +35,8 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
     """Bit for bit, exact field included; the file also carries shape, scores, measurement, setting and versions."""
     run = fit("--ema.decay=0.5")
     before = fmlab.load(run.root)
-    options = {"labels": [0, 3, 9], "guidance_scale": 2.0, "steps": 3}
-    expected, raw = before.sample(**options), fmlab.load(run.root, weights="raw").sample(**options)
+    options = {"labels": [0, 3, 9], "guidance": 2.0, "steps": 3}
+    expected, raw = before.generate(**options), fmlab.load(run.root, weights="raw").generate(**options)
     exact = before.exact_field(torch.tensor([3]))(torch.zeros(1, *before.shape), torch.tensor(0.5)).velocity
     file = tmp_path / "elsewhere" / "digits.safetensors"
     file.parent.mkdir()
@@ -47,10 +47,11 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
     shutil.rmtree(run.root)
 
     after = fmlab.load(file)
-    assert torch.equal(after.sample(**options), expected)
+    assert torch.equal(after.generate(**options), expected)
     assert not torch.equal(expected, raw)
-    assert torch.equal(fmlab.load(tmp_path / "raw.safetensors").sample(**options), raw)
-    assert (after.shape, after.num_classes, after.step, repr(after.path)) == ((1, 8, 8), 10, 4, repr(before.path))
+    assert torch.equal(fmlab.load(tmp_path / "raw.safetensors").generate(**options), raw)
+    assert (after.shape, after.num_classes, after.origin.step) == ((1, 8, 8), 10, 4)
+    assert repr(after.path) == repr(before.path)
     again = after.exact_field(torch.tensor([3]))(torch.zeros(1, *after.shape), torch.tensor(0.5)).velocity
     assert torch.equal(again, exact)
 
@@ -72,7 +73,7 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
     words = ["sample", str(file), "--labels", "3", "--n", "2", "--solver", "Euler", "--steps", "2", "--out", str(out)]
     assert main(words) == 0
     assert [found.name for found in (file.parent / "digits" / "samples").iterdir()] == ["sample_Euler2_w1_seed0.png"]
-    images = after.sample(labels=[3, 3], steps=2, solver=Euler())
+    images = after.generate(labels=[3, 3], steps=2, solver=Euler())
     assert np.array_equal(np.load(out)["images"][..., 0], (images[:, 0] * 127.5 + 128).clip(0, 255).byte().numpy())
 
 
@@ -147,7 +148,7 @@ def test_own_parts_are_found_beside_the_file_or_refused(
     card = file.with_suffix(".md").read_text()
     assert "`my_net.MyNet`, `my_path.Cubic`" in card
     assert 'fmlab.load("mine.safetensors", trust=True)' in card
-    expected = fmlab.load(file, trust=True).sample(4, steps=2)
+    expected = fmlab.load(file, trust=True).generate(4, steps=2)
 
     shutil.rmtree(tmp_path / "runs")
     shutil.move(folder, tmp_path / "hidden")
@@ -163,7 +164,7 @@ def test_own_parts_are_found_beside_the_file_or_refused(
     assert shown[1].startswith("  put my_net.py beside mine.safetensors")
     for name in ("my_net", "my_path"):  # neither data nor solver are needed to sample
         shutil.copy(tmp_path / "hidden" / f"{name}.py", file.parent)
-    assert torch.equal(fmlab.load(file, trust=True).sample(4, steps=2), expected)
+    assert torch.equal(fmlab.load(file, trust=True).generate(4, steps=2), expected)
     for name in sources:  # other tests have their own
         sys.modules.pop(name, None)
 
@@ -174,18 +175,17 @@ def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixtur
     assert [file.name for file in sorted(run.power_averages.iterdir())] == [
         f"step_{step:08d}.safetensors" for step in (2, 4, 6)
     ]
-    module, _, state = load_module(run, ema_std=0.2)
-    kept = state["callbacks"]["PowerAverages"]["averages"]["0.2"]
-    for name, parameter in module.network.named_parameters():
+    kept = torch.load(run.last, weights_only=True)["callbacks"]["PowerAverages"]["averages"]["0.2"]
+    for name, parameter in load_module(run, "last", ema_std=0.2).module.network.named_parameters():
         assert torch.allclose(parameter, kept[name], rtol=0, atol=1e-7)
     options = {"labels": [1, 2], "steps": 2}
-    weights = [fmlab.load(run.root, ema_std=std).sample(**options) for std in (0.2, 0.15)]
-    weights.append(fmlab.load(run.root, weights="raw").sample(**options))
+    weights = [fmlab.load(run.root, ema_std=std).generate(**options) for std in (0.2, 0.15)]
+    weights.append(fmlab.load(run.root, weights="raw").generate(**options))
     assert all((a - b).abs().max() > 1e-6 for a, b in itertools.pairwise(weights))
     file = tmp_path / "wide.safetensors"
     assert main(["export", str(run.root), "--to", str(file), "--ema.std", "0.15"]) == 0
-    assert torch.equal(fmlab.load(file).sample(**options), weights[1])
-    assert "power-function average of width 0.15" in file.with_suffix(".md").read_text()
+    assert torch.equal(fmlab.load(file).generate(**options), weights[1])
+    assert "Weights: power-function average, std 0.15" in file.with_suffix(".md").read_text()
     assert main(["sample", str(run.root), "--ema.std", "0.15", "--n", "10", "--steps", "2"]) == 0
     assert (run.samples / "sample_Heun2_w1_ema0.15_seed0.png").is_file()
     capsys.readouterr()
@@ -208,11 +208,11 @@ def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pyt
     still = ("--model.optimizer.lr=0", "--model.lr_scheduler=null", f"--initial.weights={file}")
     run = fit(*BARE, *still, steps=2)
     for which in ("averaged", "raw"):
-        state = load_module(run, "last", which)[0].network.state_dict()
+        state = load_module(run, "last", which).module.network.state_dict()
         assert all(torch.equal(state[name], value) for name, value in weights.items())
     file.unlink()
     assert main(["fit", "--resume", str(run.root), "--trainer.max_steps=4"]) == 0
-    again = load_module(run, "last")[0].network.state_dict()
+    again = load_module(run, "last").module.network.state_dict()
     assert all(torch.equal(again[name], value) for name, value in weights.items())
 
     begin = f"--initial.weights={first.root}"

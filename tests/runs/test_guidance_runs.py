@@ -15,7 +15,7 @@ from fmlab.__main__ import main
 from fmlab.commands.fit import main as fit_main
 from fmlab.errors import UserError
 from fmlab.fields import Guidance
-from fmlab.inference.guides import RunWeights, resolved
+from fmlab.inference.guides import RunWeights, resolve_guides
 from fmlab.paths import VP
 from fmlab.records import RunLayout
 
@@ -90,8 +90,8 @@ def test_mistakes_in_guidance_take_three_lines(runs: Runs, capsys: pytest.Captur
         (["--guidance.rescale", "2"], "guidance.rescale: lies in [0, 1]"),
         (["--guidance.weak", "digitz"], "digits"),
         (["--guidance.weak", "digits@bset"], "best"),
-        (["--guidance.weak", str(classifier.root)], "which generates nothing"),
-        (["--guidance.classifier", "digits"], "is a run of FlowMatching, not of NoisyClassifier"),
+        (["--guidance.weak", str(classifier.root)], "a NoisyClassifier generates nothing"),
+        (["--guidance.classifier", "digits"], "this is not a run of NoisyClassifier"),
     ):
         capsys.readouterr()
         assert main([*words, "--guidance.scale", "3", *bad]) == 2
@@ -107,18 +107,18 @@ def test_from_a_notebook(runs: Runs) -> None:
     run, classifier = runs
     trained = fmlab.load(run.root)
     guidance = Guidance(2.0, interval=(0.3, 0.8), weak=str(run.root) + "@raw", classifier=str(classifier.root))
-    assert trained.sample(3, guidance_scale=guidance, steps=3).shape == (3, 1, 8, 8)
+    assert trained.generate(3, guidance=guidance, steps=3).shape == (3, 1, 8, 8)
     field = trained.exact_field(torch.arange(3), Guidance(2.0, classifier=str(classifier.root)))
     assert torch.isfinite(field(torch.randn(3, 1, 8, 8), torch.tensor(0.5)).velocity).all()
-    record = resolved(Guidance(2.0, weak="digits@raw"))
+    record = resolve_guides(Guidance(2.0, weak="digits@raw"))
     assert record.weak == f"{Path('runs') / 'digits' / run.id}@best@raw"
-    assert resolved(record) == record
+    assert resolve_guides(record) == record
 
 
 def test_a_run_that_does_not_go_with_the_model_is_refused(runs: Runs) -> None:
     run, classifier = runs
     for changed, guidance, expected in (
-        ({"path": VP()}, Guidance(2.0, classifier=str(classifier.root)), "the classifier was trained on CondOT"),
+        ({"path": VP()}, Guidance(2.0, classifier=str(classifier.root)), "guidance.classifier: was trained on CondOT"),
         ({"num_classes": 7}, Guidance(2.0, weak=str(run.root)), "knows 10 classes, not 7"),
         ({"shape": (1, 4, 4)}, Guidance(2.0, weak=str(run.root)), "works on shape"),
     ):
@@ -135,12 +135,12 @@ def test_a_classifier_gives_labels_to_a_model_without_any(runs: Runs) -> None:
     trained.num_classes = None
     trained.network.register_forward_pre_hook(lambda module, given: seen.append(len(given)))
     guidance = Guidance(2.0, classifier=str(classifier.root))
-    assert trained.sample(labels=[7, 7, 3], guidance_scale=guidance, steps=2).shape == (3, 1, 8, 8)
+    assert trained.generate(labels=[7, 7, 3], guidance=guidance, steps=2).shape == (3, 1, 8, 8)
     assert set(seen) == {2}, "x and t, no label"
     with pytest.raises(UserError, match="labels are 0 to 9"):
-        trained.sample(labels=[10], guidance_scale=guidance)
+        trained.generate(labels=[10], guidance=guidance)
     with pytest.raises(UserError, match="trained without labels"):
-        trained.sample(labels=[7])
+        trained.generate(labels=[7])
 
 
 @pytest.mark.parametrize("section", ["samples", "fid"])

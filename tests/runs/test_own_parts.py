@@ -121,7 +121,7 @@ def test_own_parts_work_by_their_import_path(folder: Path, monkeypatch: pytest.M
     trained = fmlab.load(run.root, trust=True)
     assert type(trained.network).__name__ == "MyNet"
     assert type(trained.path).__name__ == "Cubic"
-    assert trained.sample(5, steps=2).shape == (5, 2)
+    assert trained.generate(5, steps=2).shape == (5, 2)
     assert main(["fit", "--resume", str(run.root), "--trust", "--trainer.max_steps=6"]) == 0
 
 

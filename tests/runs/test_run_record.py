@@ -60,15 +60,15 @@ def test_load_gives_the_averaged_field(fit: Fit) -> None:
         assert torch.equal(value, averages[name])
     raw = fmlab.load(run.root, checkpoint="last", weights="raw")
     assert any(not torch.equal(raw.network.state_dict()[n], averages[n]) for n in averages)
-    images = trained.sample(labels=range(10), guidance_scale=2.0, steps=3)
+    images = trained.generate(labels=range(10), guidance=2.0, steps=3)
     assert images.shape == (10, 1, 8, 8)
-    again = trained.sample(labels=range(10), guidance_scale=2.0, steps=3, batch_size=3)
+    again = trained.generate(labels=range(10), guidance=2.0, steps=3, batch_size=3)
     torch.testing.assert_close(images, again, rtol=0, atol=1 / 255)
     field = trained.field(torch.arange(4))
     x = torch.randn(4, 1, 8, 8)
     assert Euler().solve(field, x, torch.linspace(0, 1, 4)).shape == x.shape
     with pytest.raises(UserError, match="label"):
-        trained.sample(labels=[10])
+        trained.generate(labels=[10])
 
 
 def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,13 +49,13 @@ def test_another_path_everywhere(
         assert len(message.splitlines()) <= 3, message
 
     trained = fmlab.load(run.root, checkpoint="last")
-    straight = trained.sample(labels=range(4), steps=40)
-    cosine = trained.sample(labels=range(4), steps=40, path=Cosine())
+    straight = trained.generate(labels=range(4), steps=40)
+    cosine = trained.generate(labels=range(4), steps=40, path=Cosine())
     torch.testing.assert_close(cosine, straight, rtol=0, atol=0.05)
-    same = trained.sample(labels=range(4), steps=5, solver=Euler(), path=CondOT())
-    torch.testing.assert_close(same, trained.sample(labels=range(4), steps=5, solver=Euler()), rtol=0, atol=1e-4)
-    few = trained.sample(labels=range(4), steps=3, solver=Euler(), path=VP(beta_max=12))
-    assert (few - trained.sample(labels=range(4), steps=3, solver=Euler())).abs().max() > 0.05
+    same = trained.generate(labels=range(4), steps=5, solver=Euler(), path=CondOT())
+    torch.testing.assert_close(same, trained.generate(labels=range(4), steps=5, solver=Euler()), rtol=0, atol=1e-4)
+    few = trained.generate(labels=range(4), steps=3, solver=Euler(), path=VP(beta_max=12))
+    assert (few - trained.generate(labels=range(4), steps=3, solver=Euler())).abs().max() > 0.05
 
 
 @pytest.mark.parametrize(
