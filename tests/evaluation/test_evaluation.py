@@ -157,7 +157,7 @@ def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pyte
     """Not even with others beside it or another batch size; other weights are another cell."""
     first = evaluation(run).run([EULER])
     drawn: list[int] = []
-    generate_batches = Trained.sample_batches
+    generate_batches = Trained.generate_batches
 
     def counted(self: Trained, *args: Any, **kwargs: Any) -> Iterator[Generated]:
         drawn.append(args[2].steps)
