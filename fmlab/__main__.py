@@ -38,13 +38,13 @@ VERBS: dict[str, Verb] = {
         "fmlab.commands.diagnose_options:main", "where the error of a run comes from: network, solver, guidance, data"
     ),
     "sweep": Verb(
-        "fmlab.commands.sweep_options:main",
+        "fmlab.commands.sweep:main",
         "many runs from one file: here, on SLURM, through W&B; goes on where it stopped",
     ),
     "compare": Verb("fmlab.commands.compare:main", "runs side by side: a table, and a page that says which is better"),
     "export": Verb("fmlab.commands.export:main", "a finished run as one file, with a model card"),
     "import": Verb("fmlab.commands.import_weights:main", "published DiT or SiT weights as such a file"),
-    "submit": Verb("fmlab.commands.submit_options:main", "hand a run to SLURM, checked before it waits in the queue"),
+    "submit": Verb("fmlab.commands.submit:main", "hand a run to SLURM, checked before it waits in the queue"),
     "runs": Verb("fmlab.commands.runs:main", "a table of runs: state, step, speed, best score, job"),
     "draw": Verb(
         "fmlab.commands.draw_options:main", "pictures of the theory: paths, fields, flows, trajectories, solvers"

@@ -2,136 +2,92 @@
 
 from __future__ import annotations
 
-import copy
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from difflib import get_close_matches
 
-from fmlab.commands.submit_options import Submission
-from fmlab.config.prepare import Prepared, located_errors, prepare
-from fmlab.config.run_options import RunOptions
-from fmlab.config.run_record import write_run_record
-from fmlab.config.schema import SEED
-from fmlab.config.trust import foreign_names
-from fmlab.errors import UserError
-from fmlab.inference.exported import class_paths
-from fmlab.launch.slurm.allocation import allocation
-from fmlab.launch.slurm.client import submit
-from fmlab.launch.slurm.cluster import Cluster, cluster_file, read_cluster
-from fmlab.launch.slurm.script import Job, script_of
-from fmlab.launch.slurm.snapshot import START, snapshot
-from fmlab.records import RunLayout, new_run, write_status
-from fmlab.records.atomic import atomic_write_json, atomic_write_text
-from fmlab.training.builder import Builder, trainer_section
-from fmlab.training.quiet import silence_lightning
+from fmlab.config.arguments import pop_flag, pop_option
+from fmlab.errors import UserError, nearest
 
-SCRIPT = "submit.sbatch"
+USAGE = """\
+usage: fmlab submit --config FILE [--KEY=VALUE ...] [--slurm.time 12:00:00 ...] [--dry-run]
+
+  fmlab submit --config experiments/dit_cifar.yaml --trainer.devices=8 --trainer.num_nodes=2 --slurm.time 12:00:00
+  fmlab submit --config experiments/digits.yaml --trainer.devices=1 --array 5      five seeds
+  fmlab submit ... --dry-run                        check everything, print the script, submit nothing
+
+All options of fmlab fit, and
+--slurm.NAME VALUE   partition, account, qos, constraint, time, gpu, cpus_per_task, mem, signal_seconds, modules,
+                     container, setup, options; nodes, processes and GPUs follow from the trainer
+--cluster FILE       a YAML file of such values (cluster.yaml here, or fmlab/cluster.yaml in ~/.config)
+--array N            N runs, the seed and the N - 1 that follow; --at_once K of them at a time
+--after JOB          begin when that job has ended well
+--max_restarts N     put back into the queue at most so often (50)
+--dry_run            (or --dry-run) print the script
+"""
+
+OPTIONS = ("--dry-run", "--cluster", "--after", "--array", "--at_once", "--max_restarts")
 
 
-def submit_run(asked: Submission) -> int:
-    """Checks everything, writes the runs' records and the script, and submits it."""
-    silence_lightning()
-    cluster = read_cluster(cluster_file(asked.cluster), asked.slurm)
-    prepared = prepare(list(asked.fit))
-    wants = allocation(trainer_section(prepared.config, precision=False))
-    check_objects(prepared)
-    said = shlex.join(["fmlab", "submit", *asked.typed])
-    if asked.dry_run:
-        place = Path(RunOptions(**prepared.config["run"]).dir).resolve() / str(prepared.config["run"]["name"])
-        runs = [place / f"NEW{index or ''}" for index in range(asked.seeds)]
-        print(script_of(_job(asked, prepared, runs, place / "NEW" / "code", cluster, wants, said)), end="")
+def main(argv: list[str]) -> int:
+    """Reads the options, then checks and submits."""
+    if any(word in ("-h", "--help") for word in argv):
+        print(USAGE, end="")
         return 0
-    layouts = [_new_run(asked, index, prepared.config[SEED]) for index in range(asked.seeds)]
-    home = layouts[0].root
-    code = snapshot(home / "code", own_folders(prepared))
-    job = _job(asked, prepared, [layout.root for layout in layouts], code, cluster, wants, said)
-    atomic_write_text(job.script, script_of(job))
-    try:
-        number = submit(job.script)
-    except UserError as error:
-        for layout in layouts:
-            write_status(layout, "failed", error=f"not submitted: {error.message}")
-        raise
-    for index, layout in enumerate(layouts):
-        task = f"{number}_{index}" if len(layouts) > 1 else number
-        atomic_write_json(layout.root / "slurm.json", {"job": task, "script": str(job.script)})
-    print(f"job        {number}" + (f", {len(layouts)} tasks, a seed each" if len(layouts) > 1 else ""))
-    print(f"script     {job.script}")
-    for layout in layouts:
-        print(f"run        {layout.root}")
-    print("next       fmlab runs --watch")
+    words = list(argv)
+    dry_run = pop_flag(words, "--dry-run", "--dry_run")
+    cluster, after = pop_option(words, "--cluster"), pop_option(words, "--after")
+    if after is not None and not after.isdigit():
+        raise UserError(f"{after!r} is no job's number", key="after", hint="such as --after 12345")
+    seeds, at_once = _pop_number(words, "--array", 1), _pop_number(words, "--at_once", 1)
+    restarts = _pop_number(words, "--max_restarts", 0)
+    slurm, fit = split_slurm_options(words)
+    _refuse_misspelt(fit)
+    if not any(word.startswith(("--config", "-c")) for word in fit):
+        raise UserError("which experiment?", key="submit", hint="fmlab submit --config experiments/digits.yaml")
+    from fmlab.launch.slurm.cluster import find_cluster_file, read_cluster
+    from fmlab.launch.slurm.script import Submission
+    from fmlab.launch.slurm.submit_runs import submit_runs
+
+    settings = read_cluster(find_cluster_file(cluster), slurm)
+    typed = shlex.join(["fmlab", "submit", *argv])
+    submission = Submission(typed, settings, at_once, after, 50 if restarts is None else restarts, dry_run)
+    submit_runs(fit, seeds or 1, submission)
     return 0
 
 
-def check_objects(prepared: Prepared) -> None:
-    """Makes everything a run is made of, for one process on this machine, so that a mistake is found before the queue.
+def split_slurm_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Separates the `--slurm.*` options, by name, from all other words.
 
     Raises:
-        UserError: At the first part that does not go with the others.
+        UserError: If one has no value.
     """
-    here = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    config = copy.deepcopy(prepared.config)  # objects take the place of what describes them
-    config["trainer"] = {**trainer_section(config, precision=False), **here}
-    with located_errors(config):
-        Builder(config, "unused")
+    options: dict[str, str] = {}
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--slurm."):
+            rest.append(word)
+            continue
+        name, equals, text = word.removeprefix("--slurm.").partition("=")
+        if not equals:
+            if not queue:
+                raise UserError("needs a value", key=word)
+            text = queue.pop(0)
+        options[name] = text
+    return options, rest
 
 
-def own_folders(prepared: Prepared) -> list[str]:
-    """The folders in which the configuration's own parts lie, if it has any that are no installed package's."""
-    modules = {path.partition(".")[0] for _, path in class_paths(prepared.config, "")} - {"fmlab"}
-    folders = [Path(folder) for folder in prepared.import_folders]
-    return [str(place) for place in folders if any(_holds(place, name) for name in modules)]
+def _refuse_misspelt(words: list[str]) -> None:
+    """Refuses what looks like one of this command's own options; it would be taken for a key of the configuration."""
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and get_close_matches(name, OPTIONS, n=1, cutoff=0.8):
+            raise UserError("is no option", key=name, hint=nearest(name, OPTIONS))
 
 
-def _holds(folder: Path, module: str) -> bool:
-    return (folder / f"{module}.py").is_file() or (folder / module).is_dir()
-
-
-def _job(
-    asked: Submission,
-    prepared: Prepared,
-    runs: Sequence[Path],
-    code: Path | Sequence[Path],
-    cluster: Cluster,
-    wants: Any,
-    said: str,
-) -> Job:
-    places = [code] if isinstance(code, Path) else code
-    return Job(
-        name=str(prepared.config["run"]["name"]),
-        script=runs[0] / SCRIPT,
-        folder=Path.cwd(),
-        start=runs[0] / "code" / START,
-        # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
-        words='fit --resume "$run"' + (" --trust" if any(foreign_names(prepared.config)) else ""),
-        code=places,
-        allocation=wants,
-        cluster=cluster,
-        said=said,
-        before=[*run_lines(runs), "", "# A new run begins, and one that was stopped goes on: the same command."],
-        tasks=len(runs),
-        after=asked.after,
-        at_once=asked.at_once,
-        max_restarts=asked.max_restarts,
-    )
-
-
-def run_lines(runs: Sequence[Path]) -> list[str]:
-    """The lines of shell that set `run`: the one run, or the array task's."""
-    if len(runs) == 1:
-        return [f"run={shlex.quote(str(runs[0]))}"]
-    return ["runs=(", *(f"  {shlex.quote(str(run))}" for run in runs), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
-
-
-def _new_run(asked: Submission, index: int, first_seed: int) -> RunLayout:
-    """The record of a run that has not begun; each further one has the next seed."""
-    seed = [] if index == 0 else [f"--{SEED}={first_seed + index}"]
-    prepared = prepare([*asked.fit, *seed])
-    prepared.config["trainer"] = trainer_section(prepared.config, precision=False)
-    run = RunOptions(**prepared.config["run"])
-    assert run.name is not None
-    layout = RunLayout(new_run(run.dir, run.name).root.resolve())
-    write_run_record(layout, prepared)
-    write_status(layout, "submitted", step=0)
-    return layout
+def _pop_number(words: list[str], name: str, least: int) -> int | None:
+    text = pop_option(words, name)
+    if text is not None and (not text.isdigit() or int(text) < least):
+        raise UserError(f"expected a number of {least} or more, got {text!r}", key=name.lstrip("-"))
+    return None if text is None else int(text)

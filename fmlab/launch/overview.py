@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fmlab.launch.slurm.client import queue
+from fmlab.launch.slurm.client import read_queue
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.records.layout import created
 
@@ -34,7 +34,7 @@ def overview(folders: Sequence[Path], count: int, states: set[str] | None = None
     jobs = {layout.root: _job(layout) for layout in layouts}
     known = {layout.root: read_status(layout) for layout in layouts}
     asked = [jobs[root] for root, status in known.items() if jobs[root] and status.state in _WAITING]
-    waiting = queue(filter(None, asked))
+    waiting = read_queue(filter(None, asked))
     rows: list[tuple[str, ...]] = []
     for layout in layouts:
         status, job = known[layout.root], jobs[layout.root]

@@ -54,6 +54,15 @@ def feature_network(
         return _network(kind, data, cache_dir, weights)
 
 
+def choose_features(kind: str, data: Source) -> str:
+    """The kind of network that `auto` stands for with these data; any other kind is itself."""
+    if kind != "auto":
+        return kind
+    # An image folder too large for memory could train no classifier in the time one has for a metric.
+    labelled = data.num_classes is not None and data.num_classes > 1 and getattr(data, "in_memory", True)
+    return "domain" if labelled else "random"
+
+
 def _network(kind: str, data: Source, cache_dir: str | Path, weights: str | Path | None) -> FeatureNetwork:
     if "." in kind:
         from fmlab.metrics.own_features import OwnFeatures
@@ -61,10 +70,7 @@ def _network(kind: str, data: Source, cache_dir: str | Path, weights: str | Path
         return OwnFeatures(kind, data.shape)
     if kind not in get_args(FeatureKind):
         raise UserError(f"there are no features called {kind!r}", hint=nearest(str(kind), get_args(FeatureKind)))
-    if kind == "auto":
-        # An image folder too large for memory could train no classifier in the time one has for a metric.
-        labelled = data.num_classes is not None and data.num_classes > 1 and getattr(data, "in_memory", True)
-        kind = "domain" if labelled else "random"
+    kind = choose_features(kind, data)
     if kind == "inception":
         from fmlab.metrics.inception import InceptionFeatures
 

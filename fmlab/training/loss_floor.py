@@ -49,6 +49,10 @@ class LossFloor(NoStepHooks, Callback):
         self.num_samples, self.batch_size, self.enabled = num_samples, batch_size, enabled
         self._terms: ExcessLoss | None = None
 
+    def logged_metrics(self, data: object) -> set[str]:
+        """The names of the metrics that it logs, without those by time."""
+        return {"train/excess", "train/floor"}
+
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The law of the training set, before any training: what cannot be known is told now, not hours later."""
         module, data = cast(GenerativeModule, pl_module), datamodule(trainer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -36,6 +36,8 @@ class NetworkModule(LightningModule):
         compile: Compile the network with torch.compile; checkpoints are the same with and without.
         seed: The seed of all randomness of training; left out, it is `seed_everything`.
     """
+
+    LOGGED_METRICS: ClassVar[frozenset[str]] = frozenset({"train/loss", "train/lr", "train/grad_norm", "val/loss"})
 
     def __init__(
         self,

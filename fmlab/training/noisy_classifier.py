@@ -44,6 +44,8 @@ class NoisyClassifier(NetworkModule):
         UserError: If there are fewer than two classes.
     """
 
+    LOGGED_METRICS = NetworkModule.LOGGED_METRICS | {"val/accuracy"}
+
     path: GaussianPath
 
     def __init__(

@@ -37,6 +37,10 @@ class NonFinite(NoStepHooks, Callback):
         self.action, self.enabled = action, enabled
         self._steps = self._skipped = 0
 
+    def logged_metrics(self, data: object) -> set[str]:
+        """The names of the metrics that it logs."""
+        return {"train/skipped_steps"} if self.action == "skip" else set()
+
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from fmlab.data import DataModule
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.evaluation import METRICS, data_reference, measurement, setting
@@ -27,6 +28,7 @@ from fmlab.metrics import (
     reference_points,
     reference_statistics,
 )
+from fmlab.metrics.features import choose_features
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 from fmlab.training.averaged_weights import AveragedWeights
@@ -78,6 +80,13 @@ class SampleMetrics(NoStepHooks, Callback):
         self.network: nn.Module | None = None
         self.metrics: dict[str, Metric] = {}
         self.reference_size: int | None = None
+
+    def logged_metrics(self, data: DataModule) -> set[str]:
+        """The names of the metrics that it logs with these data."""
+        if data.kind == "points":
+            return {metric_key("w2"), metric_key("mmd")}
+        features = choose_features(self.features, getattr(data, "images", data))
+        return {metric_key("fid", features), metric_key("kid", features)}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")

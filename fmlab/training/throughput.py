@@ -39,6 +39,11 @@ class Throughput(NoStepHooks, Callback):
         self._peak: float | None = None
         self._forward = 0
 
+    def logged_metrics(self, data: object) -> set[str]:
+        """The names of the metrics that it logs; some of them depend on the device."""
+        names = ("images_per_second", "milliseconds_per_step", "memory_gib", "model_flops_utilisation")
+        return {f"perf/{name}" for name in names}
+
     def _restart(self, trainer: Trainer) -> None:
         self._samples, self._step, self._since = 0, trainer.global_step, time.perf_counter()
 

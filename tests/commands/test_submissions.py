@@ -153,12 +153,26 @@ def test_a_misspelt_option_of_submit_is_no_key_of_the_configuration(
 
 def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     several = write_sweep(tmp_path, "--trainer.num_nodes=2", "--trainer.devices=1", "--trainer.strategy=ddp")
-    assert "one trial has one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
+    assert "a trial runs on one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
     file = str(write_sweep(tmp_path))
     alone = ("--slurm.time 1:00:00", "--dry-run", "--at_once 2", "--cluster x.yaml", "--max_restarts 0")
     for words in map(str.split, alone):
         assert "is for --slurm" in refused(capsys, "sweep", file, *words)
     assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
+
+
+@pytest.mark.parametrize("section", ['name: "a\\nb"', 'dir: "a\\nb"', ""])
+def test_a_line_break_is_refused_before_anything_is_written(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the run's name, in its folder, and in the folder in which the command is typed."""
+    folder = tmp_path / ("plain" if section else "a\nb")
+    folder.mkdir()
+    (tmp_path / "more.yaml").write_text(f"run: {{{section}}}\n")
+    monkeypatch.chdir(folder)
+    words = [*DIGITS, "--config", str(tmp_path / "more.yaml"), "--trainer.devices=1"]
+    assert "line break" in refused(capsys, "submit", *words)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,4 +200,4 @@ def test_a_command_that_is_not_checked_is_said_to_be_so(tmp_path: Path, capsys: 
     own = tmp_path / "own.yaml"
     own.write_text('program: x.py\nmethod: grid\nparameters: {x: {values: [1]}}\ncommand: [python, x.py, "${args}"]\n')
     assert main(["sweep", str(own), "--check"]) == 0
-    assert "unchecked" in capsys.readouterr().out
+    assert "was not checked" in capsys.readouterr().out

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands.sweep_flags import check_flags
+from fmlab.commands.sweep import check_evaluate
+from fmlab.launch.sweep.check import check_fit, check_sweep
 from fmlab.launch.sweep.space import grid
 from fmlab.launch.sweep.sweep_file import read_sweep
 
@@ -98,7 +100,7 @@ TRAPS = {
     ),
     "a misspelt key of the file": (
         {"parameters": "model.path: {value: VP}", "metric": "metrik: {name: val/w2}\n"},
-        "sweep.yaml: metrik: is no key of a sweep",
+        "sweep.yaml: metrik: unknown key",
         "did you mean metric?",
     ),
     "a misspelt form": (
@@ -172,6 +174,40 @@ def test_what_is_right_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "sweep.yaml: 6 points, 3 command lines checked, nothing wrong\n"
 
 
+@pytest.mark.parametrize(
+    ("metric", "words", "logged"),
+    [
+        ("val/fid_domain", [], True),
+        ("val/fid_random", [], False),
+        ("val/fid_random", ["--fid.features=random"], True),
+        ("val/fid_domain", ["--fid.features=random"], False),
+        ("val/fid", ["--fid.features=inception"], True),
+        ("val/fid_domain", ["--fid.enabled=false"], False),
+        ("perf/memory_gib", [], True),
+        ("perf/memory_gib", ["--throughput.enabled=false"], False),
+        ("train/excess", [], True),
+        ("train/skipped_steps", [], False),
+        ("train/skipped_steps", ["--nonfinite.action=skip"], True),
+        ("val/accuracy", [], False),
+    ],
+)
+def test_a_training_is_asked_which_metrics_it_logs(metric: str, words: list[str], logged: bool) -> None:
+    metrics = check_fit(["--config", str(ROOT / "experiments" / "digits.yaml"), *words])
+    assert metrics is not None
+    assert (metric in metrics) == logged
+
+
+def test_images_without_labels_have_random_features(tmp_path: Path) -> None:
+    for index in range(12):
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index}.png")
+    data = ["--data=ImageFolder", f"--data.path={tmp_path}", "--data.size=8", "--data.channels=1"]
+    plain = ["--model.label_dropout=0", "--fid.guidance_scale=1", "--samples.guidance_scales=[1.0]"]
+    metrics = check_fit(["--config", str(ROOT / "experiments" / "digits.yaml"), *data, *plain])
+    assert metrics is not None
+    assert {"val/fid_random", "val/kid_random"} <= metrics
+    assert "val/fid_domain" not in metrics
+
+
 def test_a_missing_file_gets_the_nearest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert main(["sweep", "sweeps/path.yaml"]) == 2
@@ -194,7 +230,7 @@ def test_the_files_that_ship() -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if file.stem not in OF_RUNS], ids=lambda file: file.stem)
 def test_its_command_takes_its_parameters(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert check_flags(read_sweep(file)) >= 3
+    assert check_sweep(read_sweep(file), {"fit": check_fit, "evaluate": check_evaluate}) >= 3
 
 
 @pytest.mark.parametrize("name", OF_RUNS)

@@ -19,14 +19,14 @@ JOB = {"SLURM_JOB_ID": "1", "FMLAB_MAX_RESTARTS": "3"}
         ("SIGUSR1", {**JOB, "SLURM_RESTART_COUNT": "3"}, "restarted 3 times"),
         ("SIGUSR1", {"SLURM_JOB_ID": "1"}, "FMLAB_MAX_RESTARTS is not set"),
         ("SIGUSR1", {"FMLAB_MAX_RESTARTS": "3"}, "no SLURM job"),
-        ("SIGTERM", JOB, "leaves it to SLURM"),
-        ("SIGINT", JOB, "leaves it to SLURM"),
+        ("SIGTERM", JOB, "SLURM decides by itself"),
+        ("SIGINT", JOB, "SLURM decides by itself"),
     ],
 )
 def test_when_to_requeue(name: str, environment: dict[str, str], why_not: str | None) -> None:
-    found = refusal(signal.Signals[name], environment)
-    assert (found is None) == (why_not is None)
-    assert why_not is None or why_not in str(found)
+    reason = refusal(signal.Signals[name], environment)
+    assert (reason is None) == (why_not is None)
+    assert why_not is None or why_not in str(reason)
 
 
 def test_exit_codes() -> None:

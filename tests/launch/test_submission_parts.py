@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import fmlab
-from fmlab.commands.submit import run_lines
 from fmlab.errors import UserError
-from fmlab.launch.slurm.allocation import Allocation, allocation
-from fmlab.launch.slurm.cluster import Cluster, cluster_file, limit_seconds, read_cluster
-from fmlab.launch.slurm.script import Job, options_of, script_of
-from fmlab.launch.slurm.snapshot import snapshot
+from fmlab.launch.slurm.allocation import Allocation, allocation_of
+from fmlab.launch.slurm.cluster import Cluster, find_cluster_file, limit_seconds, read_cluster
+from fmlab.launch.slurm.script import Job, Submission, sbatch_options, write_script
+from fmlab.launch.slurm.snapshot import copy_code
+from fmlab.launch.slurm.submit_runs import choose_run
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from fmlab.launch.slurm.snapshot import snapshot
     ],
 )
 def test_the_trainer_says_what_to_ask_for(trainer: dict[str, object], expected: Allocation) -> None:
-    assert allocation(trainer) == expected
+    assert allocation_of(trainer) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_trainer_says_what_to_ask_for(trainer: dict[str, object], expected: 
 )
 def test_what_only_the_node_would_know_is_refused(trainer: dict[str, object], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        allocation(trainer)
+        allocation_of(trainer)
     told = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
     for word in words:
         assert word in told
@@ -66,14 +66,14 @@ def test_time_limits_are_read_as_slurm_reads_them(text: str, seconds: int) -> No
 def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    assert cluster_file(None) is None
+    assert find_cluster_file(None) is None
     at_home = tmp_path / "config" / "fmlab" / "cluster.yaml"
     at_home.parent.mkdir(parents=True)
     at_home.write_text("partition: gpu\n")
-    assert cluster_file(None) == at_home
+    assert find_cluster_file(None) == at_home
     here = tmp_path / "cluster.yaml"
     here.write_text("partition: small\ntime: 12:00:00\ncpus_per_task: 8\nmodules: [cuda/12.4, gcc]\naccount: null\n")
-    found = cluster_file(None)
+    found = find_cluster_file(None)
     assert found is not None
     assert found.resolve() == here.resolve()
     cluster = read_cluster(found, {"time": "30", "options": "[--exclude=a1, --nice]", "mem": "64G"})
@@ -97,6 +97,10 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
         ("", {"time": "tomorrow"}, ["slurm.time", "'tomorrow'"]),
         ("", {"time": "1"}, ["slurm.time", "60 s"]),
         ("", {"options": "exclude=a"}, ["slurm.options", "exclude=a"]),
+        ("", {"partition": "gpu\ntouch taken"}, ["slurm.partition", "line break"]),
+        ("", {"container": "apptainer exec x.sif\ntouch taken"}, ["slurm.container", "line break"]),
+        ("", {"modules": "cuda\rtouch taken"}, ["slurm.modules", "line break"]),
+        ('options: ["--nice\\n#SBATCH --exclusive"]', {}, ["slurm.options", "line break"]),
         ("partition: [a, b]", {}, ["partition", "one word"]),
         ("- a", {}, ["keys and values"]),
         ("a: {", {}, ["cannot be read"]),
@@ -112,24 +116,22 @@ def test_mistakes_name_the_word(content: str, given: dict[str, str], words: list
         assert word in told
 
 
+CLUSTER = Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif")
+FOLDER = Path("/runs/digits/a run")
 JOB = Job(
     name="digits",
-    script=Path("/runs/digits/a run/submit.sbatch"),
-    folder=Path("/home/me"),
-    start=Path("/runs/digits/a run/code/start.py"),
-    words='fit --resume "$run"',
-    code=[Path("/runs/digits/a run/code/own0"), Path("/runs/digits/a run/code/fmlab")],
+    folder=FOLDER,
+    arguments='fit --resume "$run"',
     allocation=Allocation(2, 8, 8),
-    cluster=Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif"),
-    said="fmlab submit --config x.yaml",
-    before=run_lines([Path("/runs/digits/a run")]),
-    after="17",
-    max_restarts=3,
+    submission=Submission("fmlab submit --config x.yaml", CLUSTER, after="17", max_restarts=3),
+    code=[FOLDER / "code" / "own0", FOLDER / "code" / "fmlab"],
+    before=choose_run([FOLDER]),
+    start_folder=Path("/home/me"),
 )
 
 
 def test_the_script_asks_for_what_the_trainer_uses() -> None:
-    options = options_of(JOB)
+    options = sbatch_options(JOB)
     for option in (
         "--nodes=2",
         "--ntasks-per-node=8",
@@ -144,16 +146,55 @@ def test_the_script_asks_for_what_the_trainer_uses() -> None:
     ):
         assert option in options
     assert not [option for option in options if option.startswith("--array")]
-    assert not [option for option in options_of(replace(JOB, allocation=Allocation(1, 2, 0))) if "gpu" in option[2:6]]
-    assert replace(JOB, processes=8).cpus_per_task == 32
-    several = replace(JOB, tasks=3, at_once=2)
-    assert "--array=0-2%2" in options_of(several)
-    assert [option for option in options_of(several) if option.endswith("slurm-%A_%a.out")]
+    assert not [
+        option for option in sbatch_options(replace(JOB, allocation=Allocation(1, 2, 0))) if "gpu" in option[2:6]
+    ]
+    assert replace(JOB, allocation=Allocation(1, 1, 8, processes_per_task=8)).cpus_per_task == 32
+    several = replace(JOB, tasks=3, submission=Submission(at_once=2))
+    assert "--array=0-2%2" in sbatch_options(several)
+    assert [option for option in sbatch_options(several) if option.endswith("slurm-%A_%a.out")]
 
 
 def test_a_path_with_a_space_is_one_word_to_sbatch() -> None:
-    (line,) = [line for line in script_of(JOB).splitlines() if "--output" in line]
+    (line,) = [line for line in write_script(JOB).splitlines() if "--output" in line]
     assert line == "#SBATCH '--output=/runs/digits/a run/slurm-%j.out'"
+
+
+@pytest.mark.parametrize(
+    "job",
+    [replace(JOB, name="a\ntouch taken"), replace(JOB, folder=Path("/runs/a\ntouch taken"))],
+    ids=["name", "folder"],
+)
+def test_an_option_of_sbatch_cannot_hold_a_line_break(job: Job) -> None:
+    with pytest.raises(UserError, match="line break"):
+        write_script(job)
+
+
+def test_no_name_becomes_a_line_of_the_script(tmp_path: Path) -> None:
+    """Line breaks in typed words, in the run's folder and in the folder of the start run nothing and move nothing."""
+    start_folder = tmp_path / "a\ntouch taken"
+    start_folder.mkdir()
+    typed = "fmlab submit '--note=x\ntouch taken\n#SBATCH --exclusive'"
+    submission = Submission(typed, Cluster(setup=["export first=1\nexport second=2"]))
+    runs = choose_run([Path("/runs/b\ntouch taken")])
+    job = replace(JOB, start_folder=start_folder, submission=submission, before=runs)
+    text = write_script(job)
+    head = text[: text.index("set -euo pipefail")].splitlines()
+    assert [line for line in head if line and not line.startswith("#")] == [], "nothing stands before the options"
+    assert "#SBATCH --exclusive" not in head
+    (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s|" "$PWD" "${@: -1}" "$second"\n')
+    (tmp_path / "srun").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "1"}
+    done = subprocess.run(
+        ["bash"], input=text, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{start_folder}|/runs/b\ntouch taken|2|"
+    assert not list(tmp_path.rglob("taken"))
+
+
+def test_a_percent_sign_in_a_folder_is_no_pattern_of_sbatch() -> None:
+    options = sbatch_options(replace(JOB, folder=Path("/runs/100%j")))
+    assert "--output=/runs/100%%j/slurm-%j.out" in options
 
 
 def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:
@@ -164,12 +205,13 @@ def test_the_script_is_bash_and_takes_its_run(tmp_path: Path) -> None:
     (tmp_path / "module").write_text("#!/bin/bash\n")
     for file in ("srun", "module"):
         (tmp_path / file).chmod(0o755)
-    plain = replace(JOB, cluster=Cluster(setup=["export ADDED=1"]), folder=tmp_path)
+    submission = Submission(cluster=Cluster(setup=["export ADDED=1"]), max_restarts=3)
+    plain = replace(JOB, submission=submission, start_folder=tmp_path)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "40123", "SLURM_ARRAY_TASK_ID": "1"}
-    several = replace(plain, tasks=2, before=run_lines([Path("/x"), Path("/y z")]))
+    several = replace(plain, tasks=2, before=choose_run([Path("/x"), Path("/y z")]))
     for job, run in ((plain, "/runs/digits/a run"), (several, "/y z")):
         script = tmp_path / "submit.sbatch"
-        script.write_text(script_of(job))
+        script.write_text(write_script(job))
         done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 7, done.stderr
         expected = f"--kill-on-bad-exit=1|{sys.executable}|/runs/digits/a run/code/start.py|fit|--resume|{run}|"
@@ -199,7 +241,7 @@ def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
     (plain / "other.py").write_text("other = 1\n")
     (plain / "data.npz").write_bytes(b"0")
     before = git("status", "--porcelain")
-    places = snapshot(tmp_path / "code", [repository, plain])
+    places = copy_code(tmp_path / "code", [repository, plain])
     assert git("status", "--porcelain") == before
     assert git("stash", "list") == ""
     first, second, package = places

@@ -10,7 +10,7 @@ from helpers.trivial import write_sweep
 from rich.console import Console
 
 from fmlab.launch.sweep.board import Board
-from fmlab.launch.sweep.engine import shares
+from fmlab.launch.sweep.engine import share_machine
 from fmlab.launch.sweep.ledger import Ledger, TrialView
 from fmlab.launch.sweep.sweep_file import read_sweep
 
@@ -66,9 +66,9 @@ def test_workers_share_threads_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert shares(0, 1) == {}, "a single worker has everything"
-    given = [shares(place, 3) for place in range(3)]
+    assert share_machine(0, 1) == {}, "a single worker has everything"
+    given = [share_machine(place, 3) for place in range(3)]
     assert [share["OMP_NUM_THREADS"] for share in given] == ["2", "2", "2"]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in given] == ["4", "6", "4"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert "OMP_NUM_THREADS" not in shares(0, 3), "what the user has set stays"
+    assert "OMP_NUM_THREADS" not in share_machine(0, 3), "what the user has set stays"

@@ -20,8 +20,8 @@ from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger, Outcome, TrialView
 from fmlab.launch.sweep.owner import GRACE, Owner, SignOfLife
 from fmlab.launch.sweep.sweep_file import read_sweep
-from fmlab.launch.sweep.trial import environment, time_to_save
-from fmlab.launch.sweep.worker import Stop, worker_words
+from fmlab.launch.sweep.trial import time_to_save, trial_environment
+from fmlab.launch.sweep.worker import Stop, worker_command
 
 Sweep = Callable[..., list[TrialView]]
 
@@ -106,7 +106,7 @@ def test_a_folder_holds_one_search(sweep: Sweep, tmp_path: Path, capsys: pytest.
     file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1, 2]}")
     assert main(["sweep", str(file)]) == 2
     told = capsys.readouterr().err.splitlines()
-    assert told[0].endswith("runs/trivial holds a sweep over something else")
+    assert told[0].endswith("runs/trivial holds another sweep")
     assert len(told) == 2
 
 
@@ -119,11 +119,11 @@ def test_a_search_without_an_end_is_refused(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_workers_of_an_array_share_the_trials(tmp_path: Path) -> None:
-    """Two tasks of a cluster's array, each for one trial: what `worker_words` starts."""
+    """Two tasks of a cluster's array, each for one trial: what `worker_command` starts."""
     file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1, 3, 5]}")
     ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
     tasks = [
-        subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs", 1)]) for _ in range(2)
+        subprocess.Popen([sys.executable, "-m", "fmlab", *worker_command(file, tmp_path / "runs", 1)]) for _ in range(2)
     ]
     assert [task.wait(60) for task in tasks] == [0, 0]
     assert sorted(view.state for view in ledger.views()) == ["done", "done", "waiting"]
@@ -137,7 +137,7 @@ def test_what_a_dead_worker_left_is_taken_over_and_its_process_ended(tmp_path: P
         "  reports: {value: 200}\n  seconds: {value: 0.5}",
     )
     ledger = Ledger.begin(read_sweep(file), tmp_path / "runs" / "trivial")
-    worker = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs")])
+    worker = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_command(file, tmp_path / "runs")])
     rows = tmp_path / "runs" / "trivial"
     wait_for(lambda: any(rows.glob("*/metrics.csv")), "no trial began")
     worker.kill()
@@ -248,7 +248,7 @@ def test_a_trial_in_a_task_of_slurm_starts_its_own_processes(tmp_path: Path, mon
     with SignOfLife(tmp_path / "workers") as owner:
         claim = ledger.claim(owner)
     assert claim is not None
-    given = environment(ledger, claim)
+    given = trial_environment(ledger, claim)
     assert given["SLURM_JOB_ID"] == "7", "the record says in which job it ran"
     assert not {"SLURM_NTASKS", "SLURM_PROCID", MAX_RESTARTS} & set(given)
 
@@ -268,7 +268,7 @@ def test_a_signal_may_come_while_a_worker_waits() -> None:
         with stop._cond:  # type: ignore[attr-defined]
             os.kill(os.getpid(), signal.SIGUSR1)
         assert stop.is_set()
-        assert stop.asked == signal.SIGUSR1
+        assert stop.first_signal == signal.SIGUSR1
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -286,7 +286,7 @@ def test_a_worker_of_one_trial_waits_to_see_whether_a_machine_is_gone(
     sign.touch()
     lost = ledger.claim(Owner("gone", 1, "1", str(sign)))
     assert lost is not None
-    task = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_words(file, tmp_path / "runs", 1)])
+    task = subprocess.Popen([sys.executable, "-m", "fmlab", *worker_command(file, tmp_path / "runs", 1)])
     wait_for(lambda: len(list(sign.parent.iterdir())) == 2, "the worker did not begin")
     time.sleep(2)
     assert task.poll() is None, "it waits"

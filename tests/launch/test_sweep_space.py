@@ -17,7 +17,7 @@ from fmlab.launch.sweep.command import expand
 def draws(form: dict[str, Any], n: int = 2000) -> list[Any]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     choices = space.distribution(form)
-    return [space.value(form, study.ask()._suggest("x", choices)) for _ in range(n)]
+    return [space.flag_value(form, study.ask()._suggest("x", choices)) for _ in range(n)]
 
 
 LAWS = {
@@ -49,7 +49,13 @@ def test_steps_and_whole_numbers() -> None:
     stepped = draws({"distribution": "q_uniform", "min": 0, "max": 10, "q": 5}, 200)
     assert set(stepped) == {0, 5, 10}
     assert {type(value) for value in stepped} == {int}
-    assert space.listed({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}) == [0, 0.25, 0.5, 0.75, 1]
+    assert space.list_values({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}) == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+    ]
 
 
 def test_lists_keep_their_types() -> None:

@@ -1,1 +1,1 @@
-"""Submission to a SLURM cluster, and what a job needs to go on."""
+"""Submission to a SLURM cluster, and what a job needs to be started again."""

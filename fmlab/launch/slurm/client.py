@@ -1,4 +1,4 @@
-"""SLURM's own commands."""
+"""Calls of SLURM's own programs."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pathlib import Path
 from fmlab.errors import UserError
 
 
-def submit(script: Path) -> str:
+def submit_script(script: Path) -> str:
     """Hands a script to sbatch and returns the job's number.
 
     Raises:
-        UserError: If there is no sbatch here, or it refuses.
+        UserError: If sbatch is missing or refuses the script.
     """
     if shutil.which("sbatch") is None:
-        hint = f"on the cluster: sbatch {script}"
-        raise UserError("there is no sbatch on this machine; the script is written", key="submit", hint=hint)
-    done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
-    job = done.stdout.strip().partition(";")[0]
-    if done.returncode or not re.fullmatch(r"\d+", job):
-        cause = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise UserError(f"sbatch refuses: {cause}", key="submit", hint=f"the script is {script}")
+        hint = f"the script is written; on the cluster: sbatch {script}"
+        raise UserError("this machine has no sbatch", key="submit", hint=hint)
+    result = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
+    job = result.stdout.strip().partition(";")[0]
+    if result.returncode or not re.fullmatch(r"\d+", job):
+        cause = (result.stderr.strip() or result.stdout.strip() or f"exit code {result.returncode}").splitlines()[-1]
+        raise UserError(f"sbatch refuses the script: {cause}", key="submit", hint=f"the script is {script}")
     return job
 
 
-def queue(jobs: Iterable[str]) -> dict[str, str]:
-    """What the queue says of these jobs, by their numbers (`17`, of an array's task `17_3`).
+def read_queue(jobs: Iterable[str]) -> dict[str, str]:
+    """Returns the queue's state of each job, by the job's number (`17`, and `17_3` for a task of an array).
 
-    Those it forgot are absent. Empty where there is no SLURM or it does not answer.
+    Jobs that the queue has forgotten are absent. The result is empty where SLURM is missing or does not answer.
     """
-    wanted = sorted({job.partition("_")[0] for job in jobs})
-    if not wanted or shutil.which("squeue") is None:
+    numbers = sorted({job.partition("_")[0] for job in jobs})
+    if not numbers or shutil.which("squeue") is None:
         return {}
-    words = ["squeue", "--noheader", "--array", "--format=%i %T %r", "--states=all", f"--jobs={','.join(wanted)}"]
+    command = ["squeue", "--noheader", "--array", "--format=%i %T", "--states=all", f"--jobs={','.join(numbers)}"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.SubprocessError):
         return {}
-    lines = (line.split(maxsplit=2) for line in done.stdout.splitlines())
-    return {words[0]: words[1].lower() for words in lines if len(words) >= 2}
+    rows = [line.split() for line in result.stdout.splitlines()]
+    return {row[0]: row[1].lower() for row in rows if len(row) == 2}

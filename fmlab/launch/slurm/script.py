@@ -5,109 +5,148 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fmlab.errors import UserError
 from fmlab.launch.slurm.allocation import Allocation
 from fmlab.launch.slurm.cluster import Cluster
 from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
+from fmlab.launch.slurm.snapshot import CODE, START
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How the user wants something submitted.
+
+    Attributes:
+        typed: The whole command line.
+        cluster: The cluster's own settings.
+        at_once: How many tasks of an array may run at a time; all if None.
+        after: A job that has to end well before this one begins.
+        max_restarts: How often the job may be put back into the queue.
+        dry_run: Whether only to print the script.
+    """
+
+    typed: str = ""
+    cluster: Cluster = field(default_factory=Cluster)
+    at_once: int | None = None
+    after: str | None = None
+    max_restarts: int = 50
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a script is made of.
+    """What a script is written from.
 
     Attributes:
         name: The job's name.
-        script: Where the script will lie; the job's output goes beside it.
-        folder: Where the command is run, so that relative paths mean what they meant when it was typed.
-        start: The command, beside the copy of the code.
-        words: What follows it, as the shell is to read it; may use what `before` sets.
+        folder: Where the script, the copy of the code and the job's output lie.
+        arguments: What follows `fmlab`, as the shell is to read it; may use what `before` sets.
+        allocation: Nodes, tasks and devices.
+        submission: How the user wants it submitted.
         code: What stands first in PYTHONPATH.
-        allocation: Nodes, processes and devices.
-        cluster: The cluster's own words.
-        said: What the user typed.
-        before: Lines of shell, before the command.
-        processes: How many processes a task starts by itself, which share its processors and GPUs.
-        tasks: Several make an array.
-        after: A job that has to end well before this one begins.
-        at_once: Of an array, how many tasks may run at a time; all if None.
-        max_restarts: How often it may be put back into the queue.
+        before: Lines of shell before the command.
+        tasks: Several are an array.
+        start_folder: Where the command runs, so that relative paths mean what they meant when it was typed.
     """
 
     name: str
-    script: Path
     folder: Path
-    start: Path
-    words: str
-    code: Sequence[Path]
+    arguments: str
     allocation: Allocation
-    cluster: Cluster
-    said: str
+    submission: Submission
+    code: Sequence[Path] = ()
     before: Sequence[str] = ()
-    processes: int = 1
     tasks: int = 1
-    after: str | None = None
-    at_once: int | None = None
-    max_restarts: int = 50
+    start_folder: Path = field(default_factory=Path.cwd)
+
+    @property
+    def script(self) -> Path:
+        """Where the script lies."""
+        return self.folder / "submit.sbatch"
 
     @property
     def cpus_per_task(self) -> int:
-        """Processors a task of SLURM's."""
-        return self.cluster.cpus_per_task * self.processes
+        """Processors of each of SLURM's tasks."""
+        return self.submission.cluster.cpus_per_task * self.allocation.processes_per_task
 
 
-def script_of(job: Job) -> str:
-    """The script as text."""
-    lines = ["#!/bin/bash", f"# {job.said}", f"# by hand: sbatch {shlex.quote(str(job.script))}"]
-    lines += [f"#SBATCH {shlex.quote(option)}" for option in options_of(job)]
-    lines += ["", "set -euo pipefail", f"cd {shlex.quote(str(job.folder))}"]
-    lines += [f"module load {shlex.quote(module)}" for module in job.cluster.modules]
-    lines += job.cluster.setup
-    code = ":".join(str(place) for place in job.code)
-    lines += [
+def write_script(job: Job) -> str:
+    """Returns the script as text.
+
+    Raises:
+        UserError: If an option of sbatch holds a line break, which no script can express.
+    """
+    cluster = job.submission.cluster
+    code = ":".join(str(folder) for folder in job.code or [job.folder / CODE / "fmlab"])
+    python = "python" if cluster.container else shlex.quote(sys.executable)
+    start = " ".join(filter(None, ["srun --kill-on-bad-exit=1", cluster.container, python]))
+    lines = [
+        "#!/bin/bash",
+        *(_comment(text) for text in (job.submission.typed, f"by hand: sbatch {_quote(job.script)}")),
+        *(f"#SBATCH {shlex.quote(option)}" for option in sbatch_options(job)),
+        "",
+        "set -euo pipefail",
+        f"cd {_quote(job.start_folder)}",
+        *(f"module load {shlex.quote(module)}" for module in cluster.modules),
+        *cluster.setup,
         "",
         "# The code as it was when this was submitted.",
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
-        f"export {MAX_RESTARTS}={job.max_restarts}",
-        f"export {NOTICE}={job.cluster.signal_seconds}",
+        f"export {MAX_RESTARTS}={job.submission.max_restarts}",
+        f"export {NOTICE}={cluster.signal_seconds}",
         "export MASTER_PORT=$((15000 + SLURM_JOB_ID % 40000))",
         f"export SRUN_CPUS_PER_TASK={job.cpus_per_task}  # which srun no longer takes from the job by itself",
-        f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{job.cluster.cpus_per_task}}}",
+        f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{cluster.cpus_per_task}}}",
         "",
         *job.before,
         "",
-        "trap : TERM USR1  # this shell waits for the processes, which are told themselves and save",
-        _command(job),
+        "trap : TERM USR1  # SLURM signals the processes too; they save and stop, and this shell waits for them",
+        f"{start} {_quote(job.folder / CODE / START)} {job.arguments}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def options_of(job: Job) -> list[str]:
-    """The options of sbatch."""
-    cluster, wants, array = job.cluster, job.allocation, job.tasks > 1
-    output = job.script.parent / ("slurm-%A_%a.out" if array else "slurm-%j.out")
-    found = [
+def sbatch_options(job: Job) -> list[str]:
+    """Lists the options of sbatch.
+
+    Raises:
+        UserError: If one holds a line break.
+    """
+    cluster, allocation = job.submission.cluster, job.allocation
+    folder = str(job.folder).replace("%", "%%")  # sbatch replaces %j and others
+    options = [
         f"--job-name={job.name}",
-        f"--output={output}",
+        f"--output={folder}/{'slurm-%A_%a.out' if job.tasks > 1 else 'slurm-%j.out'}",
         "--open-mode=append",
-        f"--nodes={wants.nodes}",
-        f"--ntasks-per-node={wants.tasks_per_node}",
+        f"--nodes={allocation.nodes}",
+        f"--ntasks-per-node={allocation.tasks_per_node}",
         f"--cpus-per-task={job.cpus_per_task}",
     ]
-    if wants.gpus_per_node:
-        found.append(f"--gres=gpu:{cluster.gpu + ':' if cluster.gpu else ''}{wants.gpus_per_node}")
-    named = ("partition", "account", "qos", "constraint", "time", "mem")
-    found += [f"--{name}={value}" for name in named if (value := getattr(cluster, name)) is not None]
-    found += [f"--signal=SIGUSR1@{cluster.signal_seconds}", "--requeue"]
-    if array:
-        found.append(f"--array=0-{job.tasks - 1}" + (f"%{job.at_once}" if job.at_once else ""))
-    if job.after is not None:
-        found.append(f"--dependency=afterok:{job.after}")
-    return [*found, *cluster.options]
+    if allocation.gpus_per_node:
+        options.append(f"--gres=gpu:{cluster.gpu + ':' if cluster.gpu else ''}{allocation.gpus_per_node}")
+    names = ("partition", "account", "qos", "constraint", "time", "mem")
+    options += [f"--{name}={value}" for name in names if (value := getattr(cluster, name)) is not None]
+    options += [f"--signal=SIGUSR1@{cluster.signal_seconds}", "--requeue"]
+    if job.tasks > 1:
+        limit = f"%{job.submission.at_once}" if job.submission.at_once else ""
+        options.append(f"--array=0-{job.tasks - 1}{limit}")
+    if job.submission.after is not None:
+        options.append(f"--dependency=afterok:{job.submission.after}")
+    for option in options:
+        if not option.isprintable():
+            name, _, value = option.partition("=")
+            cause = f"a line break or control character in {value!r}, which sbatch cannot read"
+            raise UserError(cause, key=name, hint="rename the run or the folder")
+    return [*options, *cluster.options]
 
 
-def _command(job: Job) -> str:
-    inside = f"{job.cluster.container} " if job.cluster.container else ""
-    python = "python" if job.cluster.container else shlex.quote(sys.executable)
-    return f"srun --kill-on-bad-exit=1 {inside}{python} {shlex.quote(str(job.start))} {job.words}"
+def _comment(text: str) -> str:
+    """Writes a comment on one line, whatever the text holds."""
+    return "# " + "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))

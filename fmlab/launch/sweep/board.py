@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table on a terminal, a line a change elsewhere."""
+"""What a sweep shows: a live table on a terminal, elsewhere a line for each change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fmlab.launch.sweep.command import in_word, in_words
+from fmlab.launch.sweep.command import describe_parameters, describe_value
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger, TrialView
 
 _COLOURS = {"waiting": "dim", "running": "cyan", "done": "green", "pruned": "yellow", "failed": "red"}
@@ -25,15 +25,14 @@ class Board:
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+        self.ledger, self.sweep = ledger, ledger.sweep
         self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self._live = Live(console=self.console, refresh_per_second=2) if self.console.is_terminal else None
         self._shown: dict[int, str] = {}
-        self._varied = [name for name, form in ledger.sweep.parameters.items() if "value" not in form]
 
     def __enter__(self) -> Board:
         views = self.ledger.views()
-        print(f"sweep      {self.ledger.folder}: {self.summary(views)}", flush=True)
+        print(f"sweep      {self.ledger.folder}: {self.summarize(views)}", flush=True)
         self._shown = {view.number: view.state for view in views if view.state != "running"}
         if self._live is not None:
             self._live.start()
@@ -44,34 +43,34 @@ class Board:
             self._live.stop()
 
     def show(self, views: Sequence[TrialView]) -> None:
-        """Brings what is shown up to date."""
+        """Shows the trials as they are now."""
         if self._live is not None:
             self._live.update(self.table(views))
             return
         for view in views:
-            # Taken, it has no parameters for a moment.
+            # A trial that was just taken has no parameters for a moment.
             if self._shown.get(view.number) != view.state and (view.parameters or view.state == "waiting"):
                 self._shown[view.number] = view.state
                 self.console.print(self.line(view, views), markup=False)
 
     def line(self, view: TrialView, views: Sequence[TrialView]) -> str:
-        """One trial's change in one line."""
-        words = [f"{view.number + 1:>3}/{len(views)}", f"{view.state:7}", self._told(view)]
+        """Writes one trial's change in one line."""
+        parts = [f"{view.number + 1:>3}/{len(views)}", f"{view.state:7}", self._describe(view)]
         if view.state in ("done", "pruned") and view.value is not None:
-            words.append(f"{self.ledger.sweep.metric} {view.value:.4g}")
-        if view.state in ("done", "pruned", "failed"):
-            words.append(f"({view.seconds:.0f} s)")
+            parts.append(f"{self.sweep.metric} {view.value:.4g}")
+        if view.ended:
+            parts.append(f"({view.seconds:.0f} s)")
         best = self.ledger.best(views)
         if best is not None and view.state == "done":
-            words.append(f"best {best.value:.4g}" if best.number != view.number else "the best so far")
-        return "  ".join([*words, *([view.reason] if view.reason else [])])
+            parts.append(f"best {best.value:.4g}" if best.number != view.number else "the best so far")
+        return "  ".join([*parts, *([view.reason] if view.reason else [])])
 
     def table(self, views: Sequence[TrialView]) -> Group:
-        """The trials that run, then the best, as many as the terminal has room for."""
-        metric, sign = self.ledger.sweep.metric, -1 if self.ledger.sweep.maximize else 1
+        """Draws the trials that run, then the best, as many as the terminal has room for."""
+        metric, sign = self.sweep.metric, -1 if self.sweep.maximize else 1
         best = self.ledger.best(views)
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for name in ("trial", "state", *self._varied, *([metric] if metric else []), "seconds", ""):
+        for name in ("trial", "state", *self.sweep.varied, *([metric] if metric else []), "seconds", ""):
             table.add_column(Text(name), overflow="fold", justify="right" if name in (metric, "seconds") else "left")
 
         def order(view: TrialView) -> tuple[int, float, int]:
@@ -79,34 +78,33 @@ class Board:
 
         room = max(3, self.console.size.height - 6)
         for view in sorted(views, key=order)[:room]:
-            values = [in_word(view.parameters[name]) if name in view.parameters else "" for name in self._varied]
+            values = [describe_value(view.parameters[name]) if view.parameters else "" for name in self.sweep.varied]
             number = [] if not metric else ["" if view.value is None else f"{view.value:.4g}"]
             note = view.reason or ("best" if best is not None and best.number == view.number else "")
             cells = [str(view.number + 1), view.state, *values, *number, f"{view.seconds:.0f}", note]
             style = _COLOURS[view.state] + (" bold" if note == "best" else "")
             table.add_row(*(Text(cell, overflow="fold") for cell in cells), style=style)
-        return Group(table, Text(self.summary(views), style="bold"))
+        return Group(table, Text(self.summarize(views), style="bold"))
 
-    def summary(self, views: Sequence[TrialView]) -> str:
-        """How many trials stand where, and the best."""
+    def summarize(self, views: Sequence[TrialView]) -> str:
+        """Counts the trials in each state, and names the best value."""
         counts = {state: sum(view.state == state for view in views) for state in _COLOURS}
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         best = self.ledger.best(views)
-        return told + ("" if best is None else f"; best {self.ledger.sweep.metric} {best.value:.4g}")
-
-    def _told(self, view: TrialView) -> str:
-        """What is peculiar to a trial."""
-        return in_words({name: view.parameters[name] for name in self._varied if name in view.parameters})
+        return text + ("" if best is None else f"; best {self.sweep.metric} {best.value:.4g}")
 
     def conclude(self) -> None:
-        """What failed, why and where to read on, and which trial is the best."""
+        """Prints what failed, why and where its log is, and which trial is the best."""
         views = self.ledger.views()
-        logs = self.ledger.folder / HIDDEN / "logs"
         for view in [view for view in views if view.state == "failed"][:10]:
-            print(f"failed     {self._told(view)}: {view.reason or 'no reason is known'}")
-            print(f"           {logs / view.folder.name}.txt")
+            print(f"failed     {self._describe(view)}: {view.reason or 'no reason is recorded'}")
+            print(f"           {self.ledger.folder / HIDDEN / 'logs' / view.folder.name}.txt")
         best = self.ledger.best(views)
-        print(f"trials     {self.summary(views)}")
+        print(f"trials     {self.summarize(views)}")
         if best is not None:
-            print(f"best       {best.folder}  {self._told(best)}")
+            print(f"best       {best.folder}  {self._describe(best)}")
         sys.stdout.flush()
+
+    def _describe(self, view: TrialView) -> str:
+        """The parameters that set a trial apart."""
+        return describe_parameters({name: view.parameters[name] for name in self.sweep.varied if view.parameters})

@@ -17,33 +17,44 @@ _VARIABLE = re.compile(r"\$\{envvar:(\w+)\}")
 
 
 def check_command(file: Path, command: Any) -> list[str]:
-    """The words of a file's `command`, once every macro in it is known and the parameters arrive.
+    """Returns the words of a file's `command`, once every macro in it is known and the parameters arrive.
 
     Raises:
-        UserError: If they would not.
+        UserError: If a macro is unknown, or none passes the parameters on.
     """
     key = f"{file}: command"
-    usual = 'command: ["${env}", fmlab, fit, --config, experiments/digits.yaml, "${args}"]'
+    example = 'command: ["${env}", fmlab, fit, --config, experiments/digits.yaml, "${args}"]'
     if not isinstance(command, list) or not all(isinstance(word, (str, int, float)) for word in command):
-        raise UserError("is missing, or no list of words", key=key, hint=usual)
+        raise UserError("is missing, or no list of words", key=key, hint=example)
     words = [str(word) for word in command]
     for word in words:
         if word.startswith("${") and word not in _MACROS and not _VARIABLE.fullmatch(word):
             raise UserError(f"{word} is not filled in", key=key, hint=nearest(word, _MACROS))
     if not set(words) & set(_ARGS):
-        raise UserError("has no ${args}: the parameters would not arrive", key=key, hint=usual)
+        raise UserError("has no ${args}: the parameters would not arrive", key=key, hint=example)
     return words
 
 
+def find_program(command: list[str]) -> list[str]:
+    """Returns the words up to the first flag, without what starts Python: `["fmlab", "fit"]`."""
+    words = [word for word in command if word not in ("${env}", "/usr/bin/env", "${interpreter}")]
+    if words[:1] and Path(words[0]).name.startswith("python"):
+        words = words[1:]
+    if words[:2] == ["-m", "fmlab"]:
+        words = words[1:]
+    end = next((index for index, word in enumerate(words) if word.startswith(("-", "${"))), len(words))
+    return [Path(words[0]).name, *words[1:end]] if end else []
+
+
 def expand(command: list[str], program: str, parameters: Mapping[str, Any]) -> list[str]:
-    """The words to run for a trial; a value is written as `str` writes it, so a null is `None`.
+    """Returns the words to run for a trial; a value is written as `str` writes it, so a null is `None`.
 
     Args:
         command: The words of the file's `command`.
         program: The file's `program`.
         parameters: The trial's flags and their values.
     """
-    single: dict[str, list[str]] = {
+    replacements: dict[str, list[str]] = {
         "${env}": ["/usr/bin/env"],
         "${interpreter}": ["python"],
         "${program}": [program],
@@ -51,20 +62,19 @@ def expand(command: list[str], program: str, parameters: Mapping[str, Any]) -> l
         "${args_no_equals}": [part for name, value in parameters.items() for part in (f"--{name}", str(value))],
         "${args_no_hyphens}": [f"{name}={value}" for name, value in parameters.items()],
     }
-    words = [word for chunk in command for word in single.get(chunk, [chunk])]
-    return [_VARIABLE.sub(lambda found: os.environ.get(found.group(1), found.group(1)), word) for word in words]
+    words = [word for chunk in command for word in replacements.get(chunk, [chunk])]
+    return [_VARIABLE.sub(lambda match: os.environ.get(match[1], match[1]), word) for word in words]
 
 
-def in_words(parameters: Mapping[str, Any]) -> str:
-    """Parameters in one short line, for people: `path=VP lr=0.001`."""
-    short = {name: name.rpartition(".")[2] for name in parameters}
-    twice = {word for word in short.values() if list(short.values()).count(word) > 1}
-    told = {name if word in twice else word: parameters[name] for name, word in short.items()}
-    return " ".join(f"{name}={in_word(value)}" for name, value in told.items())
+def describe_parameters(parameters: Mapping[str, Any]) -> str:
+    """Writes parameters in one short line, for people: `path=VP lr=0.001`."""
+    tails = [name.rpartition(".")[2] for name in parameters]
+    names = [tail if tails.count(tail) == 1 else name for tail, name in zip(tails, parameters)]
+    return " ".join(f"{name}={describe_value(value)}" for name, value in zip(names, parameters.values()))
 
 
-def in_word(value: Any) -> str:
-    """A value for people: a text as it is, numbers shortened."""
+def describe_value(value: Any) -> str:
+    """Writes a value for people: a text as it is, numbers shortened."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value)

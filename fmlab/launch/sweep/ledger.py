@@ -1,8 +1,8 @@
 """The trials of a sweep, shared by all of its workers: an Optuna study in a journal file in the sweep's folder.
 
-The file is locked by creating another one, which works on network file systems too. Every trial is made when the sweep
-begins, as one that waits; a worker takes the first that waits. So there are never more than were asked for, whatever
-is killed when, and Optuna's grid sampler, which may give one point to two workers, is not needed.
+The file is locked by creating another one, which works on network file systems too. Every trial is created when the
+sweep begins, as one that waits; a worker takes the first that waits. So there are never more than were asked for,
+whatever is killed when, and Optuna's grid sampler, which may give one point to two workers, is not needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 HIDDEN = ".sweep"
-"""What belongs to the sweep as a whole, in its folder, beside the trials' runs."""
+"""The folder of what belongs to the sweep as a whole, beside the trials' runs."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Outcome:
     """How a trial ended.
 
     Attributes:
-        state: `waiting` if it was interrupted and is to go on later.
+        state: `waiting` if it was interrupted and is to be resumed later.
         value: The metric; needed where it is done and the sweep has one.
         reason: Why it failed, in one line.
     """
@@ -63,11 +63,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrialView:
-    """One trial as it stands.
+    """What is recorded of one trial.
 
     Attributes:
         number: From 0 in the order in which trials are taken.
-        state: Where it stands.
+        state: Its state.
         parameters: Its flags; empty until it is taken.
         value: The metric, at the end or at its last report.
         reason: Why it failed.
@@ -85,7 +85,7 @@ class TrialView:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end, one way or another."""
+        """Whether it is done, pruned or failed."""
         return self.state in ("done", "pruned", "failed")
 
 
@@ -96,12 +96,14 @@ class Claim:
     Attributes:
         trial: Optuna's handle.
         parameters: Its flags and their values.
-        folder: Where its run is to be; something is there if it was interrupted before.
+        folder: Where its run is to be; it holds the run already if the trial was interrupted before.
+        reports: How many values of the metric are recorded.
     """
 
     trial: optuna.Trial
     parameters: dict[str, Any]
     folder: Path
+    reports: int = 0
 
     @property
     def number(self) -> int:
@@ -109,112 +111,106 @@ class Claim:
 
 
 class Ledger:
-    """What every process of a sweep reads and writes.
+    """The record that every process of a sweep reads and writes.
 
     Args:
-        sweep: What the file says.
+        sweep: The content of the sweep file.
         folder: The sweep's folder, `runs/<name>`, begun with `begin`.
     """
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self.sweep, self.folder = sweep, folder
-        place = folder / HIDDEN
-        if not (place / "journal.log").exists():
+        journal = folder / HIDDEN / "journal.log"
+        if not journal.exists():
             raise UserError("no sweep was begun there", key=str(folder), hint=f"fmlab sweep {sweep.file}")
-        self._lock = JournalFileOpenLock(str(place / "claim"))
-        backend = JournalFileBackend(str(place / "journal.log"), JournalFileOpenLock(str(place / "journal.log")))
-        self.storage = JournalStorage(backend)
+        self._lock = JournalFileOpenLock(str(folder / HIDDEN / "claim"))  # to take or free a trial
+        self.storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
         self.study = optuna.create_study(
             storage=self.storage,
             study_name=sweep.name,
             direction="maximize" if sweep.maximize else "minimize",
-            pruner=pruner(sweep),
+            pruner=choose_pruner(sweep),
             sampler=RandomSampler(),
             load_if_exists=True,
         )
 
     @classmethod
     def begin(cls, sweep: Sweep, folder: Path, trials: int | None = None) -> Ledger:
-        """Opens the sweep's ledger, made or completed so that it holds all of its trials.
+        """Opens the sweep's ledger, created or completed so that it holds all of its trials.
 
         Args:
-            sweep: What the file says.
+            sweep: The content of the sweep file.
             folder: The sweep's folder.
             trials: How many there are to be, instead of the file's `run_cap`; of a grid, at most all of its points.
 
         Raises:
             UserError: If nobody says how many, or the folder holds a sweep over something else.
         """
-        points = space.grid(sweep.parameters) if sweep.method == "grid" else None
-        wanted = wanted_trials(sweep, trials)
-        place = folder / HIDDEN
-        place.mkdir(parents=True, exist_ok=True)
-        journal = place / "journal.log"
-        with _held(JournalFileOpenLock(str(journal))):
+        total = sweep.count_trials(trials)
+        points = space.grid(sweep.parameters) if sweep.method == "grid" else [{}] * total
+        journal = folder / HIDDEN / "journal.log"
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with _hold(JournalFileOpenLock(str(journal))):
             _mend(journal)
         ledger = cls(sweep, folder)
-        with ledger._exclusively():
-            ledger._check_same()
-            count = len(ledger.study.get_trials(deepcopy=False))
-            for number in range(count, wanted):
-                fixed = {} if points is None else {name: json.dumps(value) for name, value in points[number].items()}
-                varied = {name: text for name, text in fixed.items() if "value" not in sweep.parameters[name]}
-                ledger.study.enqueue_trial(varied)
+        with _hold(ledger._lock):
+            ledger._check_same_search()
+            for point in points[len(ledger.study.get_trials(deepcopy=False)) : total]:
+                ledger.study.enqueue_trial({name: json.dumps(point[name]) for name in sweep.varied if name in point})
         return ledger
 
     def claim(self, owner: Owner) -> Claim | None:
-        """The next trial that waits, one whose worker died included; None if none waits."""
-        with self._exclusively():
+        """Takes the next trial that waits, or whose worker died; returns None if there is none."""
+        with _hold(self._lock):
             self._free_orphans(owner)
             waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
             if not waiting:
                 return None
-            self.study.sampler = sampler(self.sweep, waiting[0].number)
+            self.study.sampler = choose_sampler(self.sweep, waiting[0].number)
             trial = self.study.ask()
             trial.set_user_attr("owner", asdict(owner))
-        parameters = self._parameters(trial)
+        forms = self.sweep.parameters
+        parameters = {name: space.flag_value(form, self._draw(trial, name)) for name, form in forms.items()}
         trial.set_user_attr("parameters", parameters)
-        return Claim(trial, parameters, self.place_of(trial.number))
+        reports = max(waiting[0].intermediate_values, default=0)
+        return Claim(trial, parameters, self.run_folder(trial.number), reports)
 
-    def place_of(self, number: int) -> Path:
+    def run_folder(self, number: int) -> Path:
         """The folder of a trial's run; its name is one that no other sweep's runs have."""
         return self.folder / f"{self.sweep.name}-{self.study.user_attrs['token']}-{number:04d}"
 
-    def started(self, claim: Claim, process: Owner) -> None:
-        """Records the process of a trial, so that whoever takes it over can end what is left of it."""
+    def record_process(self, claim: Claim, process: Owner) -> None:
+        """Records the process of a trial, so that whoever takes the trial over can end what is left of it."""
         claim.trial.set_user_attr("process", asdict(process))
 
     def report(self, claim: Claim, value: float, count: int) -> bool:
-        """Notes the metric at its `count`-th report, and says whether the trial is to be stopped."""
+        """Records the metric at its `count`-th report, and says whether the trial is to be stopped."""
+        claim.reports = count
         claim.trial.report(value, count)
         return bool(claim.trial.should_prune())
 
     def finish(self, claim: Claim, owner: Owner, outcome: Outcome) -> None:
-        """Records how a trial ended; an interrupted one waits again. One that was taken over is not ours to end."""
-        with self._exclusively():
-            now = self.study.get_trials(deepcopy=False)[claim.number]
-            if now.state != TrialState.RUNNING or now.user_attrs.get("owner") != asdict(owner):
+        """Records how a trial ended, unless another worker took it over; an interrupted one waits again."""
+        with _hold(self._lock):
+            current = self.study.get_trials(deepcopy=False)[claim.number]
+            if current.state != TrialState.RUNNING or current.user_attrs.get("owner") != asdict(owner):
                 return
             if outcome.reason is not None:
                 claim.trial.set_user_attr("reason", outcome.reason)
             if outcome.state == "waiting":
                 self.storage.set_trial_state_values(claim.trial._trial_id, TrialState.WAITING)
-            elif outcome.state == "failed":
-                self.study.tell(claim.trial, state=TrialState.FAIL)
-            elif outcome.state == "pruned":
-                self.study.tell(claim.trial, state=TrialState.PRUNED)
-            else:
-                # Optuna wants a number of every trial; a sweep that only runs things has none.
+            elif outcome.state == "done":
+                # Optuna needs a number of every trial; a sweep that only runs things has none.
                 self.study.tell(claim.trial, 0.0 if outcome.value is None else outcome.value)
+            else:
+                self.study.tell(claim.trial, state=TrialState.FAIL if outcome.state == "failed" else TrialState.PRUNED)
 
     def views(self) -> list[TrialView]:
-        """Every trial as it stands."""
+        """Reads every trial."""
         return [self._view(trial) for trial in self.study.get_trials(deepcopy=False)]
 
     def best(self, views: Sequence[TrialView]) -> TrialView | None:
-        """The best of those that are done."""
-        if self.sweep.metric is None:
-            return None
+        """Returns the best of those that are done."""
         done = [view for view in views if view.state == "done" and view.value is not None]
         sign = -1 if self.sweep.maximize else 1
         return min(done, key=lambda view: sign * (view.value or 0.0), default=None)
@@ -222,81 +218,54 @@ class Ledger:
     def _view(self, trial: FrozenTrial) -> TrialView:
         state, last = STATES[trial.state], trial.last_step
         value = trial.value if state == "done" else None if last is None else trial.intermediate_values[last]
+        if self.sweep.metric is None or (value is not None and math.isnan(value)):
+            value = None
         seconds = 0.0
         if trial.datetime_start is not None and state != "waiting":
-            ended = time.time() if trial.datetime_complete is None else trial.datetime_complete.timestamp()
-            seconds = ended - trial.datetime_start.timestamp()
-        shown = value if self.sweep.metric is not None and value is not None and not math.isnan(value) else None
-        attributes = trial.user_attrs
-        place = self.place_of(trial.number)
-        parameters = dict(attributes.get("parameters", {}))
-        return TrialView(trial.number, state, parameters, shown, attributes.get("reason"), place, seconds)
+            end = time.time() if trial.datetime_complete is None else trial.datetime_complete.timestamp()
+            seconds = end - trial.datetime_start.timestamp()
+        parameters, reason = dict(trial.user_attrs.get("parameters", {})), trial.user_attrs.get("reason")
+        return TrialView(trial.number, state, parameters, value, reason, self.run_folder(trial.number), seconds)
 
-    def _parameters(self, trial: optuna.Trial) -> dict[str, Any]:
-        parameters = {}
-        for name, form in self.sweep.parameters.items():
-            choices = self._choices(form)
-            drawn = None if choices is None else trial._suggest(name, choices)
-            parameters[name] = space.value(form, drawn)
-        return parameters
-
-    def _choices(self, form: Mapping[str, Any]) -> Any:
+    def _draw(self, trial: optuna.Trial, name: str) -> Any:
+        form = self.sweep.parameters[name]
         if self.sweep.method == "grid" and "value" not in form:
-            return space.distribution({"values": space.listed(form)})
-        return space.distribution(form)
+            form = {"values": space.list_values(form)}
+        choices = space.distribution(form)
+        return None if choices is None else trial._suggest(name, choices)
 
     def _free_orphans(self, owner: Owner) -> None:
-        """Trials whose worker is gone wait again; what is left of their processes here is ended."""
+        """Lets trials whose worker is gone wait again; ends what is left of their processes here."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            its = trial.user_attrs.get("owner")
-            if its is not None and not Owner(**its).is_gone(owner):
+            worker = trial.user_attrs.get("owner")
+            if worker is not None and not Owner(**worker).is_gone(owner):
                 continue
             if "process" in trial.user_attrs:
                 Owner(**trial.user_attrs["process"]).end()
             self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def _check_same(self) -> None:
-        """A folder holds the trials of one search."""
-        about = {name: self.sweep.content.get(name) for name in ("method", "metric", "parameters", "command")}
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-        known = self.study.user_attrs
-        if "digest" not in known:
+    def _check_same_search(self) -> None:
+        """Refuses a folder that holds the trials of another search."""
+        search = {name: self.sweep.content.get(name) for name in ("method", "metric", "parameters", "command")}
+        digest = hashlib.sha256(json.dumps(search, sort_keys=True, default=str).encode()).hexdigest()
+        recorded = self.study.user_attrs.get("digest")
+        if recorded is None:
             self.study.set_user_attr("token", secrets.token_hex(2))
             self.study.set_user_attr("digest", digest)
-        elif known["digest"] != digest:
+        elif recorded != digest:
             hint = "give the file another name:, or put its runs elsewhere with --dir"
-            raise UserError(f"{self.folder} holds a sweep over something else", key=str(self.sweep.file), hint=hint)
-
-    @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Within, no other process of the sweep takes or frees a trial."""
-        with _held(self._lock):
-            yield
+            raise UserError(f"{self.folder} holds another sweep", key=str(self.sweep.file), hint=hint)
 
 
-def wanted_trials(sweep: Sweep, trials: int | None = None) -> int:
-    """How many trials a sweep is to have: so many, the file's `run_cap`, or all points of a grid, which has no more.
-
-    Raises:
-        UserError: If nobody says how many.
-    """
-    points = len(space.grid(sweep.parameters)) if sweep.method == "grid" else None
-    wanted = trials or sweep.run_cap or points
-    if wanted is None:
-        cause = f"a {sweep.method} search has no end of its own"
-        raise UserError(cause, key=str(sweep.file), hint="write run_cap: 20 into the file, or give --trials 20")
-    return wanted if points is None else min(wanted, points)
-
-
-def sampler(sweep: Sweep, number: int) -> BaseSampler:
-    """What draws the parameters of one trial: seeded by its number, so that it does not matter who draws them."""
+def choose_sampler(sweep: Sweep, number: int) -> BaseSampler:
+    """Returns what draws the parameters of one trial: seeded by its number, so that any worker draws the same."""
     seed = zlib.crc32(f"{sweep.name} {number}".encode())
     if sweep.method == "bayes":
         return TPESampler(seed=seed, multivariate=True, constant_liar=True)
     return RandomSampler(seed=seed)
 
 
-def pruner(sweep: Sweep) -> BasePruner:
+def choose_pruner(sweep: Sweep) -> BasePruner:
     """What W&B calls hyperband is one bracket of it: successive halving that does not wait, at fixed bands."""
     if sweep.early is None:
         return NopPruner()
@@ -304,7 +273,7 @@ def pruner(sweep: Sweep) -> BasePruner:
 
 
 @contextmanager
-def _held(lock: JournalFileOpenLock) -> Iterator[None]:
+def _hold(lock: JournalFileOpenLock) -> Iterator[None]:
     lock.acquire()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Who works on a trial, and whether they still do: on this machine by their process, elsewhere by a sign of life."""
+"""Whether the process that works on a trial still runs: here by its number, elsewhere by a file that it touches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from fmlab.records import is_process_alive, is_this_machine, process_mark
 
 BEAT = 10.0
-"""Seconds between two signs of life."""
+"""Seconds between two touches of the file."""
 SILENCE = 180.0
 """Seconds without one after which a process on another machine counts as gone."""
 GRACE = 30.0
@@ -23,12 +23,12 @@ GRACE = 30.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, so that others can tell whether it is there.
+    """A process, identified so that others can find out whether it runs.
 
     Attributes:
         host: Its machine.
         pid: Its number.
-        mark: What tells it from a later one of that number.
+        mark: Distinguishes it from a later process of that number.
         sign: The file it touches as a sign of life, if it does.
     """
 
@@ -39,16 +39,16 @@ class Owner:
 
     @classmethod
     def of(cls, pid: int, sign: str = "") -> Owner:
-        """The process of this machine with that number."""
+        """Identifies the process of this machine with that number."""
         return cls(socket.gethostname(), pid, process_mark(pid), sign)
 
-    def is_gone(self, asking: Owner) -> bool:
-        """Whether the process no longer runs, as far as the one that asks can tell."""
+    def is_gone(self, observer: Owner) -> bool:
+        """Whether the process no longer runs, as far as the observer can see."""
         if is_this_machine(self.host):
             return not is_process_alive(self.pid, self.mark)
         try:
             # Both times are the file server's: clocks of machines differ.
-            return os.stat(asking.sign).st_mtime - os.stat(self.sign).st_mtime > SILENCE
+            return os.stat(observer.sign).st_mtime - os.stat(self.sign).st_mtime > SILENCE
         except OSError:
             return not os.path.exists(self.sign)
 
@@ -67,7 +67,7 @@ class Owner:
 
 
 class SignOfLife:
-    """Touches a file now and then, for as long as it is entered.
+    """Touches a file every few seconds, as long as it is entered.
 
     Args:
         folder: Where such files lie.
@@ -76,13 +76,12 @@ class SignOfLife:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-        self.owner = Owner.of(os.getpid(), str(self.file.resolve()))
         self._over = threading.Event()
 
     def __enter__(self) -> Owner:
         self.file.touch()
         threading.Thread(target=self._beat, daemon=True).start()
-        return self.owner
+        return Owner.of(os.getpid(), str(self.file.resolve()))
 
     def __exit__(self, *error: object) -> None:
         self._over.set()

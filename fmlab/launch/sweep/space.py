@@ -1,4 +1,4 @@
-"""W&B's ranges and lists as what Optuna draws from, and what was drawn as the value of a flag.
+"""The parameters of a sweep: W&B's ranges and lists as what Optuna draws from, and a draw as the value of a flag.
 
 A list is drawn as the JSON text of its entries, so that 1, 1.0 and true stay three things. What Optuna has no
 distribution for is drawn as u in (0, 1) and mapped by the inverse of its distribution function.
@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from fmlab.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+FORMS = ("value", "values", "probabilities", "min", "max", "distribution", "mu", "sigma", "q", "a", "b")
 RANGES = (
     *("uniform", "q_uniform", "int_uniform", "log_uniform", "log_uniform_values", "q_log_uniform"),
     *("q_log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"),
@@ -24,11 +27,47 @@ RANGES = (
 CURVES = ("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta")
 
 
-def range_of(key: str, form: Mapping[str, Any]) -> str:
-    """The name of a parameter's distribution, its bounds checked.
+def check_parameter(key: str, name: str, form: Any, method: str) -> None:
+    """Checks one parameter: a constant, a list of values, or a range.
+
+    Args:
+        key: Where it stands, for messages.
+        name: The flag.
+        form: What the file says of it.
+        method: The method of the sweep.
 
     Raises:
-        UserError: If it is no distribution, or its bounds are none.
+        UserError: If it is none of these, or a grid cannot list it.
+    """
+    if not isinstance(form, dict):
+        values = yaml.safe_dump(form if isinstance(form, list) else [form], default_flow_style=True, width=10_000)
+        raise UserError("has no form", key=key, hint=f"write {name}: {{values: {values.strip()}}}")
+    if "parameters" in form or not set(form) & {*FORMS}:
+        children = form.get("parameters", form)
+        first = next(iter(children), "...") if isinstance(children, dict) else "..."
+        cause = f"is nested; it would arrive as one flag, --{name}={{...}}"
+        raise UserError(cause, key=key, hint=f"write flat keys: {name}.{first}")
+    for word in form:
+        if word not in FORMS:
+            raise UserError(f"has no {word!r}", key=key, hint=nearest(str(word), FORMS))
+    kinds = [kind for kind in ("value", "values", "min", "mu", "a") if kind in form]
+    if len(kinds) > 1:
+        raise UserError(f"has both {kinds[0]} and {kinds[1]}", key=key, hint="one of value, values, min and max")
+    if "values" in form:
+        values, shares = form["values"], form.get("probabilities")
+        if not isinstance(values, list) or not values:
+            raise UserError("values is no list, or an empty one", key=key, hint="values: [1, 2]")
+        if shares is not None and (len(shares) != len(values) or abs(sum(shares) - 1) > 1e-6):
+            raise UserError("probabilities must be one for each value, and add up to 1", key=key)
+    elif "value" not in form and range_of(key, form) not in ("int_uniform", "q_uniform") and method == "grid":
+        raise UserError("is a range, which a grid cannot list", key=key, hint="write values: [...], or method: random")
+
+
+def range_of(key: str, form: Mapping[str, Any]) -> str:
+    """Returns the name of a parameter's distribution, its bounds checked.
+
+    Raises:
+        UserError: If there is no such distribution, or its bounds are wrong.
     """
     kind = form.get("distribution")
     if kind in CURVES:
@@ -58,13 +97,8 @@ def range_of(key: str, form: Mapping[str, Any]) -> str:
     return str(kind)
 
 
-def is_listable(kind: str, form: Mapping[str, Any]) -> bool:
-    """Whether a grid can go through a range: whole numbers, or multiples of q."""
-    return kind == "int_uniform" or kind == "q_uniform"
-
-
-def listed(form: Mapping[str, Any]) -> list[Any]:
-    """The values that a grid goes through."""
+def list_values(form: Mapping[str, Any]) -> list[Any]:
+    """Lists the values that a grid goes through."""
     if "value" in form:
         return [form["value"]]
     if "values" in form:
@@ -73,17 +107,16 @@ def listed(form: Mapping[str, Any]) -> list[Any]:
         return list(range(form["min"], form["max"] + 1))
     step = form.get("q", 1)
     first, last = math.ceil(form["min"] / step), math.floor(form["max"] / step)
-    return [_whole(step * number, step) for number in range(first, last + 1)]
+    return [_multiple(number, step) for number in range(first, last + 1)]
 
 
 def grid(parameters: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every combination of the listed values, the last parameter changing fastest."""
-    names = list(parameters)
-    return [dict(zip(names, values)) for values in product(*(listed(parameters[name]) for name in names))]
+    """Lists every combination of the values, the last parameter changing fastest."""
+    return [dict(zip(parameters, values)) for values in product(*map(list_values, parameters.values()))]
 
 
 def distribution(form: Mapping[str, Any]) -> BaseDistribution | None:
-    """What Optuna draws from for a parameter; None for a constant."""
+    """Returns what Optuna draws from for a parameter; None for a constant."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if "value" in form:
@@ -102,44 +135,42 @@ def distribution(form: Mapping[str, Any]) -> BaseDistribution | None:
         return FloatDistribution(low, high)
     if kind.endswith("values"):
         return FloatDistribution(low, high, log=True)
-    signs = (-high, -low) if kind == "inv_log_uniform" else (low, high)  # exponents of e
-    return FloatDistribution(math.exp(signs[0]), math.exp(signs[1]), log=True)
+    exponents = (-high, -low) if kind == "inv_log_uniform" else (low, high)
+    return FloatDistribution(math.exp(exponents[0]), math.exp(exponents[1]), log=True)
 
 
-def value(form: Mapping[str, Any], drawn: Any) -> Any:
-    """The value of the flag for what was drawn."""
+def flag_value(form: Mapping[str, Any], draw: Any) -> Any:
+    """Converts what Optuna drew to the value of the flag."""
     if "value" in form:
         return form["value"]
     if "probabilities" in form:
-        return _by_odds(form["values"], form["probabilities"], drawn)
+        return _choose(form["values"], form["probabilities"], draw)
     if "values" in form:
-        return json.loads(drawn)
+        return json.loads(draw)
     kind = range_of("", form)
-    number = _quantile(kind, form, drawn) if kind in CURVES else drawn
-    if kind.startswith("q_"):
-        step = form.get("q", 1)
-        return _whole(step * round(number / step), step)
-    return number
+    number = _quantile(kind, form, draw) if kind in CURVES else draw
+    step = form.get("q", 1)
+    return _multiple(round(number / step), step) if kind.startswith("q_") else number
 
 
-def _by_odds(values: list[Any], odds: list[float], drawn: float) -> Any:
+def _choose(values: list[Any], shares: list[float], draw: float) -> Any:
     total = 0.0
-    for entry, share in zip(values, odds):
+    for value, share in zip(values, shares):
         total += share
-        if drawn < total:
-            return entry
+        if draw < total:
+            return value
     return values[-1]
 
 
-def _quantile(kind: str, form: Mapping[str, Any], share: float) -> float:
+def _quantile(kind: str, form: Mapping[str, Any], probability: float) -> float:
     from scipy import stats
 
     if kind.endswith("beta"):
-        return float(stats.beta.ppf(share, form["a"], form["b"]))
-    number = float(stats.norm.ppf(share, form.get("mu", 0.0), form.get("sigma", 1.0)))
+        return float(stats.beta.ppf(probability, form["a"], form["b"]))
+    number = float(stats.norm.ppf(probability, form.get("mu", 0.0), form.get("sigma", 1.0)))
     return math.exp(number) if "log" in kind else number
 
 
-def _whole(number: float, step: float) -> float | int:
+def _multiple(count: int, step: float) -> float | int:
     """Multiples of a whole step are whole."""
-    return round(number) if isinstance(step, int) else number
+    return round(step * count) if isinstance(step, int) else step * count

@@ -1,4 +1,4 @@
-"""Words of a sweep file that `wandb sweep`, which reads YAML 1.1, takes for something else than they look like."""
+"""Words of a sweep file that YAML 1.1, which `wandb sweep` reads, takes for something else than they look like."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import yaml
 from fmlab.errors import UserError
 
 _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
-_STR, _BOOL, _INT = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "bool", "int"))
 
 
-def find_traps(file: Path) -> None:
+def refuse_traps(file: Path) -> None:
     """Refuses the first such word, with its key and line.
 
     Raises:
@@ -22,43 +21,39 @@ def find_traps(file: Path) -> None:
     """
     tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     for path, node in _scalars(tree):
-        told = _trap(node)
-        if told is not None:
-            cause, hint = told
+        trap = None if node.style else _trap_in(node.tag.rpartition(":")[2], node.value)  # quoted words are safe
+        if trap is not None:
+            cause, hint = trap
             raise UserError(cause, key=f"{file}:{node.start_mark.line + 1}: {'.'.join(path)}", hint=hint)
 
 
-def _trap(node: yaml.ScalarNode) -> tuple[str, str] | None:
-    """Cause and remedy, where a scalar is one; what stands in quotes is meant as it stands."""
-    text, plain = node.value, node.style is None
-    if not plain:
-        return None
-    if node.tag == _STR and _EXPONENT.fullmatch(text):
-        return f"{text} is a text in YAML 1.1, not a number", f"write {_dotted(text)}"
-    if node.tag == _STR and text in ("None", "none"):
+def _trap_in(kind: str, text: str) -> tuple[str, str] | None:
+    """Returns the cause and the remedy, where a scalar is a trap."""
+    if kind == "str" and _EXPONENT.fullmatch(text):
+        return f"{text} is a text in YAML 1.1, not a number", f"write {_with_point(text)}"
+    if kind == "str" and text in ("None", "none"):
         return f"{text} is a text in YAML", "write null"
-    if node.tag == _BOOL and text.lower() not in ("true", "false"):
+    if kind == "bool" and text.lower() not in ("true", "false"):
         value = str(text.lower() in ("yes", "on")).lower()
         return f"{text} is {value} in YAML 1.1", f'write {value}, or "{text}" in quotes for the word'
-    if node.tag == _INT and ":" in text:
+    if kind == "int" and ":" in text:
         return f"{text} is a number to base 60 in YAML 1.1", f'write "{text}" in quotes'
     return None
 
 
-def _dotted(text: str) -> str:
-    """The number as YAML 1.1 knows it: `1.0e-4`, `1.0e+4`."""
+def _with_point(text: str) -> str:
+    """Writes a number as YAML 1.1 reads it: `1.0e-4`, `1.0e+4`."""
     mantissa, exponent = text.lower().split("e")
-    mantissa = mantissa if "." in mantissa else mantissa + ".0"
+    point = "" if "." in mantissa else ".0"
     sign = "" if exponent[0] in "+-" else "+"
-    return f"{mantissa}e{sign}{exponent}"
+    return f"{mantissa}{point}e{sign}{exponent}"
 
 
 def _scalars(node: yaml.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], yaml.ScalarNode]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            inside = (*path, str(key.value))
-            yield from _scalars(key, inside)
-            yield from _scalars(value, inside)
+            for child in (key, value):
+                yield from _scalars(child, (*path, str(key.value)))
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _scalars(value, path)

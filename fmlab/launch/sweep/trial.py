@@ -27,104 +27,84 @@ _OF_THE_TASK = (
 
 
 def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
-    """Runs a taken trial to its end, to the point where it is pruned, or until `stop` is set.
+    """Runs a taken trial until it ends, is pruned, or `stop` is set.
 
-    A trial that was interrupted before goes on from its last checkpoint.
+    A trial that was interrupted before continues from its last checkpoint.
     """
     layout = RunLayout(claim.folder)
-    if read_status(layout).state == "done":  # its worker died before it could say so
-        return outcome_of(ledger, layout, 0, Path(os.devnull))
-    if read_status(layout).state == "running":  # on a machine that is gone
-        write_status(layout, "interrupted")
     log = ledger.folder / HIDDEN / "logs" / f"{claim.folder.name}.txt"
-    for place in (log.parent, claim.folder):
-        place.mkdir(parents=True, exist_ok=True)
+    state = read_status(layout).state
+    if state == "done":  # its worker died before it could say so
+        return read_outcome(ledger, layout, 0, log)
+    if state == "running":  # on a machine that is gone
+        write_status(layout, "interrupted")
+    for folder in (log.parent, claim.folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
-                words_of(ledger, claim),
+                trial_command(ledger, claim),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment(ledger, claim),
+                env=trial_environment(ledger, claim),
                 start_new_session=True,  # Ctrl-C at the terminal is for the sweep, which then ends its trials itself
             )
         except OSError as error:
             return Outcome("failed", reason=f"cannot start: {error}")
-    itself = Owner.of(process.pid)
-    ledger.started(claim, itself)
-    watch = Watch(ledger, claim, layout)
+    ledger.record_process(claim, Owner.of(process.pid))
     while not _ended_within(process, POLL):
         if stop.is_set():
-            end(process, time_to_save())
+            end_process(process, time_to_save())
             return Outcome("waiting")
-        if watch.look():
-            end(process)
+        if report_metric(ledger, claim, layout):
+            end_process(process)
             write_status(layout, "pruned")
             return Outcome("pruned")
-    watch.look()
+    report_metric(ledger, claim, layout)
     if stop.is_set() and process.returncode != 0:
         return Outcome("waiting")  # whoever stopped the sweep stopped the trial too
-    return outcome_of(ledger, layout, process.returncode, log)
+    return read_outcome(ledger, layout, process.returncode, log)
 
 
-def words_of(ledger: Ledger, claim: Claim) -> list[str]:
-    """The command line of a trial; of one whose run was begun before, the one that resumes it."""
+def trial_command(ledger: Ledger, claim: Claim) -> list[str]:
+    """Returns the command line of a trial; of one whose run was begun before, the one that resumes it."""
     sweep, layout = ledger.sweep, RunLayout(claim.folder)
-    command = list(sweep.command)
+    program = str(sweep.content["program"])
     if sweep.program == ["fmlab", "fit"] and layout.config.exists() and layout.raw_config.exists():
-        verb = command.index("fit")
-        # Trusted, because this sweep's own command made the run.
-        words = [*command[: verb + 1], "--resume", str(claim.folder), "--trust"]
-        return expand(words, str(sweep.content["program"]), {})
-    return expand(command, str(sweep.content["program"]), claim.parameters)
+        # Trusted, because this sweep's own command created the run.
+        resume = [*sweep.command[: sweep.command.index("fit") + 1], "--resume", str(claim.folder), "--trust"]
+        return expand(resume, program, {})
+    return expand(sweep.command, program, claim.parameters)
 
 
-def environment(ledger: Ledger, claim: Claim) -> dict[str, str]:
-    """The surroundings of a trial: where its run goes, and this Python's commands first.
+def trial_environment(ledger: Ledger, claim: Claim) -> dict[str, str]:
+    """Returns the environment of a trial: it names the run's folder, and finds this Python's commands first.
 
     In a job of SLURM's the task is the worker's: a trial starts its processes itself, and has nothing to requeue.
     """
-    given = {name: value for name, value in os.environ.items() if name not in _OF_THE_TASK}
-    given["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)])
-    given[TRIAL], given[TRIAL_SWEEP] = str(claim.folder.resolve()), ledger.sweep.name
-    given.setdefault("WANDB_RUN_GROUP", ledger.sweep.name)
-    return given
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_THE_TASK}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    environment |= {TRIAL: str(claim.folder.resolve()), TRIAL_SWEEP: ledger.sweep.name}
+    environment.setdefault("WANDB_RUN_GROUP", ledger.sweep.name)
+    return environment
 
 
-class Watch:
-    """Follows the metric of a running trial.
-
-    Args:
-        ledger: Where reports go.
-        claim: The trial.
-        layout: The folder of its run.
-    """
-
-    def __init__(self, ledger: Ledger, claim: Claim, layout: RunLayout) -> None:
-        self.ledger, self.claim, self.layout = ledger, claim, layout
-        reported = [step for step in ledger.study.get_trials(deepcopy=False)[claim.number].intermediate_values]
-        self.seen = max(reported, default=0)
-
-    def look(self) -> bool:
-        """Passes on what is new; whether the trial is to be stopped."""
-        metric = self.ledger.sweep.metric
-        if metric is None or not self.layout.metrics.exists():
-            return False
-        values = [row[metric] for row in read_metrics(self.layout.metrics) if metric in row]
-        # Every report counts where trials are compared at one of them; else only how it stands is of interest.
-        first = self.seen + 1 if self.ledger.sweep.early is not None else max(self.seen + 1, len(values))
-        for count in range(first, len(values) + 1):
-            self.seen = count
-            if self.ledger.report(self.claim, values[count - 1], count):
-                return True
+def report_metric(ledger: Ledger, claim: Claim, layout: RunLayout) -> bool:
+    """Records the metric's new values in the ledger; returns whether the trial is to be stopped."""
+    metric = ledger.sweep.metric
+    if metric is None or not layout.metrics.exists():
         return False
+    values = [row[metric] for row in read_metrics(layout.metrics) if metric in row]
+    # Every report counts where trials are compared at one of them; otherwise only the latest is of interest.
+    first = claim.reports + 1 if ledger.sweep.early is not None else max(claim.reports + 1, len(values))
+    return any(ledger.report(claim, values[count - 1], count) for count in range(first, len(values) + 1))
 
 
-def outcome_of(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Outcome:
-    """How a trial whose process has ended went."""
+def read_outcome(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Outcome:
+    """Reads how a trial went whose process has ended."""
     if code != 0:
-        return Outcome("failed", reason=_reason(layout, code, log))
+        return Outcome("failed", reason=_explain_failure(layout, code, log))
     metric = ledger.sweep.metric
     if metric is None:
         return Outcome("done")
@@ -142,16 +122,15 @@ def outcome_of(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Outco
 
 
 def time_to_save() -> float:
-    """Seconds that a trial has to save: before a time limit most of what SLURM's warning leaves."""
+    """Returns the seconds that a trial has to save: before a time limit most of what SLURM's warning leaves."""
     notice = os.environ.get(NOTICE, "")
     return max(GRACE, float(notice) - GRACE / 2) if notice.isdigit() else GRACE
 
 
-def end(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
+def end_process(process: subprocess.Popen[bytes], grace: float = GRACE) -> None:
     """Ends a trial's process, and what is left of its group: first it is asked to, then killed."""
     process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(grace)
+    _ended_within(process, grace)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -165,13 +144,13 @@ def _ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-def _reason(layout: RunLayout, code: int, log: Path) -> str:
-    """Why a process failed, in one line: what its run says, the error it printed, or its last word."""
+def _explain_failure(layout: RunLayout, code: int, log: Path) -> str:
+    """Says in one line why a process failed: what its run recorded, the error it printed, or its last line."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     status = read_status(layout)
     if status.state == "failed" and status.error:
         return status.error
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()][-50:]
-    told = [line for line in lines if line.startswith("error: ")]
-    return (told or lines or [""])[-1][:300] + f" (exit code {code})"
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or [""])[-1][:300] + f" (exit code {code})"

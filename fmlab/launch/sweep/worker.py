@@ -1,4 +1,4 @@
-"""A worker of a sweep: takes trials and runs them, beside as many others as there are, on any number of machines."""
+"""A worker of a sweep: takes trials and runs them, beside any number of others, on any number of machines."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ IDLE = 1.0
 """Seconds between two looks for a trial of a worker that died."""
 
 
-def worker_words(file: Path, runs_dir: Path, trials: int | None = None) -> list[str]:
-    """The words after `fmlab` of one worker, for a machine that shares the folder.
+def worker_command(file: Path, runs_dir: Path, trials: int | None = None) -> list[str]:
+    """Returns the words after `fmlab` that start one worker, on a machine that shares the folder.
 
     Args:
         file: The sweep file, whose sweep was begun in that folder (`Ledger.begin`).
         runs_dir: Where all runs live.
         trials: How many trials it runs before it ends; as long as there are any if left out.
     """
-    many = [] if trials is None else [str(trials)]
-    return ["sweep", str(file), "--dir", str(runs_dir), "--worker", *many]
+    limit = [] if trials is None else [str(trials)]
+    return ["sweep", str(file), "--dir", str(runs_dir), "--worker", *limit]
 
 
-def work(sweep: Sweep, folder: Path, trials: int | None = None) -> int:
-    """Runs trials until there are none left, or so many are done; returns how many it took.
+def work(sweep: Sweep, folder: Path, trials: int | None = None) -> None:
+    """Runs trials until none is left, or so many are done.
 
     A worker without a trial waits for those of others, in case one dies: to the end of the sweep or, if its number of
     trials is limited, for as long as it takes to know that a machine is gone. SIGTERM, SIGUSR1 and Ctrl-C stop the
-    trial, which then waits to be gone on with; after SIGUSR1 SLURM is asked to start the worker's job again.
+    trial, which then waits to be resumed; after SIGUSR1 SLURM is asked to start the worker's job again.
     """
     stop = Stop()
-    ledger, taken = Ledger(sweep, folder), 0
+    ledger, count = Ledger(sweep, folder), 0
     with SignOfLife(folder / HIDDEN / "workers") as owner:
         stop.watch_engine()
         patience = math.inf if trials is None else SILENCE + 2 * BEAT
         idle_since = time.monotonic()
-        while not stop.is_set() and (trials is None or taken < trials):
+        while not stop.is_set() and (trials is None or count < trials):
             claim = ledger.claim(owner)
             if claim is None:
                 others = any(view.state == "running" for view in ledger.views())
@@ -55,35 +55,33 @@ def work(sweep: Sweep, folder: Path, trials: int | None = None) -> int:
                     break
                 stop.wait(IDLE)
                 continue
-            taken += 1
-            outcome = run_trial(ledger, claim, stop)
-            ledger.finish(claim, owner, outcome)
+            count += 1
+            ledger.finish(claim, owner, run_trial(ledger, claim, stop))
             idle_since = time.monotonic()
-    if stop.asked is not None and refusal(stop.asked, os.environ) is None:
+    if stop.first_signal is not None and refusal(stop.first_signal, os.environ) is None:
         print(requeue(), flush=True)
-    return taken
 
 
 class Stop(threading.Event):
-    """Set once a signal arrives; `asked` is the first one.
+    """Set once a signal arrives; `first_signal` is that signal.
 
     The handler takes no lock, which the code that it interrupts may hold: whoever waits sees it within a moment.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: signal.Signals | None = None
+        self.first_signal: signal.Signals | None = None
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.asked = self.asked or signal.Signals(number)
+        self.first_signal = self.first_signal or signal.Signals(number)
 
     def is_set(self) -> bool:
-        return self.asked is not None or super().is_set()
+        return self.first_signal is not None or super().is_set()
 
     def watch_engine(self) -> None:
-        """A worker that an engine started ends its trial when the engine is gone, however that went."""
+        """Sets it too when the engine that started this worker is gone, for whatever reason."""
         engine = os.environ.pop(ENGINE, None)
         if engine is None:
             return

@@ -1,0 +1,132 @@
+"""Runs handed to SLURM: one, or an array with one for each of several seeds."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from fmlab.config.prepare import Prepared, located_errors, prepare
+from fmlab.config.run_options import RunOptions
+from fmlab.config.run_record import write_run_record
+from fmlab.config.schema import SEED
+from fmlab.config.trust import foreign_names
+from fmlab.errors import UserError
+from fmlab.inference.exported import class_paths
+from fmlab.launch.slurm.allocation import Allocation, allocation_of
+from fmlab.launch.slurm.client import submit_script
+from fmlab.launch.slurm.script import Job, Submission, write_script
+from fmlab.launch.slurm.snapshot import CODE, copy_code
+from fmlab.records import RunLayout, new_run, write_status
+from fmlab.records.atomic import atomic_write_json, atomic_write_text
+from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.quiet import silence_lightning
+
+
+def submit_runs(words: Sequence[str], seeds: int, submission: Submission) -> None:
+    """Checks everything, writes the runs' records and the script, submits it, and prints where they are.
+
+    Args:
+        words: What `fmlab fit` would be given.
+        seeds: How many runs; each has the seed after the one before it.
+        submission: How to submit them.
+
+    Raises:
+        UserError: If the configuration, the trainer or the script has a mistake, or SLURM refuses the job.
+    """
+    silence_lightning()
+    prepared = prepare(list(words))
+    allocation = allocation_of(trainer_section(prepared.config, precision=False))
+    build_once(prepared)
+    options = RunOptions(**prepared.config["run"])
+    folder = Path(options.dir).resolve() / str(options.name)
+    future_runs = [folder / f"NEW{index or ''}" for index in range(seeds)]
+    script = write_script(_describe_job(prepared, future_runs, allocation, submission))
+    if submission.dry_run:
+        print(script, end="")
+        return
+    layouts = [_new_run(words, index, prepared.config[SEED]) for index in range(seeds)]
+    code = copy_code(layouts[0].root / CODE, own_folders(prepared))
+    job = _describe_job(prepared, [layout.root for layout in layouts], allocation, submission, code)
+    atomic_write_text(job.script, write_script(job))
+    try:
+        number = submit_script(job.script)
+    except UserError as error:
+        for layout in layouts:
+            write_status(layout, "failed", error=f"not submitted: {error.message}")
+        raise
+    for index, layout in enumerate(layouts):
+        task = f"{number}_{index}" if seeds > 1 else number
+        atomic_write_json(layout.root / "slurm.json", {"job": task, "script": str(job.script)})
+    print(f"job        {number}" + (f", {seeds} tasks, one for each seed" if seeds > 1 else ""))
+    print(f"script     {job.script}")
+    for layout in layouts:
+        print(f"run        {layout.root}")
+    print("next       fmlab runs --watch")
+
+
+def build_once(prepared: Prepared) -> None:
+    """Builds all objects of a run, for one process on this machine, to find mistakes before the job waits.
+
+    Raises:
+        UserError: At the first part that does not go with the others.
+    """
+    config = copy.deepcopy(prepared.config)  # objects take the place of what describes them
+    local = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
+    config["trainer"] = {**trainer_section(config, precision=False), **local}
+    with located_errors(config):
+        Builder(config, "unused")
+
+
+def own_folders(prepared: Prepared) -> list[Path]:
+    """Lists the folders that hold the configuration's own parts, without those of installed packages."""
+    modules = {path.partition(".")[0] for _, path in class_paths(prepared.config, "")} - {"fmlab"}
+    folders = [Path(folder) for folder in prepared.import_folders]
+    return [
+        folder
+        for folder in folders
+        if any((folder / f"{module}.py").is_file() or (folder / module).is_dir() for module in modules)
+    ]
+
+
+def choose_run(runs: Sequence[Path]) -> list[str]:
+    """Writes the lines of shell that set `run`: the one run, or that of the array's task."""
+    quoted = [shlex.quote(str(run)) for run in runs]
+    if len(runs) == 1:
+        return [f"run={quoted[0]}"]
+    return ["runs=(", *(f"  {run}" for run in quoted), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
+
+
+def _describe_job(
+    prepared: Prepared,
+    runs: Sequence[Path],
+    allocation: Allocation,
+    submission: Submission,
+    code: Sequence[Path] = (),
+) -> Job:
+    # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
+    trust = " --trust" if any(foreign_names(prepared.config)) else ""
+    note = "# The same command begins a new run and resumes one that was stopped."
+    return Job(
+        str(prepared.config["run"]["name"]),
+        runs[0],
+        f'fit --resume "$run"{trust}',
+        allocation,
+        submission,
+        code,
+        [*choose_run(runs), "", note],
+        tasks=len(runs),
+    )
+
+
+def _new_run(words: Sequence[str], index: int, first_seed: int) -> RunLayout:
+    """Writes the record of a run that has not begun."""
+    seed = [] if index == 0 else [f"--{SEED}={first_seed + index}"]
+    prepared = prepare([*words, *seed])
+    prepared.config["trainer"] = trainer_section(prepared.config, precision=False)
+    options = RunOptions(**prepared.config["run"])
+    layout = RunLayout(new_run(options.dir, str(options.name)).root.resolve())
+    write_run_record(layout, prepared)
+    write_status(layout, "submitted", step=0)
+    return layout

@@ -1,0 +1,92 @@
+"""A sweep handed to SLURM as an array, with a task for each trial that is left."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from fmlab.errors import UserError
+from fmlab.launch.slurm.allocation import Allocation, allocation_of
+from fmlab.launch.slurm.client import submit_script
+from fmlab.launch.slurm.cluster import Cluster
+from fmlab.launch.slurm.script import Job, Submission, write_script
+from fmlab.launch.slurm.snapshot import CODE, copy_code
+from fmlab.launch.sweep.check import fetch_data, vary_parameters, words_after_verb
+from fmlab.launch.sweep.command import expand
+from fmlab.launch.sweep.ledger import HIDDEN, Ledger
+from fmlab.launch.sweep.sweep_file import Sweep
+from fmlab.launch.sweep.worker import worker_command
+from fmlab.records.atomic import atomic_write_text
+
+
+def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: Submission) -> None:
+    """Writes the sweep's ledger and the script, submits it, and prints where they are.
+
+    Args:
+        sweep: The sweep, checked.
+        runs_dir: Where all runs live.
+        trials: How many trials there are to be, instead of the file's `run_cap`.
+        submission: How to submit it.
+
+    Raises:
+        UserError: If a trial needs several machines, the data cannot be had, or SLURM refuses the job.
+    """
+    allocation = allocate_trial(sweep, submission.cluster)
+    folder = (runs_dir / sweep.name).resolve()
+    compare = f"fmlab compare '{runs_dir / sweep.name}/*'"
+    views = Ledger(sweep, folder).views() if (folder / HIDDEN / "journal.log").exists() else []
+    ended = sum(view.ended for view in views)
+    left = max(sweep.count_trials(trials), len(views)) - ended
+    if left < 1:
+        print(f"{sweep.name}: all {ended} trials have ended; {compare}")
+        return
+    submissions = (folder / HIDDEN / f"slurm-{number}" for number in itertools.count())
+    home = next(place for place in submissions if not place.exists())  # tasks of an earlier one may still wait
+    worker = worker_command(home / sweep.file.name, runs_dir.resolve(), trials=1)
+    note = "# A task takes the next trial that waits, one that was stopped before included."
+    job = Job(sweep.name, home, shlex.join(worker), allocation, submission, before=[note], tasks=left)
+    script = write_script(job)
+    if submission.dry_run:
+        print(script, end="")
+        return
+    fetch_data(sweep)
+    Ledger.begin(sweep, folder, trials)
+    home.mkdir()
+    shutil.copyfile(sweep.file, home / sweep.file.name)  # what a waiting task reads, whatever becomes of the file
+    atomic_write_text(job.script, write_script(replace(job, code=copy_code(home / CODE))))
+    number = submit_script(job.script)
+    print(f"job        {number}, " + (f"{left} tasks, a trial each" if left > 1 else "one trial"))
+    print(f"script     {job.script}")
+    print(f"trials     {folder}; what they print is in {HIDDEN}/logs")
+    print(f"next       fmlab runs {runs_dir / sweep.name} --watch")
+    print(f"then       {compare}")
+
+
+def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
+    """Computes what the largest trial needs: of a training by its trainer, of an evaluation one GPU or a processor.
+
+    A training that names no `trainer.devices` gets one device, a program of the user's own one GPU if the cluster's
+    settings name a kind of GPU.
+
+    Raises:
+        UserError: If a trial needs several machines.
+    """
+    if sweep.program == ["fmlab", "fit"]:
+        from fmlab.config.prepare import prepare  # heavy
+
+        configs = [prepare(words_after_verb(sweep, parameters)).config for parameters in vary_parameters(sweep)]
+        trainers = [{"devices": "auto", **(config.get("trainer") or {})} for config in configs]
+        needs = [allocation_of(one | ({"devices": 1} if one["devices"] == "auto" else {})) for one in trainers]
+        if any(need.nodes > 1 for need in needs):
+            hint = "a trial runs on one machine; for several: fmlab submit"
+            raise UserError("a trial of several machines", key=f"{sweep.file}: trainer.num_nodes", hint=hint)
+        devices = max(need.tasks_per_node for need in needs)
+        gpus = devices if any(need.gpus_per_node for need in needs) else 0
+        return Allocation(gpus_per_node=gpus, processes_per_task=devices)  # the trial starts its processes itself
+    if sweep.program == ["fmlab", "evaluate"]:
+        words = " ".join(expand(sweep.command, "", dict.fromkeys(sweep.parameters, "")))
+        return Allocation(gpus_per_node=0 if "--device=cpu" in words or "--device cpu" in words else 1)
+    return Allocation(gpus_per_node=0 if cluster.gpu is None else 1)
