@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 from fmlab.comparison.runs import Run
 
-BACKWARD = 3
+FORWARDS_PER_STEP = 3
 """A step is counted as three forwards: one forward, and a backward of twice its operations."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What training cost, as far as the record tells.
+    """What training cost, as far as the record says.
 
     Attributes:
         steps: Optimizer steps.
         images: Training examples seen, over all devices.
         flops: Floating-point operations of the network in training, a multiply-add counting as two.
         seconds: Time in training steps, without validation.
-        images_per_second: The median of what was logged.
-        milliseconds_per_step: The median of what was logged.
-        memory_gib: The most memory of the first process.
-        gpu_memory_gib: The most memory of its GPU.
+        images_per_second: The median of the logged values.
+        milliseconds_per_step: The median of the logged values.
+        memory_gib: The largest logged memory of the first process.
+        gpu_memory_gib: The largest logged memory of its GPU.
         parameters: Of the network.
     """
 
@@ -39,49 +39,38 @@ class Costs:
     parameters: float | None = None
 
 
-def costs(run: Run) -> Costs:
-    """The costs of a run up to its last step."""
-    steps = _steps(run)
+def read_costs(run: Run) -> Costs:
+    """Computes the costs of a run up to its last step: the status says which, or the last index that was logged."""
+    steps = max([run.status.step, *(curve.steps[-1] + 1 for curve in run.curves.values() if curve.steps)])
     batch, network = run.flags.get("data.global_batch_size"), run.meta.get("network") or {}
     images = float(batch * steps) if isinstance(batch, int) else None
     flops = network.get("flops")
     return Costs(
         steps,
         images,
-        None if images is None or flops is None else BACKWARD * float(flops) * images,
-        _seconds(run, steps),
-        _median(run, "perf/images_per_second"),
-        _median(run, "perf/milliseconds_per_step"),
-        _most(run, "perf/memory_gib"),
-        _most(run, "perf/gpu_memory_gib"),
+        None if images is None or flops is None else FORWARDS_PER_STEP * float(flops) * images,
+        _total_seconds(run, steps),
+        _median(_finite_values(run, "perf/images_per_second")),
+        _median(_finite_values(run, "perf/milliseconds_per_step")),
+        max(_finite_values(run, "perf/memory_gib"), default=None),
+        max(_finite_values(run, "perf/gpu_memory_gib"), default=None),
         network.get("parameters"),
     )
 
 
-def _steps(run: Run) -> int:
-    """How many steps it took: what its status says, or one more than the last index it logged."""
-    logged = max((curve.steps[-1] + 1 for curve in run.curves.values() if curve.steps), default=0)
-    return max(run.status.step, logged)
-
-
-def _seconds(run: Run, steps: int) -> float | None:
-    """The time of all steps, from the time a step that was logged now and then."""
+def _total_seconds(run: Run, steps: int) -> float | None:
+    """The time of all steps, from the time of a step, which was logged now and then."""
     curve = run.curves.get("perf/milliseconds_per_step")
-    if curve is None:
-        return None
-    total, before = 0.0, -1
-    for step, milliseconds in zip(curve.steps, curve.values):
-        if not math.isfinite(milliseconds):
-            continue
-        total, before = total + milliseconds * (step - before), step
-    return None if before < 0 else total * steps / (before + 1) / 1000
+    total, last = 0.0, -1
+    for step, milliseconds in zip(curve.steps, curve.values) if curve else []:
+        if math.isfinite(milliseconds):
+            total, last = total + milliseconds * (step - last), step
+    return None if last < 0 else total * steps / (last + 1) / 1000
 
 
-def _median(run: Run, name: str) -> float | None:
-    values = [value for value in run.curves[name].values if math.isfinite(value)] if name in run.curves else []
+def _finite_values(run: Run, name: str) -> list[float]:
+    return [value for value in run.curves[name].values if math.isfinite(value)] if name in run.curves else []
+
+
+def _median(values: list[float]) -> float | None:
     return statistics.median(values) if values else None
-
-
-def _most(run: Run, name: str) -> float | None:
-    values = [value for value in run.curves[name].values if math.isfinite(value)] if name in run.curves else []
-    return max(values) if values else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(runs: str | Path | Iterable[str | Path], runs_dir: str = "runs") -> pandas.DataFrame:
-    """One row a run: what it is, what differs between the runs, metrics, costs, then the rest of the configuration.
+    """Returns one row for each run: what it is, what differs, metrics, costs, then the rest of the configuration.
 
     Columns are named as on the command line (`model.path`) and in `metrics.csv` (`val/fid_domain`, the last value);
     beside each metric of which less or more is better stands its best value over training, as `val/fid_domain.best`.
@@ -42,7 +42,7 @@ def table(runs: str | Path | Iterable[str | Path], runs_dir: str = "runs") -> pa
 
 def _row(member: Member, keys: list[str]) -> dict[str, Any]:
     run = member.run
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "folder": str(run.layout.root),
         "experiment": run.layout.experiment,
         "id": run.layout.id,
@@ -51,7 +51,7 @@ def _row(member: Member, keys: list[str]) -> dict[str, Any]:
         **{key: run.flags.get(key) for key in keys},
     }
     for name, score in member.scores.items():
-        found[name] = score.final
+        row[name] = score.final
         if score.best_step is not None and name.startswith("val/"):
-            found[f"{name}.best"] = score.best
-    return {**found, **asdict(member.costs), **{key: value for key, value in run.flags.items() if key not in keys}}
+            row[f"{name}.best"] = score.best
+    return {**row, **asdict(member.costs), **{key: value for key, value in run.flags.items() if key not in keys}}

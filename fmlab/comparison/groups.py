@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fmlab.comparison.configs import Flags, decisive, differing, identity, label
-from fmlab.comparison.costs import Costs, costs
+from fmlab.comparison.configs import Flags, deciding_flags, differing_keys, identity, label
+from fmlab.comparison.costs import Costs, read_costs
 from fmlab.comparison.metrics import Score, Side, monitored, names, scores, side
 from fmlab.comparison.runs import Run, find_runs, read_run
 from fmlab.comparison.statistics import Ranking, rank, spread
@@ -42,11 +42,11 @@ class Member:
 
 
 @dataclass
-class Group:
-    """Runs of one name and configuration, but for the seed.
+class SeedGroup:
+    """Runs of one experiment and configuration, which differ in the seed alone.
 
     Attributes:
-        label: What sets it apart from the other groups, in few words; one and the same group has one label.
+        label: What sets it apart from the other groups, in few words.
         flags: What decides its numbers.
         members: The runs, in the order of their seeds.
     """
@@ -56,23 +56,27 @@ class Group:
     members: list[Member] = field(default_factory=list)
 
     def values(self, metric: str, which: Which) -> dict[Any, float]:
-        """A metric of the runs that count, by seed."""
+        """Returns a metric of the runs that count, by seed."""
         return {
             member.run.seed: getattr(member.scores[metric], which)
             for member in self.members
             if member.counts and metric in member.scores
         }
 
+    def summarize(self, metric: str, which: Which) -> tuple[float, float | None, int]:
+        """Returns mean, spread over seeds and number of a metric's values."""
+        return spread(list(self.values(metric, which).values()))
+
 
 @dataclass(frozen=True)
 class Standing:
-    """Those groups in one metric whose numbers are measured alike.
+    """The groups whose numbers of one metric are measured alike.
 
     Attributes:
-        groups: Their places among all groups.
+        groups: Their indices among all groups.
         measurement: How it is measured; None if that was not recorded, and then a group stands alone.
         ranking: Which of them is better; None if there is nothing to rank.
-        apart: In what the measurement differs from that of the first standing, in words; empty of the first.
+        apart: How the measurement differs from that of the first standing; empty for the first.
     """
 
     groups: list[int]
@@ -93,7 +97,7 @@ class Comparison:
         metric: The one to begin with.
     """
 
-    groups: list[Group]
+    groups: list[SeedGroup]
     keys: list[str]
     metrics: list[str]
     better: dict[str, Side | None]
@@ -104,20 +108,55 @@ class Comparison:
         return [member for group in self.groups for member in group.members]
 
     def standings(self, metric: str, which: Which) -> list[Standing]:
-        """The groups that have a metric, those of one measurement together, most groups first."""
-        return _standings(self, metric, which)
+        """Returns the groups that have a metric, those of one measurement together, most groups first."""
+        measurements: dict[str, Record | None] = {}
+        alike: dict[str, list[int]] = {}
+        for index, group in enumerate(self.groups):
+            records = [member.scores[metric].measurement for member in group.members if _has_value(member, metric)]
+            if not records:
+                continue
+            record = records[0] if all(other == records[0] for other in records) else None
+            # With one estimator each, records are comparable where they are equal; no need to look at every pair.
+            key = f"alone {index}" if record is None else json.dumps(record, sort_keys=True, default=str)
+            measurements[key] = record
+            alike.setdefault(key, []).append(index)
+        order = sorted(alike, key=lambda key: -len(alike[key]))
+        return [
+            Standing(
+                alike[key],
+                measurements[key],
+                self._rank(metric, which, alike[key]),
+                "" if key == order[0] else _explain_difference(measurements[order[0]], measurements[key]),
+            )
+            for key in order
+        ]
+
+    def _rank(self, metric: str, which: Which, indices: Sequence[int]) -> Ranking | None:
+        better = self.better[metric]
+        if better is None:
+            return None
+        values = [self.groups[index].values(metric, which) for index in indices]
+        seeds = list(dict.fromkeys(seed for by_seed in values for seed in by_seed))
+        return rank(
+            np.array([[by_seed.get(seed, np.nan) for seed in seeds] for by_seed in values], dtype=float), better
+        )
 
 
-def compare(words: str | Path | Iterable[str | Path], metric: str | None = None, runs_dir: str = "runs") -> Comparison:
-    """Reads the runs that words name and sorts them into groups.
+def compare(runs: str | Path | Iterable[str | Path], metric: str | None = None, runs_dir: str = "runs") -> Comparison:
+    """Reads runs and sorts them into groups.
+
+    Args:
+        runs: A folder, an id, an experiment's name (all its runs), a pattern, or several of these.
+        metric: The metric to begin with.
+        runs_dir: Where all runs live.
 
     Raises:
-        UserError: If a word names no run, or no run has such a metric.
+        UserError: If there is no such run, or no run has the metric.
     """
-    return grouped([read_run(layout) for layout in find_runs(words, runs_dir)], metric)
+    return group_runs([read_run(layout) for layout in find_runs(runs, runs_dir)], metric)
 
 
-def grouped(runs: Sequence[Run], metric: str | None = None) -> Comparison:
+def group_runs(runs: Sequence[Run], metric: str | None = None) -> Comparison:
     """Sorts runs into groups.
 
     Raises:
@@ -127,74 +166,35 @@ def grouped(runs: Sequence[Run], metric: str | None = None) -> Comparison:
     if metric is not None and metric not in metrics:
         raise UserError("none of the runs has this metric", key=f"--metric {metric}", hint=nearest(metric, metrics))
     better = {name: side(name, runs) for name in metrics}
-    deciding = [decisive(run.flags) for run in runs]
-    sorted_runs: dict[Any, list[int]] = {}
-    for place, run in enumerate(runs):
-        sorted_runs.setdefault((run.layout.experiment, identity(deciding[place])), []).append(place)
-    firsts = [deciding[places[0]] for places in sorted_runs.values()]
-    keys = differing(firsts) if len(firsts) > 1 else []
-    experiments = {experiment for experiment, _ in sorted_runs}
-    groups: list[Group] = []
-    for (experiment, _), places in sorted_runs.items():
-        group = Group(_label(experiment, len(experiments) > 1, firsts[len(groups)], keys), firsts[len(groups)])
-        group.members = _members([runs[place] for place in places], better)
-        groups.append(group)
+    by_identity: dict[Any, list[Run]] = {}
+    for run in runs:
+        by_identity.setdefault((run.layout.experiment, identity(deciding_flags(run.flags))), []).append(run)
+    flags = [deciding_flags(same[0].flags) for same in by_identity.values()]
+    keys = differing_keys(flags)
+    several = len({experiment for experiment, _ in by_identity}) > 1
+    groups = []
+    for same, own in zip(by_identity.values(), flags):
+        differences = label(own, keys)
+        parts = [same[0].layout.experiment if several or not differences else "", differences]
+        groups.append(SeedGroup(": ".join(filter(None, parts)), own, _members(same, better)))
     return Comparison(groups, keys, metrics, better, metric or monitored(runs, metrics))
 
 
-def _label(experiment: str, several: bool, found: Flags, keys: Sequence[str]) -> str:
-    differences = label(found, keys)
-    return ": ".join(part for part in (experiment if several or not differences else "", differences) if part)
-
-
 def _members(runs: Sequence[Run], better: dict[str, Side | None]) -> list[Member]:
-    """The runs by seed; of several finished ones with one seed the last one made counts."""
+    """The runs by seed; of several finished ones with one seed the newest counts."""
     newest: dict[Any, Run] = {}
     for run in sorted((run for run in runs if run.done), key=lambda run: str(run.meta.get("created", run.layout.id))):
         newest[run.seed] = run
-    members = [Member(run, scores(run, better), costs(run), newest.get(run.seed) is run) for run in runs]
+    members = [Member(run, scores(run, better), read_costs(run), newest.get(run.seed) is run) for run in runs]
     return sorted(members, key=lambda member: (str(type(member.run.seed)), member.run.seed, member.run.layout.id))
 
 
-def _standings(comparison: Comparison, metric: str, which: Which) -> list[Standing]:
-    found: dict[str, tuple[Record | None, list[int]]] = {}
-    for place, group in enumerate(comparison.groups):
-        measured = [member.scores[metric].measurement for member in group.members if _has(member, metric)]
-        if not measured:
-            continue
-        record = measured[0] if all(one == measured[0] for one in measured) else None
-        # With one estimator each, records are comparable where they are equal, which takes no look at every pair.
-        key = f"alone {place}" if record is None else json.dumps(record, sort_keys=True, default=str)
-        found.setdefault(key, (record, []))[1].append(place)
-    alike = sorted(found.values(), key=lambda pair: -len(pair[1]))
-    return [
-        Standing(places, record, _ranking(comparison, metric, which, places), _apart(alike[0][0], record, number))
-        for number, (record, places) in enumerate(alike)
-    ]
-
-
-def _has(member: Member, metric: str) -> bool:
+def _has_value(member: Member, metric: str) -> bool:
     """Whether a run that counts has a finite value of a metric."""
     return member.counts and metric in member.scores and bool(np.isfinite(member.scores[metric].final))
 
 
-def _apart(first: Record | None, record: Record | None, number: int) -> str:
-    if number == 0:
-        return ""
-    if first is None or record is None:
-        return "numbers whose measurement was not recorded, or is not one, are not ranked together"
-    return str(comparable(first, record))
-
-
-def _ranking(comparison: Comparison, metric: str, which: Which, places: Sequence[int]) -> Ranking | None:
-    better = comparison.better[metric]
-    if better is None:
-        return None
-    found = [comparison.groups[place].values(metric, which) for place in places]
-    seeds = list(dict.fromkeys(seed for values in found for seed in values))
-    return rank(np.array([[values.get(seed, np.nan) for seed in seeds] for values in found], dtype=float), better)
-
-
-def summary(group: Group, metric: str, which: Which) -> tuple[float, float | None, int]:
-    """Mean, spread over seeds and number of a group's values."""
-    return spread(list(group.values(metric, which).values()))
+def _explain_difference(first: Record | None, other: Record | None) -> str:
+    if first is None or other is None:
+        return "not ranked with the groups above, because how these numbers were measured is not recorded"
+    return str(comparable(first, other))

@@ -7,28 +7,29 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from fmlab.comparison.configs import text
-from fmlab.comparison.groups import Group, Member
+from fmlab.comparison.groups import Member, SeedGroup
 
 SIDE = 200
 """Pixels of a thumbnail's longer side, at most."""
 
 MOST = 240
-"""Pictures a page, at most: they are most of its size."""
+"""Pictures on a page, at most: they are most of its size."""
 
 _NAME = re.compile(r"step_(\d+)(?:_w([-+.\d\w]+))?\.png")
 _SEEDED = ("samples.seed", "samples.columns", "samples.classes", "samples.points", "data")
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A thumbnail.
+class Thumbnail:
+    """A sample grid, small.
 
     Attributes:
-        group: The place of the run's group.
-        member: The run's place in it.
+        group: The index of the run's group.
+        member: The run's index in it.
         step: The optimizer step at which it was drawn.
         drawn: The seeds, labels and guidance scale; grids that share it show the same seeds.
         made: The solver that drew it.
@@ -47,38 +48,33 @@ class Picture:
     height: int
 
 
-def pictures(groups: Sequence[Group], most: int = MOST) -> list[Picture]:
-    """The last grid of every run and guidance scale, first of each group's first run, then of its second, and so on."""
-    found: list[Picture] = []
-    for place in range(max((len(group.members) for group in groups), default=0)):
-        for number, group in enumerate(groups):
-            if place < len(group.members):
-                for picture in _of(group.members[place], number, place):
-                    if len(found) == most:
-                        return found
-                    found.append(picture)
-    return found
+def thumbnails(groups: Sequence[SeedGroup], most: int = MOST) -> list[Thumbnail]:
+    """Returns the last grids of every run, first of each group's first run, then of its second, and so on."""
+    positions = sorted((place, index) for index, group in enumerate(groups) for place in range(len(group.members)))
+    grids = (grid for place, index in positions for grid in _grids(groups[index].members[place], index, place))
+    return list(islice(grids, most))
 
 
-def _of(member: Member, group: int, place: int) -> Iterator[Picture]:
+def _grids(member: Member, group: int, place: int) -> Iterator[Thumbnail]:
+    """The last grid of each guidance scale."""
     newest: dict[str, tuple[int, Path]] = {}
-    folder = member.run.layout.samples
-    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for file in sorted(member.run.layout.samples.glob("*.png")):
         name = _NAME.fullmatch(file.name)
-        if (name and (name[2] or "") not in newest) or (name and int(name[1]) > newest[name[2] or ""][0]):
-            newest[name[2] or ""] = (int(name[1]), file)
+        if name:
+            step, scale = int(name[1]), name[2] or ""
+            newest[scale] = max(newest.get(scale, (-1, file)), (step, file))
     flags = member.run.flags
     seeded = [f"{key.partition('.')[2] or key} {text(flags[key])}" for key in _SEEDED if flags.get(key) is not None]
     made = f"{text(flags.get('samples.solver') or 'Heun')}, {text(flags.get('samples.steps', 10))} steps"
     for scale, (step, file) in newest.items():
-        thumbnail = _thumbnail(file)
-        if thumbnail is not None:
+        encoded = _encode(file)
+        if encoded is not None:
             drawn = ", ".join([*([f"guidance scale {scale}"] if scale else []), *seeded])
-            yield Picture(group, place, step, drawn, made, *thumbnail)
+            yield Thumbnail(group, place, step, drawn, made, *encoded)
 
 
-def _thumbnail(file: Path) -> tuple[str, int, int] | None:
-    """A picture made small, and its size; None if it cannot be read."""
+def _encode(file: Path) -> tuple[str, int, int] | None:
+    """The picture, small, and its size; None if it cannot be read."""
     from PIL import Image
 
     try:

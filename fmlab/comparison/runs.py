@@ -1,4 +1,4 @@
-"""Runs as their records tell of them: nothing is computed, and nothing heavy is imported."""
+"""Runs read from their records: nothing is computed, and nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fmlab.comparison.configs import SEED, Flags, flags
+from fmlab.comparison.configs import SEED, Flags, flatten_config
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, Status, find_run, read_meta, read_status
 from fmlab.records.csv_metrics import read_columns
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder holds.
+    """The content of a run's folder.
 
     Attributes:
         layout: The folder.
@@ -46,7 +46,7 @@ class Run:
         measurement: How the metrics of its validation are measured; None if that was not recorded.
         setting: How the samples of its validation are made.
         curves: Every metric over training, by name, but for those by time.
-        rows: What evaluations of it found, the exact field and real data included.
+        rows: The results of its evaluations, those of the exact field and of real data included.
     """
 
     layout: RunLayout
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def seed(self) -> Any:
-        """What it is paired by with runs of other groups."""
+        """What pairs it with runs of other groups."""
         return self.flags.get(SEED, self.meta.get("seed"))
 
     @property
@@ -70,7 +70,7 @@ class Run:
 
 
 def read_run(layout: RunLayout) -> Run:
-    """A run from its record; what is missing or torn is taken as not there, but for the configuration.
+    """Reads a run from its record; what is missing or torn counts as absent, except for the configuration.
 
     Raises:
         UserError: If there is no configuration that can be read.
@@ -85,7 +85,7 @@ def read_run(layout: RunLayout) -> Run:
     rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in rows_in(file)]
     return Run(
         layout,
-        flags(config),
+        flatten_config(config),
         read_status(layout),
         read_meta(layout),
         measured.get("measurement"),
@@ -106,53 +106,53 @@ def _json(file: Path) -> dict[str, Any]:
 def _curves(file: Path) -> dict[str, Curve]:
     """Every metric but those by time, of which there are ten for each loss."""
     try:
-        found = read_columns(file, lambda name: "_t_bin_" not in name)
+        columns = read_columns(file, lambda name: "_t_bin_" not in name)
     except ValueError:  # not a file of ours
         return {}
-    return {name: Curve(steps, values) for name, (steps, values) in found.items()}
+    return {name: Curve(steps, values) for name, (steps, values) in columns.items()}
 
 
-def find_runs(words: str | Path | Iterable[str | Path], runs_dir: str | Path = "runs") -> list[RunLayout]:
-    """The runs that words name, each once, in the order of their names.
+def find_runs(names: str | Path | Iterable[str | Path], runs_dir: str | Path = "runs") -> list[RunLayout]:
+    """Finds the runs that names stand for, each once, sorted by their folders.
 
-    A word is a run's folder or its id; a folder of runs or an experiment's name, which means all its runs; or a
-    pattern such as `runs/paths/*`. What a pattern meets beside runs is passed over.
+    A name is a run's folder or its id; a folder of runs or an experiment's name, which means all its runs; or a
+    pattern such as `runs/paths/*`. What a pattern matches beside runs is passed over.
 
     Raises:
-        UserError: If a word names no run, with the nearest name.
+        UserError: If a name stands for no run, with the nearest name.
     """
-    words = [words] if isinstance(words, (str, Path)) else list(words)
-    if not words:
+    names = [names] if isinstance(names, (str, Path)) else list(names)
+    if not names:
         raise UserError("which runs?", key="compare", hint="fmlab compare runs/digits/* or fmlab compare digits")
-    found: dict[Path, RunLayout] = {}
-    for word in words:
-        for layout in _named(str(word), Path(runs_dir), alone=len(words) == 1):
-            found.setdefault(layout.root.resolve(), layout)
-    if not found:
-        raise UserError("there are no runs here", key=" ".join(map(str, words[:3])), hint="a run has a config.yaml")
-    return sorted(found.values(), key=lambda layout: str(layout.root))
+    layouts: dict[Path, RunLayout] = {}
+    for name in names:
+        for layout in _find(str(name), Path(runs_dir), alone=len(names) == 1):
+            layouts.setdefault(layout.root.resolve(), layout)
+    if not layouts:
+        raise UserError("there are no runs here", key=" ".join(map(str, names[:3])), hint="a run has a config.yaml")
+    return sorted(layouts.values(), key=lambda layout: str(layout.root))
 
 
-def _named(word: str, runs_dir: Path, alone: bool) -> Iterator[RunLayout]:
-    if not Path(word).exists() and glob.has_magic(word):
-        places = [Path(place) for place in glob.glob(word)] or list(runs_dir.glob(word))
-        for place in places:
-            yield from _at(place)
-        if not places:
-            raise UserError("matches nothing", key=word, hint=f"you are in {Path.cwd()}")
+def _find(name: str, runs_dir: Path, alone: bool) -> Iterator[RunLayout]:
+    if not Path(name).exists() and glob.has_magic(name):
+        matches = [Path(match) for match in glob.glob(name)] or list(runs_dir.glob(name))
+        if not matches:
+            raise UserError("matches nothing", key=name, hint=f"you are in {Path.cwd()}")
+        for match in matches:
+            yield from _runs_at(match)
         return
-    for place in (Path(word), runs_dir / word):
-        if place.exists():
-            inside = list(_at(place))
-            # Of many words a shell made of a pattern, one may be a file beside the runs.
-            if inside or not alone:
-                yield from inside
+    for path in (Path(name), runs_dir / name):
+        if path.exists():
+            layouts = _runs_at(path)
+            # A shell makes many names of a pattern, and one of them may be a file beside the runs.
+            if layouts or not alone:
+                yield from layouts
                 return
-    yield find_run(word, runs_dir)
+    yield find_run(name, runs_dir)
 
 
-def _at(place: Path) -> Sequence[RunLayout]:
-    """The run at a place, or all runs in it."""
-    if (place / "config.yaml").is_file():
-        return [RunLayout(place)]
-    return [RunLayout(config.parent) for config in place.glob("*/config.yaml")] if place.is_dir() else []
+def _runs_at(path: Path) -> Sequence[RunLayout]:
+    """The run at a path, or all runs in it."""
+    if (path / "config.yaml").is_file():
+        return [RunLayout(path)]
+    return [RunLayout(config.parent) for config in path.glob("*/config.yaml")] if path.is_dir() else []

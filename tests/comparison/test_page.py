@@ -32,14 +32,14 @@ def content_in(text: str) -> dict[str, Any]:
 
 def outside(text: str) -> list[str]:
     """Every address that a page's markup names."""
-    found: list[str] = []
+    addresses: list[str] = []
 
     class Addresses(HTMLParser):
         def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-            found.extend(value or "" for name, value in attributes if name in ("src", "href", "action", "srcset"))
+            addresses.extend(value or "" for name, value in attributes if name in ("src", "href", "action", "srcset"))
 
     Addresses().feed(text)
-    return found
+    return addresses
 
 
 def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +103,7 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file), "--metric", "val/fid_domain"]) == 0
     said = capsys.readouterr().out
-    assert "Nothing is claimed: at most 3 seeds are shared with another group, and a claim needs 5 pairs." in said
+    assert "a test needs 5 seeds that two groups share, and here at most 3 are shared." in said
     assert "too few pairs (3)" in said
     assert "Numbers of different measurement are not ranked together" in said
     assert "samples generated (1000 against 50)" in said

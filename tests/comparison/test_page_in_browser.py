@@ -32,7 +32,7 @@ SETTLED = "new Promise((done) => setTimeout(done, 400))"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Paths of which one is better, one is not told apart from it, and one was measured in another way."""
+    """Paths of which one is better, one shows no clear difference from it, and one was measured in another way."""
     folder = tmp_path_factory.mktemp("page")
     generator = np.random.default_rng(0)
     for seed in range(6):
@@ -88,10 +88,10 @@ def test_it_loads_alone_and_without_errors(opened: Browser) -> None:
     )
 
 
-def test_it_says_what_is_better_and_what_is_not_told_apart(opened: Browser) -> None:
+def test_it_says_what_is_better_and_what_is_not(opened: Browser) -> None:
     said = opened.run("document.getElementById('answer').textContent")
     assert "better than “made: path=VP" in said or "better than “made: network.width=128, path=VP" in said, said
-    assert "not told apart from" in said
+    assert "no clear difference from" in said
     rows = opened.run(ROWS)
     first = opened.run("document.querySelector('#table tr.best').textContent")
     assert "CondOT" in first
@@ -102,7 +102,7 @@ def test_it_says_what_is_better_and_what_is_not_told_apart(opened: Browser) -> N
     assert "samples generated (1000 against 50)" in apart
 
 
-def test_it_claims_nothing_of_few_seeds(shown: Browser, tmp_path: Path) -> None:
+def test_it_tests_nothing_with_few_seeds(shown: Browser, tmp_path: Path) -> None:
     for seed in range(4):
         made_run(tmp_path, 1.0 + 0.1 * seed, seed=seed)
         made_run(tmp_path, 9.0 + 0.2 * seed, path="VP", seed=seed)
@@ -111,7 +111,7 @@ def test_it_claims_nothing_of_few_seeds(shown: Browser, tmp_path: Path) -> None:
     shown.look()
     shown.open(file)
     said = shown.run("document.getElementById('answer').textContent")
-    assert "Nothing is claimed: at most 4 seeds are shared with another group, and a claim needs 5 pairs." in said
+    assert "a test needs 5 seeds that two groups share, and here at most 4 are shared." in said
     assert "is the best" not in said
     assert shown.run("document.querySelectorAll('.worse, .claim').length") == 0
     assert "too few pairs (4)" in shown.run("document.getElementById('table').textContent")
@@ -136,7 +136,7 @@ def test_it_filters(opened: Browser, text: str, expected: list[str]) -> None:
     assert len(rows) == len(expected), rows
     assert all(any(word in row for row in rows) for word in expected), rows
     assert opened.run("document.getElementById('found').value") == f"{len(expected)} of 5 groups"
-    assert opened.run("document.getElementById('answer').textContent") == claimed, "a filter changes no claim"
+    assert opened.run("document.getElementById('answer').textContent") == claimed, "a filter changes no result"
     write(opened, "")
     assert len(opened.run(ROWS)) == 5
     assert opened.errors == []
@@ -163,7 +163,7 @@ def test_other_metrics_and_the_best_value(opened: Browser) -> None:
     rate = f"[...{METRIC}.options].find((one) => one.textContent === 'train/lr').value"
     opened.run(f"{METRIC}.value = {rate}; {METRIC}.dispatchEvent(new Event('change'))")
     opened.run(SETTLED)
-    assert "nothing is ranked" in opened.run("document.getElementById('answer').textContent")
+    assert "The groups are not ranked" in opened.run("document.getElementById('answer').textContent")
     assert opened.run("document.querySelectorAll('#table tr.best').length") == 0
     assert opened.errors == []
 

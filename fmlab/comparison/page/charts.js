@@ -147,9 +147,9 @@ function curvesPanel() {
   const logs = [check("log x"), check("log y")];
   panel("curves", "Learning curves, the mean of each group's seeds", [metric, along, every, ...logs], () => {
     const chosen = metric.read() === "" ? state.metric : Number(metric.read());
-    const found = data.curves.of[chosen] || [];
+    const curves = data.curves.of[chosen] || [];
     const { groups, note } = drawn();
-    const traces = groups.flatMap((g) => groupCurves(g, found.filter(([of]) => of === g), along.read(), every.read()));
+    const traces = groups.flatMap((g) => groupCurves(g, curves.filter(([of]) => of === g), along.read(), every.read()));
     const thin = data.curves.thinned ? ` Curves are thinned to ${data.curves.thinned} points.` : "";
     const none = traces.length ? "" : "This metric was not followed over training; choose another curve.";
     const title = ALONG.find(([name]) => name === along.read())[1];
@@ -157,8 +157,8 @@ function curvesPanel() {
   });
 }
 
-function groupCurves(g, found, along, every) {
-  const runs = found.map(([, place, steps, values]) => ({ run: data.groups[g].runs[place], steps: data.curves.steps[steps], values }));
+function groupCurves(g, curves, along, every) {
+  const runs = curves.map(([, place, steps, values]) => ({ run: data.groups[g].runs[place], steps: data.curves.steps[steps], values }));
   const scale = (run) => (run.costs[along] === undefined || !run.costs.steps ? null : run.costs[along] / run.costs.steps);
   const line = { color: colour(g), dash: dash(g) };
   const traces = [];
@@ -171,8 +171,8 @@ function groupCurves(g, found, along, every) {
   const sums = new Map();
   for (const { steps, values } of counting) {
     steps.forEach((step, place) => {
-      const kept = sums.get(step) || [0, 0];
-      if (values[place] !== null) sums.set(step, [kept[0] + values[place], kept[1] + 1]);
+      const sum = sums.get(step) || [0, 0];
+      if (values[place] !== null) sums.set(step, [sum[0] + values[place], sum[1] + 1]);
     });
   }
   const steps = [...sums.keys()].filter((step) => sums.get(step)[1] === counting.length).sort((a, b) => a - b);
@@ -185,9 +185,9 @@ function groupCurves(g, found, along, every) {
 
 function nfePanel() {
   const names = [...new Set(data.evaluations.map((one) => one[2]))];
-  const where = document.getElementById("nfe");
+  const target = document.getElementById("nfe");
   if (!names.length) {
-    where.append(make("p", { class: "note" }, "None of these runs was evaluated yet: fmlab evaluate RUN --steps 5,10,20 measures one over network forwards (NFE)."));
+    target.append(make("p", { class: "note" }, "None of these runs was evaluated yet: fmlab evaluate RUN --steps 5,10,20 measures one over network forwards (NFE)."));
     return;
   }
   const measures = [...new Set(data.evaluations.map((one) => one[6]))];
@@ -218,13 +218,13 @@ function nfePanel() {
   });
 }
 
-// A tick at each value, but where two would overlap.
+// A tick at each value, but not where two would overlap.
 function ticks(values) {
-  const kept = [];
+  const ticks = [];
   for (const value of [...new Set(values)].sort((a, b) => a - b)) {
-    if (!kept.length || value >= 1.2 * kept[kept.length - 1]) kept.push(value);
+    if (!ticks.length || value >= 1.2 * ticks[ticks.length - 1]) ticks.push(value);
   }
-  return { tickmode: "array", tickvals: kept, ticktext: kept.map((value) => digits(value, 3)) };
+  return { tickmode: "array", tickvals: ticks, ticktext: ticks.map((value) => digits(value, 3)) };
 }
 
 // Of the words that describe a line, those that are not in all lines.

@@ -48,10 +48,10 @@ const isNumber = (text) => text !== "" && Number.isFinite(Number(text));
 function passes(g) {
   return state.filter.trim().split(/\s+/).filter(Boolean).every((term) => {
     const parts = term.match(/^([^=!<>]+)(!=|<=|>=|=|<|>)(.*)$/);
-    const found = parts && facts(g, parts[1].toLowerCase());
-    if (!found) return haystack(g).includes(term.toLowerCase());
-    if (parts[2] === "!=") return !found.some((fact) => RELATIONS["="](fact, parts[3]));
-    return found.some((fact) => RELATIONS[parts[2]](fact, parts[3]));
+    const values = parts && facts(g, parts[1].toLowerCase());
+    if (!values) return haystack(g).includes(term.toLowerCase());
+    if (parts[2] === "!=") return !values.some((fact) => RELATIONS["="](fact, parts[3]));
+    return values.some((fact) => RELATIONS[parts[2]](fact, parts[3]));
   });
 }
 

@@ -4,11 +4,11 @@ const GRIDS = 36;
 const SIDE_BY_SIDE = 12;
 
 function drawSamples() {
-  const where = document.getElementById("samples");
+  const target = document.getElementById("samples");
   const order = ordered().flatMap((part) => part.groups);
   const shown = data.pictures.filter((picture) => order.includes(picture.group));
   if (!shown.length) {
-    where.replaceChildren(make("p", { class: "note" }, "These runs kept no sample grids."));
+    target.replaceChildren(make("p", { class: "note" }, "These runs have no sample grids."));
     return;
   }
   const blocks = [];
@@ -21,12 +21,12 @@ function drawSamples() {
   }
   const missing = order.length - new Set(shown.map((picture) => picture.group)).size;
   if (missing > 0) blocks.push(make("p", { class: "note" }, `${plural(missing, "group")} without a picture in this page, which holds at most ${data.pictures.length}.`));
-  where.replaceChildren(...blocks);
+  target.replaceChildren(...blocks);
 }
 
-function gridsOf(g, found) {
+function gridsOf(g, pictures) {
   const group = data.groups[g];
-  const row = found.map((picture) => {
+  const row = pictures.map((picture) => {
     const run = group.runs[picture.member];
     const about = `Samples of ${group.label}, seed ${run.seed}, step ${picture.step}`;
     const size = Math.max(1, Math.round(140 / Math.max(picture.width, picture.height)));

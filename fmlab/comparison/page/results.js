@@ -60,9 +60,9 @@ function scoreCell(g, which) {
 function seedsCell(g) {
   const runs = data.groups[g].runs;
   const cell = make("td", { class: "number" }, String(stats(g)[2]));
-  const odd = runs.filter((run) => !run.counts);
-  if (odd.length) cell.append(make("span", { class: "state" }, ` +${odd.length}`));
-  return tip(cell, () => odd.map((run) => [run.id, run.state === "done" ? "a later run has the same seed" : `${run.state}${run.error ? `: ${run.error}` : ""}`]));
+  const others = runs.filter((run) => !run.counts);
+  if (others.length) cell.append(make("span", { class: "state" }, ` +${others.length}`));
+  return tip(cell, () => others.map((run) => [run.id, run.state === "done" ? "a later run has the same seed" : `${run.state}${run.error ? `: ${run.error}` : ""}`]));
 }
 
 function differenceCell(g) {
@@ -77,7 +77,7 @@ function differenceCell(g) {
     cell.append(make("span", { class: `verdict ${verdict === "worse" ? "worse" : ""}` }, verdict));
   }
   const family = standings().find((standing) => standing.groups.includes(g)).family;
-  return tip(cell, () => (p === null ? [["pairs", pairs], ["claim", "none: a claim needs 5 pairs and a spread"]] : [
+  return tip(cell, () => (p === null ? [["pairs", pairs], ["test", "none: it needs 5 pairs, and differences that vary with the seed"]] : [
     ["pairs", plural(pairs, "seed")], ["p (Holm)", digits(p, 3)], ["family", plural(family, "pair") + " of groups"],
     ["interval", "holds together with all others of this metric, with 95 %"]]));
 }

@@ -2,24 +2,24 @@
 
 const METHOD = "Runs that differ in nothing but their seed are a group; a value is its mean ± standard deviation over seeds. "
   + "Groups are paired by seed and compared by two-sided paired t-tests, all pairs of groups of one measurement at once, since the best "
-  + "is chosen by the same numbers it is then compared by. “Worse” is said where Holm's step-down p-value over this family is below 0.05. "
+  + "is chosen by the same numbers it is then compared by. A group is “worse” where Holm's step-down p-value over this family is below 0.05. "
   + "The intervals are at the level of Holm's first step, so that all of them hold together with 95 %; at the border Holm's test may see "
-  + "what its interval still includes. With fewer than five pairs nothing is claimed. Only finished runs count, and of several with one "
-  + "seed the last. A filter hides groups; it changes no claim.";
+  + "what its interval still includes. With fewer than five pairs nothing is tested. Only finished runs count, and the last of several with "
+  + "one seed. A filter hides groups; it changes no result.";
 
 function drawAnswer() {
-  const where = document.getElementById("answer");
+  const target = document.getElementById("answer");
   const list = standings();
   if (!list.length) {
-    where.replaceChildren(make("p", {}, "No finished run has a value of this metric."));
+    target.replaceChildren(make("p", {}, "No finished run has a value of this metric."));
     return;
   }
   const shown = list.slice(0, 5).flatMap((one, place) => [
-    make("p", { class: one.winner ? "claim" : null }, one.said),
+    make("p", { class: one.winner ? "claim" : null }, one.sentence),
     ...(place ? [make("p", { class: "note" }, one.apart)] : []),
   ]);
   if (list.length > 5) shown.push(make("p", { class: "note" }, `And ${list.length - 5} more measurements, none ranked with another.`));
-  where.replaceChildren(...shown);
+  target.replaceChildren(...shown);
 }
 
 let waiting = 0;
@@ -75,7 +75,7 @@ async function start() {
   const runs = data.groups.flatMap((group) => group.runs);
   const unfinished = runs.filter((run) => run.state !== "done").length;
   document.getElementById("about").textContent = `${plural(runs.length, "run")} in ${plural(data.groups.length, "group")}`
-    + `${unfinished ? `, ${unfinished} not finished` : ""}; made ${data.made} by fmlab ${data.version}.`;
+    + `${unfinished ? `, ${unfinished} not finished` : ""}; written ${data.made} by fmlab ${data.version}.`;
   document.getElementById("method").textContent = METHOD;
   if (!data.metrics.length) {
     document.getElementById("answer").textContent = "These runs have no metrics yet.";
