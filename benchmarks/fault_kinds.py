@@ -28,7 +28,7 @@ from helpers.tiny_runs import newest
 
 from fmlab.launch.slurm.requeue import exit_code
 from fmlab.records import RunLayout
-from fmlab.records.checkpoint_files import damage, step_of
+from fmlab.training.checkpoint_files import damage, step_of
 
 
 def kills(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:

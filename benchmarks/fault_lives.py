@@ -20,7 +20,7 @@ from helpers.tiny_runs import arguments, newest
 import fmlab.commands.fit  # noqa: F401  (before the forks)
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_status
-from fmlab.records.checkpoint_files import damage, step_of
+from fmlab.training.checkpoint_files import damage, step_of
 
 INTERVAL = 5  # steps between two checkpoints
 STEPS = 60

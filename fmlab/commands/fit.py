@@ -37,10 +37,10 @@ from fmlab.records import (
     write_status,
 )
 from fmlab.records.atomic import atomic_write_text, is_full_disk
-from fmlab.records.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.records.meta import add_to_meta
 from fmlab.records.secrets import without_secrets
 from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.training.checkpoints import Checkpoints
 from fmlab.training.devices import look_for_gpus_once
 from fmlab.training.generative_module import GenerativeModule

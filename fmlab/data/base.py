@@ -1,4 +1,17 @@
-"""What every data module promises, so that models, grids and metrics work on any of them."""
+"""What every data module promises, so that models, sample grids and metrics work on any of them.
+
+| member | what it states |
+| --- | --- |
+| `shape` | the shape of one example, without the batch dimension |
+| `kind` | `images`: uint8 in the loaders, float in [-1, 1] on the device; `points`: float throughout |
+| `num_classes`, `class_names` | the condition: labels 0 to `num_classes - 1` and their names; None without labels |
+| `read()` | the training and the validation split, two `BatchSet`s |
+| `augment(x, generator)` | a float batch, augmented at random on its device; by default it is left as it is |
+| `reference` | the split that generated examples are compared with: `train` or `validation` |
+
+A training batch is `(x, label)`, with labels int64 of shape (B,), or `x` alone without labels; a data module that
+brings a source for each example gives a mapping with `data` and `source`. Everything else is derived from these.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +33,19 @@ from fmlab.errors import UserError
 from fmlab.random import Purpose, keyed_generator
 
 SplitName = Literal["train", "validation"]
-_FIXED = 20_240_601  # keys what belongs to the data and not to a run: which images validate, which a limit keeps
+_FIXED = 20_240_601  # the key of what belongs to the data and not to a run: the validation images, those of a limit
 
 
 class DataModule(LightningDataModule):
     """A training and a validation split, batched for any number of devices.
 
-    A subclass states `shape`, `kind` and the classes, and implements `read`. Training batches are `(x, label)`, or `x`
-    alone where there are no labels.
+    A subclass states `shape`, `kind` and the classes, and implements `read`.
 
     Attributes:
         shape: The shape of one example, without the batch dimension.
         num_classes: How many classes there are, or None without labels.
         class_names: Their names in the order of the labels, or None.
-        kind: "images" (uint8 in the loaders, float in [-1, 1] on the device) or "points" (float throughout).
+        kind: "images" or "points".
         num_workers: Processes that prepare batches ahead.
 
     Args:
@@ -47,7 +59,7 @@ class DataModule(LightningDataModule):
 
     shape: tuple[int, ...]
     num_classes: int | None = None
-    class_names: list[str] | None = None
+    class_names: Sequence[str] | None = None
     kind: Literal["images", "points"]
     num_workers: int = 0
 
@@ -77,7 +89,7 @@ class DataModule(LightningDataModule):
         _ = self._splits
 
     def train_dataloader(self) -> ResumableLoader:
-        rank, world_size, accumulate = self._place()
+        rank, world_size, accumulate = self._parallel()
         batch_size = device_batch_size(self.global_batch_size, world_size, accumulate)
         train = self.split("train")
         if len(train) < self.global_batch_size:
@@ -99,15 +111,15 @@ class DataModule(LightningDataModule):
             return ResumableLoader(train, order, self.num_workers)
         forget_finished_epoch(self.trainer)
         finished = partial(finished_batches, self.trainer)
-        return ResumableLoader(train, order, self.num_workers, self._pins(), finished)
+        return ResumableLoader(train, order, self.num_workers, self._pin_memory(), finished)
 
     def val_dataloader(self) -> BatchLoader:
-        rank, world_size, accumulate = self._place()
+        rank, world_size, accumulate = self._parallel()
         validation = self.split("validation")
-        usual = max(1, self.global_batch_size // (world_size * accumulate))
-        batch_size = shared_batch_size(usual, len(validation), world_size)
+        training_size = max(1, self.global_batch_size // (world_size * accumulate))
+        batch_size = shared_batch_size(training_size, len(validation), world_size)
         order = OrderedBatches(len(validation), batch_size, rank=rank, world_size=world_size)
-        return BatchLoader(validation, order, self.num_workers, self._pins())
+        return BatchLoader(validation, order, self.num_workers, self._pin_memory())
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Scales images to [-1, 1] on the device."""
@@ -115,13 +127,13 @@ class DataModule(LightningDataModule):
             return batch
         return to_float(batch) if isinstance(batch, Tensor) else (to_float(batch[0]), *batch[1:])
 
-    def _place(self) -> tuple[int, int, int]:
+    def _parallel(self) -> tuple[int, int, int]:
         """Rank, world size and accumulated batches."""
         if self.trainer is None:
             return 0, 1, 1
         return self.trainer.global_rank, self.trainer.world_size, self.trainer.accumulate_grad_batches
 
-    def _pins(self) -> bool:
+    def _pin_memory(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     # What models, grids and metrics call.
@@ -184,7 +196,7 @@ class ImageData(DataModule):
         seed: The key of the training order.
         flip: Mirror each training image left to right with probability 1/2.
         reference: The split that generated images are compared with.
-        limit: Train on this many images, chosen once and for all; None means all of them.
+        limit: Train on this many images, the same in every run; None means all of them.
 
     Raises:
         UserError: When a number is not positive.
@@ -195,7 +207,7 @@ class ImageData(DataModule):
 
     def __init__(
         self,
-        global_batch_size: int,
+        global_batch_size: int = 128,
         seed: int = 0,
         flip: bool = False,
         reference: SplitName = "train",
@@ -218,7 +230,7 @@ class ImageData(DataModule):
         return torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
 
     def limited(self, size: int) -> Tensor:
-        """The rows of a training split of that size that `limit` keeps, in the split's own order."""
+        """The rows of a training split of that size that remain under `limit`, in the split's own order."""
         if self.limit is None or self.limit >= size:
             return torch.arange(size)
         return fixed_permutation(size)[: self.limit].sort().values

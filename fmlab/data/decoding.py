@@ -37,16 +37,16 @@ class ImageFiles:
         self._zips: dict[int, zipfile.ZipFile] = {}
         self._lock = threading.Lock()
         if self.path.is_dir():
-            found = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()]
+            names = [file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file()]
         elif zipfile.is_zipfile(self.path):
-            found = self._zip().namelist()
-            outside = next((name for name in found if _leaves_folder(name)), None)
-            if outside is not None:  # nothing is unpacked, but whoever made it may be trying
+            names = self._zip().namelist()
+            outside = next((name for name in names if _leaves_folder(name)), None)
+            if outside is not None:  # nothing is unpacked here, but such a zip may be an attack
                 raise UserError(f"'{self.path}' holds '{outside}', a path that leaves its folder", key="data.path")
         else:
             problem = "is neither a folder nor a zip" if self.path.exists() else "does not exist"
             raise UserError(f"'{self.path}' {problem}", key="data.path")
-        self.names = sorted(name for name in found if _is_image(name))
+        self.names = sorted(name for name in names if _is_image(name))
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
@@ -85,7 +85,7 @@ class ImageFiles:
     def _zip(self) -> zipfile.ZipFile:
         with self._lock:
             if os.getpid() not in self._zips:
-                # A file offset shared with a parent process would be moved under our feet.
+                # A process that shares its parent's open file would share the position in it too.
                 self._zips = {os.getpid(): zipfile.ZipFile(self.path)}
             return self._zips[os.getpid()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fmlab.data.base import ImageData, SplitName, fixed_permutation
+from fmlab.data.base import ImageData, fixed_permutation
 from fmlab.data.sets import BatchSet, TensorSet
 
 VALIDATION_PER_CLASS = 36
@@ -16,32 +16,12 @@ class Digits(ImageData):
 
     The validation split is 36 images of each class, the same on every machine and in every run; the other 1,437 are the
     training split. The seventeen grey levels 0..16 become round(255 v / 16).
-
-    Args:
-        global_batch_size: Images an optimizer step, over all devices and accumulated batches.
-        seed: The key of the training order.
-        flip: Mirror each training image left to right with probability 1/2.
-        reference: The split that generated images are compared with.
-        limit: Train on this many images, chosen once and for all; None means all of them.
-
-    Raises:
-        UserError: When a number is not positive.
     """
 
     shape = (1, 8, 8)
     num_classes = 10
+    class_names = tuple("0123456789")
     grey_levels = tuple(round(255 * level / 16) for level in range(17))
-
-    def __init__(
-        self,
-        global_batch_size: int = 128,
-        seed: int = 0,
-        flip: bool = False,
-        reference: SplitName = "train",
-        limit: int | None = None,
-    ) -> None:
-        super().__init__(global_batch_size, seed, flip, reference, limit)
-        self.class_names = [str(digit) for digit in range(10)]
 
     def read(self) -> tuple[BatchSet, BatchSet]:
         from sklearn.datasets import load_digits
@@ -55,7 +35,7 @@ class Digits(ImageData):
 
 
 def _stratified(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows that train and those that validate, each in ascending order."""
+    """The rows of the training and of the validation split, each in ascending order."""
     shuffled = fixed_permutation(len(labels))
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):

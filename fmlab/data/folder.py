@@ -29,14 +29,9 @@ class ImageFolder(ImageData):
         path: The folder or the zip.
         size: The side of the square images, at least 1.
         channels: 3 for colour, 1 for grey.
-        global_batch_size: Images an optimizer step, over all devices and accumulated batches.
-        seed: The key of the training order.
-        flip: Mirror each training image left to right with probability 1/2.
         validation_fraction: The share of the images that validates where no folder says which, in (0, 1).
         memory_gib: How much memory the decoded images may take; a larger set is decoded anew in every epoch.
         num_workers: Processes that decode a set too large for memory; never more than there are processors.
-        reference: The split that generated images are compared with.
-        limit: Train on this many images, chosen once and for all; None means all of them.
 
     Raises:
         UserError: When there are no images at `path`, they are not laid out like this, or a number is out of range.
@@ -106,8 +101,8 @@ class LazyImages(BatchSet):
 
     def take(self, rows: Tensor) -> Tensor:
         images = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
-        for place, row in enumerate(rows.tolist()):
-            images[place] = torch.from_numpy(self.files.decode(self.names[row], *self.shape[:2]).copy())
+        for index, row in enumerate(rows.tolist()):
+            images[index] = torch.from_numpy(self.files.decode(self.names[row], *self.shape[:2]).copy())
         return images
 
     @cached_property
@@ -172,15 +167,15 @@ def _without_wrapper(inside: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def _classes(inside: dict[str, list[str]], train: list[str]) -> tuple[dict[str, int] | None, list[str] | None]:
     """The label of every file and the names of the classes; None for files that lie in no folder."""
-    loose = next((name for name, parts in inside.items() if len(parts) == 1), None)
-    housed = next((name for name, parts in inside.items() if len(parts) > 1), None)
-    if housed is None:
+    outside = next((name for name, parts in inside.items() if len(parts) == 1), None)
+    in_folder = next((name for name, parts in inside.items() if len(parts) > 1), None)
+    if in_folder is None:
         return None, None
-    if loose is not None:
-        raise UserError(f"'{loose}' lies in no class folder, but '{housed}' does", key="data.path")
+    if outside is not None:
+        raise UserError(f"'{outside}' lies in no class folder, but '{in_folder}' does", key="data.path")
     class_names = sorted({inside[name][0] for name in train})
     numbers = {name: number for number, name in enumerate(class_names)}
-    strange = next((name for name, parts in inside.items() if parts[0] not in numbers), None)
-    if strange is not None:
-        raise UserError(f"'{strange}' is of a class that the training images do not have", key="data.path")
+    unknown = next((name for name, parts in inside.items() if parts[0] not in numbers), None)
+    if unknown is not None:
+        raise UserError(f"'{unknown}' is of a class that the training images do not have", key="data.path")
     return {name: numbers[parts[0]] for name, parts in inside.items()}, class_names

@@ -53,7 +53,7 @@ class BatchLoader(Iterable[Batch]):
             _ErrorsAsValues(self.examples),
             batch_sampler=list(rows),  # type: ignore[arg-type]
             num_workers=self.num_workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=self.pin_memory,
         )
         for batch in workers:
@@ -95,28 +95,28 @@ class ResumableLoader(BatchLoader):
         self._resumed = False
 
     def __iter__(self) -> Iterator[Batch]:
-        goes_on = self._resumed and self._epoch == self.sampler.epoch
+        resumes = self._resumed and self._epoch == self.sampler.epoch
         self._resumed, self._epoch = False, self.sampler.epoch
-        self._drawn = self._drawn if goes_on else 0
+        self._drawn = self._drawn if resumes else 0
         for batch in self._starting_at(self._drawn):
             self._drawn += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, and the rows of its permutation that all ranks together have trained on."""
-        done = self._drawn if self._epoch == self.sampler.epoch else 0
+        batches = self._drawn if self._epoch == self.sampler.epoch else 0
         if self._finished is not None:
-            done = min(done, self._finished())
-        return {"epoch": self.sampler.epoch, "rows": done * self._rows_a_batch}
+            batches = min(batches, self._finished())
+        return {"epoch": self.sampler.epoch, "rows": batches * self._rows_per_batch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Makes the next iteration of that epoch begin after those rows; another epoch begins at its own start."""
         self.sampler.set_epoch(state["epoch"])
-        self._epoch, self._drawn = state["epoch"], state["rows"] // self._rows_a_batch
+        self._epoch, self._drawn = state["epoch"], state["rows"] // self._rows_per_batch
         self._resumed = True
 
     @property
-    def _rows_a_batch(self) -> int:
+    def _rows_per_batch(self) -> int:
         return self.sampler.batch_size * self.sampler.world_size
 
 
@@ -133,7 +133,7 @@ class _ErrorsAsValues(Dataset):
             return error
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 

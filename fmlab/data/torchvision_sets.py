@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +13,30 @@ from torch import Tensor
 from fmlab.data.base import ImageData, SplitName
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.errors import UserError
+from fmlab.records.pickles import read_arrays
 
 
 class _PublishedImages(ImageData):
-    """A published set with a training and a test part; the test part validates."""
+    """A published set with a training and a test part; the test part validates.
+
+    Args:
+        root: The folder of its files.
+
+    Raises:
+        UserError: When a number is not positive; in `prepare_data`, when the files are absent and cannot be had.
+    """
 
     title: str
     where_to_put: str
 
     def __init__(
-        self, root: str, global_batch_size: int, seed: int, flip: bool, reference: SplitName, limit: int | None
+        self,
+        root: str = "data",
+        global_batch_size: int = 128,
+        seed: int = 0,
+        flip: bool = False,
+        reference: SplitName = "train",
+        limit: int | None = None,
     ) -> None:
         super().__init__(global_batch_size, seed, flip, reference, limit)
         self.root = root
@@ -49,8 +61,8 @@ class _PublishedImages(ImageData):
     def read(self) -> tuple[BatchSet, BatchSet]:
         self.prepare_data()
         images, labels = self._part(train=True)
-        kept = self.limited(len(images))
-        return TensorSet(images[kept], labels[kept]), TensorSet(*self._part(train=False))
+        rows = self.limited(len(images))
+        return TensorSet(images[rows], labels[rows]), TensorSet(*self._part(train=False))
 
     @abstractmethod
     def _missing(self) -> list[Path]:
@@ -68,38 +80,20 @@ class _PublishedImages(ImageData):
 class FashionMNIST(_PublishedImages):
     """Fashion-MNIST (Xiao et al., 2017): 60,000 and 10,000 grey images of clothes, 28 x 28, ten classes.
 
-    Args:
-        root: The folder that holds `FashionMNIST/raw`, as torchvision lays it out.
-        global_batch_size: Images an optimizer step, over all devices and accumulated batches.
-        seed: The key of the training order.
-        flip: Mirror each training image left to right with probability 1/2.
-        reference: The split that generated images are compared with.
-        limit: Train on this many images, chosen once and for all; None means all of them.
-
-    Raises:
-        UserError: When a number is not positive; in `prepare_data`, when the files are absent and cannot be had.
+    The folder `root` holds `FashionMNIST/raw`, as torchvision lays it out.
     """
 
     shape = (1, 28, 28)
     num_classes = 10
+    class_names = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
     title = "Fashion-MNIST"
     where_to_put = (
         "put {{train,t10k}}-{{images-idx3,labels-idx1}}-ubyte.gz from http://fashion-mnist.s3-website.eu-central-1."
         "amazonaws.com into '{root}/FashionMNIST/raw'"
     )
-
-    def __init__(
-        self,
-        root: str = "data",
-        global_batch_size: int = 128,
-        seed: int = 0,
-        flip: bool = False,
-        reference: SplitName = "train",
-        limit: int | None = None,
-    ) -> None:
-        super().__init__(root, global_batch_size, seed, flip, reference, limit)
-        tops = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
-        self.class_names = [*tops, "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
     def _missing(self) -> list[Path]:
         raw = Path(self.root) / "FashionMNIST" / "raw"
@@ -124,20 +118,12 @@ class FashionMNIST(_PublishedImages):
 class CIFAR10(_PublishedImages):
     """CIFAR-10 (Krizhevsky, 2009): 50,000 and 10,000 colour images, 32 x 32, ten classes.
 
-    Args:
-        root: The folder that holds `cifar-10-batches-py`, as torchvision lays it out.
-        global_batch_size: Images an optimizer step, over all devices and accumulated batches.
-        seed: The key of the training order.
-        flip: Mirror each training image left to right with probability 1/2.
-        reference: The split that generated images are compared with.
-        limit: Train on this many images, chosen once and for all; None means all of them.
-
-    Raises:
-        UserError: When a number is not positive; in `prepare_data`, when the files are absent and cannot be had.
+    The folder `root` holds `cifar-10-batches-py`, as torchvision lays it out.
     """
 
     shape = (3, 32, 32)
     num_classes = 10
+    class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     title = "CIFAR-10"
     where_to_put = "put cifar-10-python.tar.gz from https://www.cs.toronto.edu/~kriz into '{root}'"
 
@@ -151,7 +137,6 @@ class CIFAR10(_PublishedImages):
         limit: int | None = None,
     ) -> None:
         super().__init__(root, global_batch_size, seed, flip, reference, limit)
-        self.class_names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
     def _missing(self) -> list[Path]:
         return [path for train in (True, False) for path in self._files(train) if not path.is_file()]
@@ -172,30 +157,11 @@ class CIFAR10(_PublishedImages):
     def _batch(self, path: Path) -> tuple[Tensor, Tensor]:
         try:
             with path.open("rb") as file:
-                content = _ArraysOnly(file, encoding="latin1").load()
+                content = read_arrays(file, encoding="latin1")
             images = torch.from_numpy(np.ascontiguousarray(content["data"], dtype=np.uint8)).view(-1, *self.shape)
             return _checked(images, torch.tensor(content["labels"]), self.shape)
         except Exception as error:  # a damaged file fails in the reader in any of many ways
             raise _damaged(path, error) from error
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of plain values and NumPy arrays, and refuses anything that could run code."""
-
-    allowed = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} does not belong in a file of images")
-        return super().find_class(module, name)
 
 
 def _checked(images: Tensor, labels: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,7 @@ from fmlab.inference.exported import Exported, check_importable, is_exported, re
 from fmlab.inference.guides import RunWeights
 from fmlab.inference.trained import Origin, Trained, TrainedClassifier
 from fmlab.records import RunLayout, find_run, read_meta
+from fmlab.training.checkpoint_files import read_checkpoint
 from fmlab.training.exact_law import exact_law
 from fmlab.training.noisy_classifier import NoisyClassifier
 from fmlab.training.power_ema import reconstruct
@@ -194,25 +195,6 @@ def _use_weights(
     decay, average = next(iter(averages.items()))
     network.load_state_dict(average)
     return f"averaged, decay {decay}", True
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A checkpoint's contents, nothing but tensors and plain values.
-
-    Raises:
-        UserError: If the file is not there, cut short or no checkpoint.
-    """
-    if not file.is_file():
-        raise UserError("there is no such checkpoint", key=str(file))
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "is it cut short? try --checkpoint last"
-        raise UserError(f"cannot be read: {cause}", key=str(file), hint=hint) from error
-    if not isinstance(state, dict) or "state_dict" not in state:
-        raise UserError("is no checkpoint of a run", key=str(file))
-    return state
 
 
 def _load_exported(file: Path, trust: bool) -> LoadedModule:

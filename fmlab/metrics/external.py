@@ -15,7 +15,6 @@ hash of its content.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import json
 import pickle
@@ -31,6 +30,7 @@ from fmlab.errors import UserError
 from fmlab.metrics.frechet import covariance_factor
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.reference import ReferenceStatistics, cached_statistics, statistics_key
+from fmlab.records.pickles import read_arrays
 
 _BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, pickle.PickleError)
 
@@ -128,27 +128,9 @@ def _arrays(content: bytes) -> dict[str, Any]:
 
 def _unpickled(content: bytes) -> dict[str, Any]:
     """`mu` and `sigma` of an EDM2 file, or of a plain dictionary."""
-    found = _ArraysOnly(io.BytesIO(content)).load()
-    inner = found.get("fid", found)
-    return {"mu": inner["mu"], "sigma": inner["sigma"], "n": found.get("num_images")}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads dictionaries, numbers and numpy arrays; a pickle that names anything else could run code and is refused."""
-
-    _ALLOWED = frozenset({"_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype", "encode"})
-
-    def find_class(self, module: str, name: str) -> Any:
-        package = module.split(".")[0]
-        if name not in self._ALLOWED or package not in ("numpy", "_codecs"):
-            raise pickle.UnpicklingError(f"it names {module}.{name}")
-        # numpy 2 moved these from numpy.core to numpy._core; files of both are about.
-        for home in (module, module.replace("numpy.core", "numpy._core"), module.replace("numpy._core", "numpy.core")):
-            try:
-                return getattr(importlib.import_module(home), name)
-            except (ImportError, AttributeError):
-                continue
-        raise pickle.UnpicklingError(f"there is no {module}.{name}")
+    record = read_arrays(io.BytesIO(content))
+    inner = record.get("fid", record)
+    return {"mu": inner["mu"], "sigma": inner["sigma"], "n": record.get("num_images")}
 
 
 def _as_batches(path: Path, images: np.ndarray) -> list[Tensor]:

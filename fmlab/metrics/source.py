@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 from torch import Tensor
@@ -23,7 +23,7 @@ class Source(Protocol):
     @property
     def num_classes(self) -> int | None: ...
     @property
-    def class_names(self) -> list[str] | None: ...
+    def class_names(self) -> Sequence[str] | None: ...
     @property
     def kind(self) -> str: ...
 

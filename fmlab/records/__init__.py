@@ -1,12 +1,18 @@
-"""The files of a run: where they lie, how they are written, what they say. Imports nothing else of ours but errors."""
+"""The files of a run: where they lie, how they are written, what they say. It imports nothing heavy."""
 
 from fmlab.records.atomic import atomic_write_bytes, atomic_write_json, atomic_write_text
 from fmlab.records.csv_metrics import CsvMetrics, count_rows, keep_rows, read_metrics
 from fmlab.records.layout import RunLayout, find_run, new_run
-from fmlab.records.meta import read_meta, write_meta
-from fmlab.records.process import is_process_alive, is_this_machine, process_mark
-from fmlab.records.status import State, Status, read_status, write_status
-from fmlab.records.trial import TRIAL, TRIAL_SWEEP, sweep_of_process, trial_folder
+from fmlab.records.meta import TRIAL, TRIAL_SWEEP, read_meta, sweep_of_process, trial_folder, write_meta
+from fmlab.records.status import (
+    State,
+    Status,
+    is_process_alive,
+    is_this_machine,
+    process_mark,
+    read_status,
+    write_status,
+)
 
 __all__ = [
     "TRIAL",

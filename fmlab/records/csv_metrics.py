@@ -1,4 +1,4 @@
-"""`metrics.csv`: a row a report, appended; columns come as metrics do; a kill costs at most the row being written."""
+"""`metrics.csv`: a row for each report, appended; a new metric adds a column; a kill costs at most one row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CsvMetrics:
     """Appends rows of metrics to a file; nothing is read or written before the first row.
 
     Args:
-        path: The file, which may exist: a resumed run goes on in it.
+        path: The file, which may exist: a resumed run continues it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class CsvMetrics:
             os.close(descriptor)
 
     def _reopen(self) -> list[str]:
-        """The columns of what is already there, once a torn last line is cut off."""
+        """The columns of the file, after a torn last line is cut off."""
         if not self.path.exists():
             return []
         data = self.path.read_bytes()
@@ -64,16 +64,16 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [{name: int(text) if name == STEP else float(text) for name, text in row.items()} for row in _read(path)[1]]
 
 
-def read_columns(path: Path, wanted: Callable[[str], bool]) -> dict[str, tuple[list[int], list[float]]]:
-    """The same by column: of each metric that is wanted the steps and the values, where there are any."""
-    columns, rows = _cells(path)
-    found = {}
-    for place, name in enumerate(columns):
-        if name != STEP and wanted(name):
-            pairs = [(int(row[0]), float(row[place])) for row in rows if row[place]]
+def read_columns(path: Path, select: Callable[[str], bool]) -> dict[str, tuple[list[int], list[float]]]:
+    """The same by column: the steps and the values of each selected metric that has any."""
+    names, rows = _cells(path)
+    columns = {}
+    for index, name in enumerate(names):
+        if name != STEP and select(name):
+            pairs = [(int(row[0]), float(row[index])) for row in rows if row[index]]
             if pairs:
-                found[name] = ([step for step, _ in pairs], [value for _, value in pairs])
-    return found
+                columns[name] = ([step for step, _ in pairs], [value for _, value in pairs])
+    return columns
 
 
 def count_rows(path: Path) -> int:

@@ -86,9 +86,9 @@ class RunLayout:
 
     @property
     def torn(self) -> list[Path]:
-        """What a process that was killed left half written, of all that training writes."""
-        places = (self.root, self.checkpoints, self.samples, self.power_averages)
-        return [file for place in places for file in place.glob(".*.tmp")]
+        """The files that a killed process left half written, of all that training writes."""
+        folders = (self.root, self.checkpoints, self.samples, self.power_averages)
+        return [file for folder in folders for file in folder.glob(".*.tmp")]
 
     @property
     def last(self) -> Path:
@@ -111,12 +111,12 @@ class RunLayout:
         """
         choices = {"best": [self.best, self.last], "last": [self.last]}.get(which)
         choices = choices or [Path(which), self.checkpoints / which, self.checkpoints / f"{which}.ckpt"]
-        found = next((path for path in choices if path.is_file()), None)
-        if found is None:
-            kept = [path.stem for path in self.checkpoints.glob("*.ckpt")]
-            hint = nearest(which, kept) if kept else "it has not saved one yet"
+        file = next((path for path in choices if path.is_file()), None)
+        if file is None:
+            saved = [path.stem for path in self.checkpoints.glob("*.ckpt")]
+            hint = nearest(which, saved) if saved else "it has not saved one yet"
             raise UserError(f"no checkpoint {which!r}", key=str(self.root), hint=hint)
-        return found
+        return file
 
 
 def new_run(folder: str | Path, experiment: str, run_id: str | None = None) -> RunLayout:
@@ -143,38 +143,38 @@ def new_run(folder: str | Path, experiment: str, run_id: str | None = None) -> R
             except FileExistsError:
                 continue
         layout = RunLayout(root)
-        for place in (layout.checkpoints, layout.samples):
-            place.mkdir(exist_ok=True)
+        for subfolder in (layout.checkpoints, layout.samples):
+            subfolder.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {parent}: {error.strerror}", key="run.dir") from error
     return layout
 
 
-def find_run(what: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
+def find_run(name: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
     """A run by its folder, its id, or its experiment's name, which means the newest run.
 
     Args:
-        what: `runs/digits/20261123-061203-a1b2`, `20261123-061203-a1b2` or `digits`.
+        name: `runs/digits/20261123-061203-a1b2`, `20261123-061203-a1b2` or `digits`.
         runs_dir: Where all runs live.
 
     Raises:
         UserError: If there is none, with the nearest name.
     """
-    folder, runs = Path(what), Path(runs_dir)
+    folder, runs = Path(name), Path(runs_dir)
     if _is_run(folder):
         return RunLayout(folder)
-    candidates = [folder, runs / folder, *(found for found in sorted(runs.glob("*/*")) if found.name == str(what))]
+    candidates = [folder, runs / folder, *(run for run in sorted(runs.glob("*/*")) if run.name == str(name))]
     for candidate in candidates:
         if _is_run(candidate):
             return RunLayout(candidate)
         if candidate.is_dir() and (inside := list(_runs_in(candidate))):
             return RunLayout(max(inside, key=created))
-    experiments = [found.name for found in runs.glob("*") if found.is_dir() and any(_runs_in(found))]
-    ids = [found.name for found in runs.glob("*/*") if _is_run(found)]
+    experiments = [child.name for child in runs.glob("*") if child.is_dir() and any(_runs_in(child))]
+    ids = [child.name for child in runs.glob("*/*") if _is_run(child)]
     hint = nearest(folder.name, [*experiments, *ids]) if ids else f"there are no runs in {runs.resolve()}"
     if ids and hint.startswith("choose"):
         hint = nearest(folder.name, experiments)
-    raise UserError("there is no such run", key=str(what), hint=hint)
+    raise UserError("there is no such run", key=str(name), hint=hint)
 
 
 def _is_run(folder: Path) -> bool:
@@ -182,7 +182,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
-    return (found for found in folder.iterdir() if _is_run(found))
+    return (child for child in folder.iterdir() if _is_run(child))
 
 
 def created(run: Path) -> str:

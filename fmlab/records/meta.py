@@ -1,4 +1,4 @@
-"""What a run ran on: versions, git state, host, command line, seed, and the sweep it belongs to."""
+"""What a run ran on: versions, git state, host, command line, seed, and the sweep that it is a trial of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from typing import Any
 from fmlab._version import __version__
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
-from fmlab.records.trial import sweep_of_process
+
+TRIAL = "FMLAB_TRIAL"
+"""The environment variable with the folder of a trial's run; sweeps set it, as W&B's agents set theirs."""
+TRIAL_SWEEP = "FMLAB_SWEEP"
+"""The environment variable with the name of the sweep that started it."""
 
 _PACKAGES = (
     "torch",
@@ -59,13 +63,13 @@ def write_meta(layout: RunLayout, argv: Sequence[str], seed: int, import_folders
     atomic_write_json(layout.meta, content)
 
 
-def add_to_meta(layout: RunLayout, **more: Any) -> None:
-    """Records what is known only once the run's objects are built, beside what is there."""
-    atomic_write_json(layout.meta, {**read_meta(layout), **more})
+def add_to_meta(layout: RunLayout, **facts: Any) -> None:
+    """Records what is known only once the run's objects are built, beside what the record has."""
+    atomic_write_json(layout.meta, {**read_meta(layout), **facts})
 
 
 def read_meta(layout: RunLayout) -> dict[str, Any]:
-    """What `write_meta` recorded; empty if nothing readable is there."""
+    """What `write_meta` recorded; empty if it cannot be read."""
     try:
         content = json.loads(layout.meta.read_text())
     except (OSError, ValueError):
@@ -75,13 +79,29 @@ def read_meta(layout: RunLayout) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python, fmlab and what it stands on, as installed; what is not installed is left out."""
-    found = {"python": platform.python_version(), "fmlab": __version__}
+    installed = {"python": platform.python_version(), "fmlab": __version__}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
+
+
+def trial_folder() -> Path | None:
+    """Where this process's run goes, if it is a trial of a sweep on this machine or cluster."""
+    folder = os.environ.get(TRIAL)
+    return Path(folder) if folder else None
+
+
+def sweep_of_process() -> dict[str, str] | None:
+    """The sweep that started this process, and which of its trials this is; W&B's id where its agent did."""
+    folder = trial_folder()
+    if folder is not None:
+        return {"sweep": os.environ.get(TRIAL_SWEEP, folder.parent.name), "trial": folder.name}
+    if os.environ.get("WANDB_SWEEP_ID"):
+        return {"sweep": os.environ["WANDB_SWEEP_ID"], "trial": os.environ.get("WANDB_RUN_ID", "")}
+    return None
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -98,10 +118,10 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit.strip(), "dirty": dirty}
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
+        process = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=10,
@@ -110,4 +130,4 @@ def _git(folder: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return process.stdout

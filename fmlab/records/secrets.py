@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAMES = re.compile(r"(key|token|secret|passw(or)?d|credentials?)$", re.IGNORECASE)
-_SAID = re.compile(
+_ASSIGNED = re.compile(
     r"""(\b(?:(?:api|access|auth|secret)[_-]?(?:key|token)|passw(?:or)?d)\b['"]?\s*[=:]\s*['"]?)[^\s,'"}\]]+""",
     re.IGNORECASE,
 )
@@ -25,13 +25,13 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     for name, value in environment.items():
         if _NAMES.search(name) and len(value) >= 8:
             text = text.replace(value, f"<{name}>")
-    for pattern in (_SAID, _IN_ADDRESS):
+    for pattern in (_ASSIGNED, _IN_ADDRESS):
         text = pattern.sub(r"\1<hidden>", text)
     return text
 
 
 def values_without_secrets(node: Any) -> Any:
-    """Nested mappings and lists with every text likewise."""
+    """Nested mappings and lists, every text in them without secrets."""
     if isinstance(node, Mapping):
         return {key: values_without_secrets(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

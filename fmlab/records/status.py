@@ -1,4 +1,4 @@
-"""Whether a run is submitted, running, done, failed, interrupted, preempted or pruned; a dead process is found out."""
+"""Whether a run is submitted, running, done, failed, interrupted, preempted or pruned, and whether its process runs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
-from fmlab.records.process import is_process_alive, is_this_machine, process_mark
 
 State = Literal["submitted", "running", "done", "failed", "interrupted", "preempted", "pruned", "unknown"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a run last said of itself.
+    """What a run last wrote of itself.
 
     Attributes:
-        state: `unknown` if it said nothing; `pruned` if a sweep stopped it early.
+        state: `unknown` if it wrote nothing; `pruned` if a sweep stopped it early.
         step: The optimizer step.
         error: The line of the error that ended it.
         pid: The process that wrote it.
         host: The machine it ran on.
-        process: What tells that process from a later one of the same number.
+        process: What distinguishes that process from a later one of the same number.
         updated: When it was written, in seconds since 1970.
         life: The SLURM job and how often it had been restarted by then, `1234:0`; empty elsewhere.
     """
@@ -43,7 +43,7 @@ class Status:
 
 def write_status(layout: RunLayout, state: State, step: int | None = None, error: str | None = None) -> None:
     """Writes the status of this process's run; the step stays what it was if none is given."""
-    step = _stored(layout).step if step is None else step
+    step = _read(layout).step if step is None else step
     pid = os.getpid()
     status = Status(state, step, error, pid, socket.gethostname(), process_mark(pid), time.time(), _life())
     atomic_write_json(layout.status, asdict(status))
@@ -54,15 +54,42 @@ def read_status(layout: RunLayout) -> Status:
 
     That is known of a process on this machine, and of one of this SLURM job before it was restarted.
     """
-    status = _stored(layout)
+    status = _read(layout)
     dead = is_this_machine(status.host) and not is_process_alive(status.pid, status.process)
     restarted = status.life.partition(":")[0] == _life().partition(":")[0] != "" and status.life != _life()
-    if status.state == "running" and (dead or restarted):
-        return Status(**{**asdict(status), "state": "interrupted"})
-    return status
+    return replace(status, state="interrupted") if status.state == "running" and (dead or restarted) else status
 
 
-def _stored(layout: RunLayout) -> Status:
+def process_mark(pid: int) -> str:
+    """This boot and the process's start time, where the system tells: numbers of processes are used again.
+
+    A process that is dead but not yet collected by its parent has none.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+
+
+def is_process_alive(pid: int, mark: str) -> bool:
+    """Whether the process of this machine that had the mark still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return process_mark(pid) == mark
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether processes on `host` can be looked up here."""
+    return host == socket.gethostname()
+
+
+def _read(layout: RunLayout) -> Status:
     try:
         return Status(**json.loads(layout.status.read_text()))
     except (OSError, ValueError, TypeError):

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from fmlab.errors import UserError
+from fmlab.records.atomic import atomic_write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes tensors and words to a file: beside its place first, then under its name.
+    """Writes tensors and texts that go with them to a file in a folder that exists.
 
     Args:
-        path: The file, in a folder that exists.
+        path: The file.
         tensors: On any device; those that share memory are written one by one.
-        metadata: Words to go with them.
+        metadata: The texts.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        part.touch()
-        mode = part.stat().st_mode  # what the user's umask gives to new files; safetensors makes private ones
-        copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(copies, part, dict(metadata))
-        part.chmod(mode)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    from safetensors.torch import save
+
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    atomic_write_bytes(path, save(copies, dict(metadata)))
 
 
 @contextlib.contextmanager

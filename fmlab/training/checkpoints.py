@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fmlab.errors import UserError, nearest
 from fmlab.records import RunLayout, count_rows
-from fmlab.records.checkpoint_files import write_checkpoint
+from fmlab.training.checkpoint_files import write_checkpoint
 from fmlab.training.step_end import (
     after_steps,
     count_next_epoch,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fmlab.errors import RunFailure, UserError
 from fmlab.records import RunLayout
-from fmlab.records.checkpoint_files import step_of
+from fmlab.training.checkpoint_files import step_of
 from fmlab.training.network_module import NetworkModule
 from fmlab.training.step_hooks import NoStepHooks
 

@@ -1,4 +1,4 @@
-"""Checkpoint files: a changed bit or a cut is noticed, the newest whole one found, a full disk survived."""
+"""A changed bit or a cut in a checkpoint is noticed, the newest whole one is used, and a full disk costs none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fmlab.errors import UserError
-from fmlab.records.checkpoint_files import damage, newest_whole, step_of, write_checkpoint
+from fmlab.training.checkpoint_files import damage, newest_whole, step_of, write_checkpoint
 
 
 def state(step: int, size: int = 1000) -> dict:
@@ -57,7 +57,7 @@ def test_a_cut_file_is_noticed(tmp_path: Path, length: int) -> None:
     assert damage(file)
 
 
-def test_the_newest_whole_one_is_found(tmp_path: Path) -> None:
+def test_the_newest_whole_checkpoint_is_chosen(tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.ckpt" for name in ("last", "previous", "best")]
     assert newest_whole(files) == (None, {})
     for file, step in zip(files, (30, 20, 25)):
@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
 import resource, sys, torch
 from pathlib import Path
 from fmlab.errors import RunFailure
-from fmlab.records.checkpoint_files import write_checkpoint
+from fmlab.training.checkpoint_files import write_checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     state = {{"global_step": 6, "w": torch.zeros(100_000)}}
@@ -99,6 +99,6 @@ except RunFailure as error:
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "the disk is full" in ended.stdout, ended.stderr
-    assert "last.ckpt is the old one still" in ended.stdout
+    assert "last.ckpt is still the old one" in ended.stdout
     assert step_of(file) == 5
     assert [found.name for found in tmp_path.iterdir()] == ["last.ckpt"], "nothing half-written stays behind"

@@ -1,7 +1,7 @@
-"""Checkpoint files: written whole or not at all, checked when they are read, the newest whole one found.
+"""Checkpoint files: they are written whole or not at all, and checked for damage before a run resumes.
 
-A checkpoint is a zip archive, in which torch writes the CRC-32 of everything it holds; so `unzip -t last.ckpt` tells
-too whether a file is whole. Torch itself does not look at them when it loads.
+A checkpoint is a zip archive, in which torch writes the CRC-32 of everything it holds; so `unzip -t last.ckpt` too
+finds out whether a file is whole. Torch itself does not look at them when it loads.
 """
 
 from __future__ import annotations
@@ -39,10 +39,9 @@ def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = 
     except (OSError, RuntimeError) as error:  # torch's writer wraps the system's error
         if not is_full_disk(error):
             raise
-        kept = f"{path.name} is the old one still" if path.exists() else "nothing was saved before"
-        raise RunFailure(
-            f"the disk is full: a checkpoint could not be written ({kept})", key=str(path.parent)
-        ) from error
+        state_of_file = f"{path.name} is still the old one" if path.exists() else "nothing was saved before"
+        cause = f"the disk is full: a checkpoint could not be written ({state_of_file})"
+        raise RunFailure(cause, key=str(path.parent)) from error
 
 
 def _rename_too(path: Path, other: Path) -> None:
@@ -73,19 +72,38 @@ def newest_whole(files: Sequence[Path]) -> tuple[Path | None, dict[Path, str]]:
     """The whole checkpoint of the highest step, the first of equals; and the damaged ones, with causes.
 
     Args:
-        files: Those to look at; what is not there is left out.
+        files: Those to look at; those that do not exist are left out.
 
     Raises:
         UserError: If there are some, and all are damaged.
     """
-    there = [file for file in files if file.is_file()]
-    found = {file: damage(file) for file in there}
-    whole = [file for file, cause in found.items() if cause is None]
-    if there and not whole:
-        lines = ", ".join(f"{file.name}: {found[file]}" for file in there)
-        hint = "delete them to begin again from step 0"
-        raise UserError(f"every checkpoint is damaged ({lines})", key=str(there[0].parent), hint=hint)
-    return max(whole, key=step_of, default=None), {file: cause for file, cause in found.items() if cause}
+    causes = {file: damage(file) for file in files if file.is_file()}
+    damaged = {file: cause for file, cause in causes.items() if cause}
+    whole = [file for file in causes if file not in damaged]
+    if damaged and not whole:
+        causes_by_name = ", ".join(f"{file.name}: {cause}" for file, cause in damaged.items())
+        folder, hint = next(iter(damaged)).parent, "delete them to begin again from step 0"
+        raise UserError(f"every checkpoint is damaged ({causes_by_name})", key=str(folder), hint=hint)
+    return max(whole, key=step_of, default=None), damaged
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint's contents, nothing but tensors and plain values.
+
+    Raises:
+        UserError: If the file is not there, cut short or no checkpoint.
+    """
+    if not file.is_file():
+        raise UserError("there is no such checkpoint", key=str(file))
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "is it cut short? try --checkpoint last"
+        raise UserError(f"cannot be read: {cause}", key=str(file), hint=hint) from error
+    if not isinstance(state, dict) or "state_dict" not in state:
+        raise UserError("is no checkpoint of a run", key=str(file))
+    return state
 
 
 def step_of(file: Path) -> int:
