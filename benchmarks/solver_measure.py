@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 
 from fmlab.distributions import GaussianMixture
-from fmlab.evaluation.convergence import TOLERANCES, Case, Point, affordable, is_adaptive, is_stochastic, rms
+from fmlab.figures.convergence import TOLERANCES, Case, Solve, is_adaptive, max_steps_within, rms
 
 __all__ = [
     "TOLERANCES",
     "Case",
     "LawPoint",
-    "Point",
     "Results",
-    "affordable",
+    "Solve",
     "is_adaptive",
-    "is_stochastic",
     "law_errors",
+    "max_steps_within",
     "rms",
     "typical_law_errors",
 ]
@@ -38,9 +37,9 @@ class Results:
 
     case: Case
     orders: dict[str, float]
-    solvers: dict[str, list[Point | None]]
-    tolerances: dict[str, list[Point]]
-    grids: dict[tuple[str, str], list[Point | None]]
+    solvers: dict[str, list[Solve | None]]
+    tolerances: dict[str, list[Solve]]
+    grids: dict[tuple[str, str], list[Solve | None]]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import torch
 from results_page import markdown_table, write_section
 from scipy.stats import spearmanr
-from solver_measure import Point, affordable, rms
+from solver_measure import Solve, max_steps_within, rms
 from solver_report import MARKERS, dressed, logarithmic
 from solver_table import BEFORE_MEMORISATION, Parts, mixture_case
 from torch import Tensor
@@ -30,11 +30,11 @@ from fmlab.evaluation.scores import make_scores
 from fmlab.fields import ExactField, PathField, Sampling
 from fmlab.inference.trained import Trained
 from fmlab.metrics.cache import cache_folder
-from fmlab.paths import gaussian_path
+from fmlab.paths import CondOT, gaussian_path
 from fmlab.solvers import Dopri5, Grid, Heun, Midpoint, SeededNoise, Solver, UniformGrid
 
 Setting = tuple[Solver, Grid]
-Errors = dict[str, list[Point | None]]
+Errors = dict[str, list[Solve | None]]
 
 ABOUT = """\
 ## Solvers on a trained network, and on exact fields
@@ -78,9 +78,9 @@ class Images:
         for name, (solver, grid) in settings.items():
             found[name] = []
             for budget in budgets:
-                steps = affordable(solver, budget)
+                steps = max_steps_within(budget, solver, CondOT())
                 end, nfe = self.solve(solver, grid, steps) if steps else (None, 0)
-                found[name].append(None if end is None else Point(steps, nfe, rms(end.double() - converged)))
+                found[name].append(None if end is None else Solve(steps, nfe, rms(end.double() - converged)))
         return found
 
 
@@ -110,7 +110,7 @@ def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> tuple[floa
     """The Frechet distance of n images, seen by the data set's own features, and its standard error."""
     scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())
     labels, first = trained.choose_labels(n, None), 0
-    sampling = Sampling(solver, affordable(solver, budget), UniformGrid())
+    sampling = Sampling(solver, max_steps_within(budget, solver, CondOT()), UniformGrid())
     for batch in trained.generate_batches(range(n), labels, sampling):
         places = torch.arange(first, first + len(batch.samples))
         scores.update(to_uint8(batch.samples), labels[places] if labels is not None else None, places)
@@ -169,7 +169,7 @@ def distance_table(
     )
 
 
-def cell(point: Point | None, rank: float, floor: float) -> str:
+def cell(point: Solve | None, rank: float, floor: float) -> str:
     assert point is not None
     shown = f"{point.error:.1e}" if point.error > floor else f"< {floor:.0e}"
     return f"{shown} ({rank:g})"
@@ -237,9 +237,9 @@ def measure(
         fields[name], floors[name] = images.errors(settings, chosen.budgets, target), 10 * rms(target - looser)
     mixture = mixture_case(4 * chosen.samples)
     fields["three Gaussians"] = {
-        name: mixture.within(chosen.budgets, solver, grid) for name, (solver, grid) in settings.items()
+        name: mixture.measure_within(chosen.budgets, solver, grid) for name, (solver, grid) in settings.items()
     }
-    floors["three Gaussians"] = mixture.floor
+    floors["three Gaussians"] = mixture.resolution
     return fields, floors
 
 

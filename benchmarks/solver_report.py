@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 from results_page import markdown_table
-from solver_measure import TOLERANCES, Case, LawPoint, Point, Results
+from solver_measure import TOLERANCES, Case, LawPoint, Results, Solve
 
 MARKERS = "osD^v<>PX*hpd8"
 
@@ -105,14 +105,14 @@ def law_table(laws: Mapping[str, Sequence[LawPoint]], budgets: Sequence[int]) ->
     return markdown_table(["mean / covariance", *(f"{budget} NFE" for budget in budgets)], rows)
 
 
-def cell(case: Case, point: Point | None) -> str:
+def cell(case: Case, point: Solve | None) -> str:
     """One error, or that it is too small to be told."""
     if point is None:
         return "-"
-    return f"{point.error:.1e}" if point.error > case.floor else f"< {case.floor:.0e}"
+    return f"{point.error:.1e}" if point.error > case.resolution else f"< {case.resolution:.0e}"
 
 
-def order(case: Case, points: Sequence[Point | None]) -> str:
+def order(case: Case, points: Sequence[Solve | None]) -> str:
     """The observed order."""
     found = case.observed_order(points)
     return "-" if found is None else f"{found:.2f}"
@@ -194,7 +194,7 @@ def short(name: str) -> str:
 def curve(
     axes: Axes,
     case: Case,
-    points: Sequence[Point | None],
+    points: Sequence[Solve | None],
     label: str | None,
     colour: str | tuple[float, ...],
     marker: str,
@@ -202,7 +202,7 @@ def curve(
 ) -> None:
     """One line of points; those that reach the floor lie on it."""
     known = [point for point in points if point]
-    errors = [max(point.error, case.floor) for point in known]
+    errors = [max(point.error, case.resolution) for point in known]
     axes.plot([p.nfe for p in known], errors, style, marker=marker, ms=5, lw=1.4, color=colour, label=label)
 
 
@@ -210,8 +210,8 @@ def dress(axes: Axes, case: Case, budgets: Sequence[int]) -> None:
     """Scales, ticks, words."""
     logarithmic(axes, budgets)
     axes.set_ylabel("RMS distance to the converged solution")
-    if axes.dataLim.y0 <= case.floor:
-        axes.axhline(case.floor, color="grey", lw=0.8, ls=(0, (1, 3)))
+    if axes.dataLim.y0 <= case.resolution:
+        axes.axhline(case.resolution, color="grey", lw=0.8, ls=(0, (1, 3)))
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 

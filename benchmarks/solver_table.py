@@ -21,10 +21,9 @@ from solver_measure import (
     Case,
     LawPoint,
     Results,
-    affordable,
     is_adaptive,
-    is_stochastic,
     law_errors,
+    max_steps_within,
     typical_law_errors,
 )
 from solver_report import plot, plot_laws, section
@@ -78,7 +77,7 @@ class Parts:
     def _kind(self, part: Solver | Grid) -> list:
         if isinstance(part, Grid):
             return self.grids
-        return self.stochastic if is_stochastic(part) else self.adaptive if is_adaptive(part) else self.fixed
+        return self.stochastic if part.stochastic else self.adaptive if is_adaptive(part) else self.fixed
 
 
 def measure(case: Case, parts: Parts, budgets: Sequence[int]) -> Results:
@@ -86,13 +85,13 @@ def measure(case: Case, parts: Parts, budgets: Sequence[int]) -> Results:
     return Results(
         case,
         {repr(solver): solver.order for solver in parts.fixed},
-        {repr(solver): case.within(budgets, solver, UniformGrid()) for solver in parts.fixed},
+        {repr(solver): case.measure_within(budgets, solver, UniformGrid()) for solver in parts.fixed},
         {
             type(solver).__name__: [case.measure(type(solver)(tol, tol), UniformGrid(), 1) for tol in TOLERANCES]
             for solver in parts.adaptive
         },
         {
-            (repr(grid), repr(solver)): case.within(budgets, solver, grid)
+            (repr(grid), repr(solver)): case.measure_within(budgets, solver, grid)
             for grid in parts.grids
             for solver in (Euler(), Heun(), DPMSolverPP2M())
         },
@@ -111,7 +110,7 @@ def measure_laws(parts: Parts, budgets: Sequence[int], n: int) -> dict[str, list
             end = solver.solve(
                 exact,
                 path.initial(start),
-                UniformGrid()(affordable(solver, budget), path),
+                UniformGrid()(max_steps_within(budget, solver, path), path),
                 noise=lambda _, like, g=generator: torch.randn(like.shape, generator=g),
             )
             points.append(law_errors(end, law, exact.nfe))

@@ -11,7 +11,7 @@ import torch
 
 from fmlab.config.catalog import of_kind
 from fmlab.paths import CondOT
-from fmlab.solvers import AB3, Dopri5, Euler, EulerMaruyama, Heun, UniformGrid
+from fmlab.solvers import AB3, Dopri5, Euler, Heun, UniformGrid
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -37,19 +37,18 @@ def test_every_solver_and_grid_is_on_the_page(tmp_path: Path, monkeypatch: pytes
 
 
 def test_budgets_and_kinds() -> None:
-    from solver_measure import affordable, is_adaptive, is_stochastic
+    from solver_measure import is_adaptive, max_steps_within
 
-    assert [affordable(solver, 16) for solver in (Euler(), Heun(), AB3())] == [16, 8, 12]
-    assert [affordable(solver, 2) for solver in (Euler(), Heun(), AB3())] == [2, 1, 0]
+    assert [max_steps_within(16, solver, CondOT()) for solver in (Euler(), Heun(), AB3())] == [16, 8, 12]
+    assert [max_steps_within(2, solver, CondOT()) for solver in (Euler(), Heun(), AB3())] == [2, 1, 0]
     assert [is_adaptive(solver) for solver in (Euler(), Dopri5())] == [False, True]
-    assert [is_stochastic(solver) for solver in (Euler(), Dopri5(), EulerMaruyama())] == [False, False, True]
 
 
 def test_ranks_and_their_correlation() -> None:
-    from solver_measure import Point
+    from solver_measure import Solve
     from solver_ranking import correlation, ranks
 
-    errors = {name: [Point(8, 8, error)] for name, error in zip("abcd", (0.3, 0.1, 0.30001, 1e-9))}
+    errors = {name: [Solve(8, 8, error)] for name, error in zip("abcd", (0.3, 0.1, 0.30001, 1e-9))}
     found = ranks({**errors, "none": [None]}, 0, floor=1e-6)
     assert found == {"a": 3.5, "b": 2, "c": 3.5, "d": 1}
     assert correlation(found, found) == pytest.approx(1)
@@ -66,7 +65,7 @@ def test_errors_are_distances_to_the_solution() -> None:
     law = Gaussian(torch.tensor([2.0], dtype=torch.float64), torch.tensor([[0.25]], dtype=torch.float64))
     case = Case("one Gaussian", law, CondOT(), noise)
     assert case.converged[0].flatten().tolist() == pytest.approx([2.0, 2.5], abs=1e-9)
-    points = case.within([4, 64], Euler(), UniformGrid())
+    points = case.measure_within([4, 64], Euler(), UniformGrid())
     # 64 steps map 1 to 2.4885552947; the error is that of one of two samples.
     assert points[1] is not None
     assert points[1].error == pytest.approx((0.5 - 0.4885552947) / 2**0.5, rel=1e-6)

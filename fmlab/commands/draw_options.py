@@ -36,37 +36,37 @@ FIGURES: dict[str, Figure] = {
         "conditional and marginal probability paths",
         parsers.path_parser,
         SUBJECT,
-        "fmlab.commands.draw_scene:draw_path",
+        "fmlab.commands.draw:run_path",
     ),
     "field": Figure(
         "conditional, marginal and learned vector fields",
         parsers.field_parser,
         SUBJECT,
-        "fmlab.commands.draw_scene:draw_field",
+        "fmlab.commands.draw:run_field",
     ),
     "flow": Figure(
         "a mesh and samples carried along by the flow map",
         parsers.flow_parser,
         (*SUBJECT, "solver", "grid"),
-        "fmlab.commands.draw_scene:draw_flow",
+        "fmlab.commands.draw:run_flow",
     ),
     "trajectories": Figure(
         "ODE and SDE trajectories side by side",
         parsers.trajectories_parser,
         (*SUBJECT, "solver", "grid", "sde"),
-        "fmlab.commands.draw_trajectories:draw_trajectories",
+        "fmlab.commands.draw:run_trajectories",
     ),
     "process": Figure(
         "sample paths of a process against its exact law",
         parsers.process_parser,
         ("process", "solver"),
-        "fmlab.commands.draw_process:draw_process",
+        "fmlab.commands.draw:run_process",
     ),
     "solvers": Figure(
         "error of solvers against evaluations, on the exact field",
         parsers.solvers_parser,
         (*SUBJECT, "grid"),
-        "fmlab.commands.draw_solvers:draw_solvers",
+        "fmlab.commands.draw:run_solvers",
     ),
 }
 

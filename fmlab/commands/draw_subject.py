@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,28 +12,11 @@ from fmlab.config.parts import Parts, part
 from fmlab.config.values import read_value
 from fmlab.distributions import SHAPES_2D, Distribution, Empirical, shape_2d
 from fmlab.errors import UserError, nearest
-from fmlab.figures import Scene
+from fmlab.figures import ImageScene, Scene
 from fmlab.objectives import Coupling
 from fmlab.paths import GaussianPath, Interpolant, ProbabilityPath
 
 OF_IMAGES = "of images fmlab draw path shows the path"
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """A path from noise to images.
-
-    Attributes:
-        path: The path.
-        draw: `draw(n, generator)` gives n images, float of shape (n, C, H, W).
-        name: Of the data.
-        seed: Of every draw.
-    """
-
-    path: ProbabilityPath
-    draw: Callable[[int, torch.Generator], Tensor]
-    name: str
-    seed: int
 
 
 def plane_scene(options: argparse.Namespace, parts: Parts, figure: str) -> Scene:
@@ -45,13 +26,13 @@ def plane_scene(options: argparse.Namespace, parts: Parts, figure: str) -> Scene
         UserError: If there is none, or it is of images.
     """
     subject = read_subject(options, parts)
-    if isinstance(subject, Pictures):
-        cause = f"{subject.name} has images, and {figure} is drawn of points on the plane"
+    if isinstance(subject, ImageScene):
+        cause = f"{type(subject.data).__name__} has images, and {figure} is drawn of points on the plane"
         raise UserError(cause, key=f"draw {figure}", hint=OF_IMAGES)
     return subject
 
 
-def read_subject(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
+def read_subject(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
     """What the options name.
 
     Raises:
@@ -66,7 +47,7 @@ def read_subject(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     return _of_words(options, parts)
 
 
-def _of_words(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
+def _of_words(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
     data = _data(options.data or "Checkerboard", parts)
     source = None if options.source is None else _law("source", options.source, parts)
     path: ProbabilityPath = part("path", options.path or "CondOT", ProbabilityPath, parts)
@@ -77,11 +58,11 @@ def _of_words(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     if source is not None and isinstance(path, GaussianPath):
         path = Interpolant(path)
     if not isinstance(data, Distribution):
-        return _pictures(options, path, data)
+        return ImageScene(path, data, options.seed)
     return _scene(options, path, data, source, coupling)
 
 
-def _of_config(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
+def _of_config(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
     """A configuration's data, path, source and coupling, as its model takes them; words stand over the files."""
     from fmlab.config.prepare import located_errors, prepare
     from fmlab.inference.load import instantiate
@@ -101,7 +82,7 @@ def _of_config(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     return _of_module(options, module, prepared.data, trained=False)
 
 
-def _of_run(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
+def _of_run(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
     from fmlab.inference.load import load_module
     from fmlab.records import find_run
 
@@ -112,7 +93,7 @@ def _of_run(options: argparse.Namespace, parts: Parts) -> Scene | Pictures:
     return _of_module(options, loaded.module, loaded.data(), trained=True)
 
 
-def _of_module(options: argparse.Namespace, module: Any, data: Any, *, trained: bool) -> Scene | Pictures:
+def _of_module(options: argparse.Namespace, module: Any, data: Any, *, trained: bool) -> Scene | ImageScene:
     """What a model learns from its data, with its own field if it is trained."""
     from fmlab.training.generative_module import GenerativeModule
 
@@ -120,7 +101,7 @@ def _of_module(options: argparse.Namespace, module: Any, data: Any, *, trained: 
     if not isinstance(module, GenerativeModule):
         raise UserError(f"{type(module).__name__} generates nothing", key="model")
     if len(data.shape) == 3:
-        return _pictures(options, module.path, data)
+        return ImageScene(module.path, data, options.seed)
     if tuple(data.shape) != (2,):
         raise UserError(f"two dimensions can be drawn, not shape {tuple(data.shape)}", key="data")
     law = getattr(data, "distribution", None)
@@ -167,18 +148,6 @@ def _scene(
         z=_point(getattr(options, "z", None)),
         seed=options.seed,
     )
-
-
-def _pictures(options: argparse.Namespace, path: ProbabilityPath, data: Any) -> Pictures:
-    def draw(n: int, generator: torch.Generator) -> Tensor:
-        split = data.split("train")
-        rows = torch.randperm(len(split), generator=generator)[:n]
-        images: Tensor = data.on_after_batch_transfer(split.take(rows), 0)
-        return images
-
-    if not isinstance(path, GaussianPath):
-        raise UserError(f"of images a path from noise is drawn, not {type(path).__name__}", key="path")
-    return Pictures(path, draw, type(data).__name__, options.seed)
 
 
 def _data(word: str, parts: Parts) -> Any:

@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
         _kind("solvers", "solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
         _kind("grids", "solvers", "Grid", "samples.grid", "time grids of a solve"),
         _kind("diffusions", "solvers", "DiffusionCoefficient", "samples.solver.diffusion", "noise of an SDE solve"),
-        _kind("processes", "fields", "Process", "process", "SDEs and ODEs of known law, for fmlab draw process"),
+        _kind("processes", "figures", "Process", "process", "SDEs and ODEs of known law, for fmlab draw process"),
     )
 }
 

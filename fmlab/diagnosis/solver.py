@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from fmlab.diagnosis.subject import Subject
 from fmlab.errors import UserError
-from fmlab.fields import Sampling, StillField
-from fmlab.paths import ProbabilityPath
+from fmlab.fields import Sampling
+from fmlab.figures.convergence import Solve, count_evaluations, max_steps_within, rms
 from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
 OTHERS: tuple[Solver, ...] = (Euler(), AB2(), Heun(), RK4())
 """What the run's own solver is compared with at its own cost."""
-
-
-@dataclass(frozen=True)
-class Solve:
-    """One way to solve.
-
-    Attributes:
-        steps: Solver steps.
-        nfe: Network forwards a sample.
-        error: Root mean square distance an entry from the converged solve.
-    """
-
-    steps: int
-    nfe: int
-    error: float
 
 
 @dataclass(frozen=True)
@@ -106,11 +89,6 @@ def _plain(need: Need | None) -> dict[str, Any] | None:
     return None if need is None else asdict(need)
 
 
-def rms(x: Tensor) -> float:
-    """The root mean square of all entries."""
-    return x.double().square().mean().sqrt().item()
-
-
 def converge(subject: Subject) -> Converged:
     """Midpoint steps on the run's own grid, doubled until twice as many end at the same place.
 
@@ -167,9 +145,9 @@ def measure_solver(subject: Subject, converged: Converged) -> SolverError:
             scan |= {} if solve is None else {steps: solve}
     others: dict[str, Solve] = {}
     path = sampling.path or subject.module.path
-    budget = evaluations(sampling.solver, own.steps, path)
+    budget = count_evaluations(sampling.solver, own.steps, path)
     for solver in OTHERS:
-        steps = affordable(solver, budget, path)
+        steps = max_steps_within(budget, solver, path)
         if steps and type(solver) is not type(sampling.solver):
             solve = _attempt(subject, replace(sampling, solver=solver, steps=steps), converged)
             others |= {} if solve is None else {type(solver).__name__: solve}
@@ -199,18 +177,6 @@ def needed(scan: Sequence[Solve], distance: float) -> Need | None:
         return None
     nfe = before.nfe * (before.error / distance) ** (1 / slope)
     return Need(math.ceil(nfe), "extrapolated" if last is None else "about")
-
-
-def evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
-    """How many evaluations of the field so many steps of a solver take; at a path's ends some take fewer."""
-    field = StillField(path)
-    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path))
-    return field.nfe
-
-
-def affordable(solver: Solver, budget: int, path: ProbabilityPath) -> int:
-    """The most steps of a solver that so many evaluations pay for; 0 if they pay for none."""
-    return bisect_right(range(1, budget + 1), budget, key=lambda steps: evaluations(solver, steps, path))
 
 
 def _measure(subject: Subject, sampling: Sampling, converged: Converged) -> Solve:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fmlab.evaluation.table import SPREAD, Better, Table, grouped, markdown, table
-from fmlab.figures import Curve, curves, save_png
+from fmlab.figures import QualityCurve, draw_curves, save_png
 from fmlab.records import atomic_write_json, atomic_write_text
 from fmlab.records.evaluations import Row
 from fmlab.records.measured import flat, short
@@ -80,7 +80,7 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
             panels = _panels(shown, name, axis, other)
             real = next((row.values[name] for row in shown.rows if row.floor and name in row.values), None)
             less = shown.better.get(name, "less") == "less"
-            drawn = curves(panels, title, label, name, log_x=log_x, real=real, less_is_better=less)
+            drawn = draw_curves(panels, title, label, name, log_x=log_x, real=real, less_is_better=less)
             yield f"{name}_by_{axis}", drawn
 
 
@@ -88,7 +88,7 @@ def _generated(shown: Table) -> list[dict[str, Any]]:
     return [made for row, made in zip(shown.rows, shown.settings) if not row.floor]
 
 
-def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, Curve]]:
+def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, QualityCurve]]:
     """The lines of a metric by panel and name, each with its points in order."""
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
     told = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and _names_a_line(key)]
@@ -110,6 +110,6 @@ def _word(key: str, value: Any) -> str:
     return f"{key.partition('.')[2]} {short(value)}" if "." in key else short(value)
 
 
-def _curve(line: str, found: list[tuple[float, float, float]]) -> Curve:
+def _curve(line: str, found: list[tuple[float, float, float]]) -> QualityCurve:
     x, y, spread = (list(values) for values in zip(*sorted(found)))
-    return Curve(x, y, spread if any(spread) else None, dashed=line.startswith("exact"))
+    return QualityCurve(x, y, spread if any(spread) else None, dashed=line.startswith("exact"))

@@ -10,45 +10,29 @@ from fmlab.fields.guided import GuidedField, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
 from fmlab.fields.paired import PairedField
 from fmlab.fields.precision import Precision, choose_precision, compute_in, resolve_precision
-from fmlab.fields.processes import (
-    BrownianMotion,
-    Drift,
-    Langevin,
-    LinearODE,
-    OrnsteinUhlenbeck,
-    Process,
-    TransitionLaw,
-)
 from fmlab.fields.schedule_change import ScheduleChange
 from fmlab.fields.still import StillField
 
 __all__ = [
     "TERMS",
-    "BrownianMotion",
     "Classifier",
     "ClassifierConditioned",
     "ConditionedField",
-    "Drift",
     "ExactField",
     "Generated",
     "Guidance",
     "GuidedField",
-    "Langevin",
     "LearnedClassifier",
     "LearnedField",
-    "LinearODE",
     "Measure",
-    "OrnsteinUhlenbeck",
     "PairedField",
     "PathField",
     "Precision",
-    "Process",
     "Sampling",
     "ScheduleChange",
     "Start",
     "StillField",
     "TrainingDraw",
-    "TransitionLaw",
     "choose_precision",
     "collect",
     "compute_in",

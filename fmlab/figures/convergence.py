@@ -1,61 +1,196 @@
-"""Error of solvers against evaluations of the field, with the slopes that they reach."""
+"""The error of solvers on a field in closed form, against evaluations of the field: measured and drawn."""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from fmlab.figures.curves import COLOURS
-from fmlab.figures.panel import FAINT, INK
-from fmlab.figures.sheet import new_figure
+import torch
+from torch import Tensor
 
+from fmlab.errors import UserError
+from fmlab.fields import ExactField, PathField, StillField
+from fmlab.fields.exact import PosteriorMean
+from fmlab.figures.canvas import FAINT, INK, LINE_COLOURS, new_figure
+from fmlab.figures.scene import Scene
+from fmlab.paths import CondOT, GaussianPath, ProbabilityPath
+from fmlab.solvers import Dopri5, Grid, Solver, UniformGrid
+
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 MARKERS = "osD^v<>P"
 
 
 @dataclass(frozen=True)
-class Convergence:
-    """One solver.
+class Solve:
+    """One way to solve.
 
     Attributes:
-        nfe: Evaluations of each solve.
-        errors: Errors, likewise.
-        order: The slope of its last two points that say something, or None.
-        adaptive: Whether the points are tolerances rather than budgets.
+        steps: Solver steps.
+        nfe: Evaluations of the field for each sample; for a network its forwards.
+        error: Root mean square distance an entry from a converged solve.
     """
 
-    nfe: Sequence[int]
-    errors: Sequence[float]
+    steps: int
+    nfe: int
+    error: float
+
+
+@dataclass(frozen=True)
+class SolverCurve:
+    """Solves of one solver, from few evaluations to many.
+
+    Attributes:
+        solves: The solves.
+        order: The slope of the last two solves whose errors are above the noise, or None.
+        adaptive: Whether they differ in their tolerance rather than in their steps.
+    """
+
+    solves: Sequence[Solve]
     order: float | None = None
     adaptive: bool = False
 
 
-def convergence_figure(solvers: Mapping[str, Convergence], budgets: Sequence[int], floor: float) -> Any:
-    """A figure with both axes logarithmic, one line a solver; guides show what slopes look like.
+@dataclass
+class Case:
+    """A field in closed form, followed from fixed noise.
+
+    Attributes:
+        title: What it is.
+        law: The data's law.
+        path: The path; errors are measured at its end.
+        noise: Standard normal, float64, of shape (B, *event).
+        smooth: Whether the field has a limit at the end, so that an order can be seen there.
+    """
+
+    title: str
+    law: PosteriorMean
+    path: GaussianPath
+    noise: Tensor
+    smooth: bool = True
+
+    def field(self) -> PathField:
+        """Makes the field, its evaluations not counted yet."""
+        return ExactField(self.law, self.path)
+
+    def solve(self, solver: Solver, grid: Grid, steps: int) -> tuple[Tensor, int]:
+        """Solves, and returns the end and the evaluations."""
+        field = self.field()
+        end = solver.solve(field, self.path.initial(self.noise), grid(steps, self.path))
+        return end, field.nfe
+
+    @cached_property
+    def converged(self) -> tuple[Tensor, float]:
+        """The solution at tolerance 1e-11, and the RMS distance to it of that at 1e-10."""
+        ends = [self.solve(Dopri5(tol, tol, 100_000), UniformGrid(), 1)[0] for tol in (1e-11, 1e-10)]
+        return ends[0], rms(ends[1] - ends[0])
+
+    @property
+    def resolution(self) -> float:
+        """The error below which a solve cannot be told from the converged one."""
+        return 10 * self.converged[1]
+
+    def measure(self, solver: Solver, grid: Grid, steps: int) -> Solve:
+        """Measures the RMS distance to the converged solution."""
+        end, nfe = self.solve(solver, grid, steps)
+        return Solve(steps, nfe, rms(end - self.converged[0]))
+
+    def measure_within(self, budgets: Sequence[int], solver: Solver, grid: Grid) -> list[Solve | None]:
+        """Measures one solve a budget, with as many steps as it pays for on CondOT; None where it pays for none."""
+        steps = [max_steps_within(budget, solver, CondOT()) for budget in budgets]
+        return [self.measure(solver, grid, n) if n else None for n in steps]
+
+    def measure_curve(self, budgets: Sequence[int], solver: Solver, grid: Grid) -> SolverCurve:
+        """Measures a solver with fixed steps at each budget, an adaptive one at each tolerance.
+
+        Raises:
+            UserError: If no budget pays for a step.
+        """
+        if is_adaptive(solver):
+            solvers: list[Any] = [type(solver)(tolerance, tolerance) for tolerance in TOLERANCES]  # type: ignore[call-arg]
+            return SolverCurve([self.measure(solver, grid, 1) for solver in solvers], adaptive=True)
+        solves = [solve for solve in self.measure_within(sorted(budgets), solver, grid) if solve]
+        if not solves:
+            raise UserError(f"no budget pays for a step of {solver!r}", key="nfe")
+        return SolverCurve(solves, self.observed_order(solves))
+
+    def observed_order(self, solves: Sequence[Solve | None]) -> float | None:
+        """The slope of log(error) against log(steps) between the two finest solves above the resolution."""
+        clear = [solve for solve in solves if solve and solve.error > self.resolution]
+        if not self.smooth or len(clear) < 2 or clear[-1].steps == clear[-2].steps:
+            return None
+        return math.log(clear[-2].error / clear[-1].error) / math.log(clear[-1].steps / clear[-2].steps)
+
+
+class SceneCase(Case):
+    """The marginal field of a scene, followed from n samples of its source.
 
     Args:
-        solvers: The lines by their names.
+        scene: The scene.
+        path: Its path, a Gaussian one.
+        n: How many samples.
+    """
+
+    def __init__(self, scene: Scene, path: GaussianPath, n: int) -> None:
+        super().__init__(scene.describe(), scene.known_law, path, scene.sample_source(n))
+        self.scene = scene
+
+    def field(self) -> PathField:
+        return self.scene.marginal(len(self.noise))
+
+
+def rms(x: Tensor) -> float:
+    """The root mean square of all entries, computed in float64."""
+    return x.double().square().mean().sqrt().item()
+
+
+def count_evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
+    """Counts the evaluations of the field that so many steps take; at a path's ends some solvers take fewer."""
+    field = StillField(path)
+    noise = torch.zeros(1, 1)
+    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path), noise=lambda step, like: noise)
+    return field.nfe
+
+
+def max_steps_within(budget: int, solver: Solver, path: ProbabilityPath) -> int:
+    """The most steps of a solver that take at most `budget` evaluations; 0 if one step takes more."""
+    return bisect_right(range(1, budget + 1), budget, key=lambda steps: count_evaluations(solver, steps, path))
+
+
+def is_adaptive(solver: Solver) -> bool:
+    """Whether it chooses its own steps, whatever the grid."""
+    return count_evaluations(solver, 8, CondOT()) == count_evaluations(solver, 16, CondOT())
+
+
+def draw_convergence(curves: Mapping[str, SolverCurve], budgets: Sequence[int], resolution: float) -> Any:
+    """Draws errors against evaluations, both axes logarithmic; faint lines show what slopes 1, 2 and 4 look like.
+
+    Args:
+        curves: One line a solver, by its name.
         budgets: Where the horizontal axis has its ticks.
-        floor: The error below which nothing is said; points lie on it at least.
+        resolution: The error below which nothing can be said; smaller errors are drawn at it.
     """
     figure = new_figure(4.6, 3.1)
     axes = figure.subplots()
-    for place, (name, line) in enumerate(solvers.items()):
-        errors = [max(error, floor) for error in line.errors]
-        about = ", by tolerance" if line.adaptive else "" if line.order is None else f", slope {line.order:.1f}"
-        look = {"marker": MARKERS[place % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": name + about}
-        style, colour = ("--", INK) if line.adaptive else ("-", COLOURS[place % len(COLOURS)])
-        axes.plot(line.nfe, errors, linestyle=style, color=colour, **look)
+    for index, (name, curve) in enumerate(curves.items()):
+        errors = [max(solve.error, resolution) for solve in curve.solves]
+        about = ", by tolerance" if curve.adaptive else "" if curve.order is None else f", slope {curve.order:.1f}"
+        look = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": name + about}
+        style, colour = ("--", INK) if curve.adaptive else ("-", LINE_COLOURS[index % len(LINE_COLOURS)])
+        axes.plot([solve.nfe for solve in curve.solves], errors, linestyle=style, color=colour, **look)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    every = [*budgets, *(nfe for line in solvers.values() for nfe in line.nfe)]
-    axes.set_xlim(min(every) / 1.25, max(every) * 1.25)
+    costs = [*budgets, *(solve.nfe for curve in curves.values() for solve in curve.solves)]
+    axes.set_xlim(min(costs) / 1.25, max(costs) * 1.25)
     axes.set_xticks(list(budgets), [str(budget) for budget in budgets])
     axes.minorticks_off()
     axes.set_xlabel("evaluations of the field (NFE)", fontsize=8)
     axes.set_ylabel("RMS distance to the\nconverged solution", fontsize=8)
     bottom, top = axes.get_ylim()
-    _guides(axes, budgets, bottom, top)
+    _draw_slopes(axes, min(budgets), max(budgets), bottom, top)
     axes.set_ylim(bottom, top)
     axes.tick_params(labelsize=7.5, width=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -64,12 +199,11 @@ def convergence_figure(solvers: Mapping[str, Convergence], budgets: Sequence[int
     return figure
 
 
-def _guides(axes: Any, budgets: Sequence[int], bottom: float, top: float) -> None:
-    """Faint lines of slopes 1, 2 and 4 from the upper left corner."""
-    first, last = min(budgets), max(budgets)
+def _draw_slopes(axes: Any, first: int, last: int, bottom: float, top: float) -> None:
+    """Draws faint lines of slopes 1, 2 and 4 from the upper left corner."""
     for order in (1, 2, 4):
         end = max(top * (first / last) ** order, bottom)
-        at = first * (top / end) ** (1 / order)
-        axes.plot([first, at], [top, end], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-        place, height = first * (at / first) ** 0.93, top * (end / top) ** 0.93
-        axes.annotate(f"{order}", (place, height), (2, 2), textcoords="offset points", fontsize=6.5, color="#8c959f")
+        right = first * (top / end) ** (1 / order)
+        axes.plot([first, right], [top, end], color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+        corner = first * (right / first) ** 0.93, top * (end / top) ** 0.93
+        axes.annotate(f"{order}", corner, (2, 2), textcoords="offset points", fontsize=6.5, color="#8c959f")

@@ -1,4 +1,4 @@
-"""Points carried along a field: by the ODE, and by SDEs whose last stretch has no noise."""
+"""Points that follow a field of a scene: by the ODE, or by an SDE whose last stretch has no noise."""
 
 from __future__ import annotations
 
@@ -6,48 +6,52 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import PathField
+from fmlab.figures.scene import Scene
 from fmlab.paths import ProbabilityPath
-from fmlab.solvers import DiffusionCoefficient, Euler, Grid, NoiseLevelDiffusion, NoiseSource, Solver
+from fmlab.random import Purpose
+from fmlab.solvers import DiffusionCoefficient, Euler, Grid, NoiseLevelDiffusion, Solver
 
 
-def solve_times(grid: Grid, steps: int, path: ProbabilityPath, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """The grid's times with the wanted ones among them, and where these stand.
+def solve_times(grid: Grid, steps: int, path: ProbabilityPath, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Inserts the times that are shown into the grid's; returns all times, and the indices of those shown.
 
     Args:
         grid: The grid.
         steps: Its steps.
         path: The path, whose first and last times bound all.
-        wanted: Increasing times of shape (T,).
+        shown: Increasing times of shape (T,).
     """
-    own, wanted = grid(steps, path).double(), wanted.double().clamp(path.t_start, path.t_end)
-    apart = (own[:, None] - wanted).abs().amin(1) > 1e-3 / steps  # else a step would be shorter than any rounding
-    times = torch.cat([own[apart], wanted]).unique()
-    return times, torch.searchsorted(times, wanted)
+    own, shown = grid(steps, path).double(), shown.double().clamp(path.t_start, path.t_end)
+    apart = (own[:, None] - shown).abs().amin(1) > 1e-3 / steps  # else a step would be shorter than any rounding
+    times = torch.cat([own[apart], shown]).unique()
+    return times, torch.searchsorted(times, shown)
 
 
 @torch.no_grad()
-def carried(field: PathField, x: Tensor, solver: Solver, times: Tensor, *, noise: NoiseSource) -> Tensor:
-    """The states at all times, of shape (T, N, 2); an SDE's are followed as far as its steps are short enough.
+def follow(scene: Scene, row: str, start: Tensor, solver: Solver, times: Tensor) -> Tensor:
+    """Follows a row's field, with the scene's noise, and returns the states (T, N, 2) at all times, float64.
 
-    The score grows like 1 / beta, and from where a step's noise is larger than that of the path the method would
-    throw points out; there the ODE, which has the same marginals, takes over.
+    The score grows like 1 / beta, and once the noise of a step is larger than that of the path, an SDE's method would
+    throw points out; from there on the ODE, which has the same marginals, takes over.
 
     Raises:
         UserError: If the solver diverges.
     """
-    diffusion = _diffusion(solver)
-    if diffusion is None:
-        states = solver.solve(field, x, times, noise=noise, trajectory=True)
-    else:
+    field, x = scene.fields()[row](len(start)), scene.in_precision_of(row, start)
+    generator, diffusion = scene.generator(Purpose.TIME), _diffusion(solver)
+
+    def noise(step: int, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+    cut = len(times) - 1
+    if diffusion is not None:
         cut = steady_until(field.path, diffusion, times, getattr(field, "bandwidth", 0.0))
-        states = solver.solve(field, x, times[: cut + 1], noise=noise, trajectory=True) if cut else x[None]
-        if cut + 1 < len(times):
-            rest = Euler().solve(field, states[-1], times[cut:], trajectory=True)
-            states = torch.cat([states, rest[1:]])
+    states = solver.solve(field, x, times[: cut + 1], noise=noise, trajectory=True) if cut else x[None]
+    if cut + 1 < len(times):
+        states = torch.cat([states, Euler().solve(field, states[-1], times[cut:], trajectory=True)[1:]])
     if not torch.isfinite(states.square()).all():
         raise UserError(f"{solver!r} diverges in {len(times) - 1} steps", key="steps", hint="take more")
-    return states
+    return states.double()
 
 
 def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: Tensor, bandwidth: float = 0.0) -> int:
@@ -66,8 +70,8 @@ def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: 
 
 
 def _diffusion(solver: Solver) -> DiffusionCoefficient | None:
-    """The coefficient that a solver adds noise with, None for an ODE's."""
+    """The coefficient of the noise that a solver adds, None for an ODE's."""
     if not solver.stochastic or not hasattr(solver, "diffusion"):
         return None
-    own: DiffusionCoefficient | None = solver.diffusion
-    return own or NoiseLevelDiffusion()
+    coefficient: DiffusionCoefficient | None = solver.diffusion
+    return coefficient or NoiseLevelDiffusion()

@@ -1,4 +1,4 @@
-"""A square of the plane with what is drawn in it: a density, a mesh, arrows, trails, points."""
+"""Panels: squares of the plane with densities, meshes, arrows, trails and points, and sheets of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-INK, POINT, WARM, COLD, GIVEN, FAINT = "#24292f", "#1f6feb", "#f0a35e", "#9fb4cc", "#b3261e", "#c4ccd4"
-TIME_COLOURS = ("#1f6feb", "#6f42c1", "#b3261e")
-"""From t = 0 to t = 1."""
+from fmlab.figures.canvas import COLD, FAINT, GIVEN, INK, POINT, WARM, new_figure, time_colours
 
 CELLS = 120
 """A density is computed in so many cells a side."""
+SIDE = 1.36
+"""Inches a panel: five of them are as wide as a page's text."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Window:
     half: float
 
     @classmethod
-    def round(cls, points: Tensor, margin: float = 1.08) -> Window:
-        """A square round points (N, 2), but for the outermost of them, with a margin."""
+    def around(cls, points: Tensor, margin: float = 1.08) -> Window:
+        """The square around points (N, 2), except for the outermost of them, with a margin."""
         ends = torch.quantile(points.double(), torch.tensor([0.003, 0.997], dtype=torch.float64), dim=0)
         x, y = ((ends[0] + ends[1]) / 2).tolist()
         return cls((x, y), margin * max((ends[1] - ends[0]).max().item() / 2, 1e-3))
@@ -44,20 +44,15 @@ class Window:
         half = max(high[0] - low[0], high[1] - low[1]) / 2
         return cls(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2), half)
 
-    def places(self, side: int, share: float = 1.0) -> Tensor:
-        """The centres of side x side equal cells, row by row from below, float64 of shape (side^2, 2).
-
-        Args:
-            side: Cells a side.
-            share: How much of the window they cover, about its centre.
-        """
-        along = ((torch.arange(side, dtype=torch.float64) + 0.5) / side * 2 - 1) * self.half * share
+    def cell_centres(self, side: int) -> Tensor:
+        """The centres of side x side equal cells, row by row from below, float64 of shape (side^2, 2)."""
+        along = ((torch.arange(side, dtype=torch.float64) + 0.5) / side * 2 - 1) * self.half
         x, y = torch.meshgrid(along + self.centre[0], along + self.centre[1], indexing="xy")
         return torch.stack([x, y], -1).view(-1, 2)
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom, top."""
+        """The left, right, bottom and top edges."""
         (x, y), half = self.centre, self.half
         return x - half, x + half, y - half, y + half
 
@@ -77,15 +72,15 @@ class Trails:
 
 @dataclass(frozen=True)
 class Arrows:
-    """A vector field at some places.
+    """A vector field at some points.
 
     Attributes:
-        places: Of shape (N, 2).
+        points: Of shape (N, 2).
         vectors: Likewise.
         weights: How much mass there is at each, of shape (N,).
     """
 
-    places: Tensor
+    points: Tensor
     vectors: Tensor
     weights: Tensor
 
@@ -105,7 +100,7 @@ class Panel:
         streams: A vector at every centre of side x side cells, of shape (side, side, 2), drawn as stream lines.
         given: The point z, of shape (2,).
         note: A few words in the lower left corner.
-        scale: Whether the window's own scale is told in the upper right corner, where panels differ in it.
+        scale: Whether the width of the window stands in the upper right corner, for panels that differ in it.
     """
 
     window: Window
@@ -123,6 +118,8 @@ class Panel:
 
 def draw_panel(axes: Any, panel: Panel) -> None:
     """Draws a panel into matplotlib axes."""
+    from matplotlib.collections import LineCollection
+
     left, right, bottom, top = panel.window.extent
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():
@@ -131,7 +128,7 @@ def draw_panel(axes: Any, panel: Panel) -> None:
         if values is not None:
             _shade(axes, values, colour, panel.window)
     if panel.mesh is not None:
-        _lines(axes, panel.mesh, colors=INK, linewidths=0.45, alpha=0.75)
+        axes.add_collection(LineCollection(list(panel.mesh.numpy()), zorder=2, colors=INK, linewidths=0.45, alpha=0.75))
     if panel.trails is not None:
         _trails(axes, panel.trails)
     if panel.points is not None:
@@ -152,15 +149,8 @@ def draw_panel(axes: Any, panel: Panel) -> None:
         axes.text(0.97, 0.97, f"{2 * panel.window.half:.2g} wide", ha="right", va="top", **look)
 
 
-def time_colours() -> Any:
-    """The colour map of trails, from t = 0 to t = 1."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("time", TIME_COLOURS)
-
-
 def _shade(axes: Any, values: Tensor, colour: str, window: Window) -> None:
-    """A tint that deepens with the density and is clear where there is none, so that two may lie over each other."""
+    """Lays a tint that deepens with the density, clear where there is none, so that two can lie over each other."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
     tint = to_rgb(colour)
@@ -169,12 +159,6 @@ def _shade(axes: Any, values: Tensor, colour: str, window: Window) -> None:
     look = {"origin": "lower", "extent": window.extent, "cmap": colours, "vmin": 0.0, "vmax": top, "zorder": 0}
     axes.imshow(values.numpy(), interpolation="bilinear", aspect="auto", **look)
     axes.set_aspect("equal")
-
-
-def _lines(axes: Any, curves: Tensor, **look: Any) -> None:
-    from matplotlib.collections import LineCollection
-
-    axes.add_collection(LineCollection(list(curves.numpy()), zorder=2, **look))
 
 
 def _trails(axes: Any, trails: Trails) -> None:
@@ -193,15 +177,15 @@ def _trails(axes: Any, trails: Trails) -> None:
 
 
 def _arrows(axes: Any, arrows: Arrows) -> None:
-    """Arrows, nine tenths of the mass shorter than they are apart; faint where there is no mass."""
-    places, vectors, weights = arrows.places, arrows.vectors, arrows.weights
-    apart = (places[1] - places[0]).norm().item() if len(places) > 1 else 1.0
+    """Draws arrows, those of nine tenths of the mass shorter than they are apart; faint where there is no mass."""
+    points, vectors, weights = arrows.points, arrows.vectors, arrows.weights
+    apart = (points[1] - points[0]).norm().item() if len(points) > 1 else 1.0
     speed = vectors.norm(dim=1)
     length = _quantile(speed, weights, 0.9) or speed.max().item() or 1.0
     shown = vectors * (1.3 * length / speed[:, None]).clamp(max=1.0) * apart / length
     faint = weights < 0.01 * weights.max()
     for some, colour, layer in ((faint, FAINT, 1), (~faint, INK, 5)):
-        x, y = places[some].T.numpy()
+        x, y = points[some].T.numpy()
         u, v = shown[some].T.numpy()
         look = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.0062, "color": colour, "zorder": layer}
         axes.quiver(x, y, u, v, headwidth=3.6, headlength=4, headaxislength=3.6, pivot="mid", **look)
@@ -211,15 +195,68 @@ def _quantile(values: Tensor, weights: Tensor, share: float) -> float:
     """The value below which lies that share of the weight."""
     order = values.argsort()
     total = weights[order].cumsum(0)
-    place = torch.searchsorted(total, share * total[-1]).clamp(max=len(values) - 1)
-    return values[order][place].item()
+    index = torch.searchsorted(total, share * total[-1]).clamp(max=len(values) - 1)
+    return values[order][index].item()
 
 
 def _streams(axes: Any, vectors: Tensor, window: Window) -> None:
     side = len(vectors)
-    places = window.places(side).view(side, side, 2)
-    x, y = places[0, :, 0].numpy(), places[:, 0, 1].numpy()
+    centres = window.cell_centres(side).view(side, side, 2)
+    x, y = centres[0, :, 0].numpy(), centres[:, 0, 1].numpy()
     speed = vectors.norm(dim=-1)
     width = (0.3 + 0.9 * speed / (speed.max() or 1.0)).numpy()
     look = {"density": 0.9, "color": INK, "linewidth": width, "arrowsize": 0.55, "zorder": 5}
     axes.streamplot(x, y, vectors[..., 0].numpy(), vectors[..., 1].numpy(), **look)
+
+
+def draw_sheet(
+    rows: Sequence[Sequence[Panel]],
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+    *,
+    heading: str = "",
+    time_bar: bool = False,
+    dpi: int = 220,
+    side: float = SIDE,
+) -> Any:
+    """Draws panels in rows and columns as one figure.
+
+    Args:
+        rows: The panels, as many in each row.
+        row_names: What stands to the left of each row.
+        column_names: What stands over each column.
+        heading: What stands over all of it.
+        time_bar: Whether the colours of time are explained at the right.
+        dpi: Dots an inch.
+        side: Inches a panel.
+    """
+    height, width = len(rows), len(rows[0])
+    size = (
+        side * width + 0.3 * bool(row_names) + 0.45 * time_bar,
+        side * height + 0.22 * bool(column_names) + 0.24 * bool(heading),
+    )
+    figure = new_figure(*size, dpi=dpi)
+    figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0.0, hspace=0.0)
+    grid = figure.subplots(height, width, squeeze=False)
+    for axes, panel in zip(grid.flat, (panel for panels in rows for panel in panels)):
+        draw_panel(axes, panel)
+    for axes, name in zip(grid[0], column_names):
+        axes.set_title(name, fontsize=8.5, pad=3, math_fontfamily="cm")
+    for axes, name in zip(grid[:, 0], row_names):
+        axes.set_ylabel(name, fontsize=8.5, labelpad=3, math_fontfamily="cm")
+    if heading:
+        figure.suptitle(heading, fontsize=9.5, math_fontfamily="cm")
+    if time_bar:
+        _time_bar(figure, grid)
+    return figure
+
+
+def _time_bar(figure: Any, grid: Any) -> None:
+    """Explains the colours of time at the right of the panels."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), time_colours()), ax=grid, aspect=40, fraction=0.02, pad=0.01)
+    bar.outline.set_visible(False)
+    bar.set_ticks([0, 1], labels=["$t=0$", "$t=1$"], fontsize=7.5, math_fontfamily="cm")
+    bar.ax.tick_params(length=0)

@@ -1,148 +1,229 @@
-"""Paths of a process: over time in one dimension, in the plane in two, each with what is known exactly."""
+"""Stochastic processes whose laws are known exactly, to try solvers on before any network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fmlab.figures.sheet import new_figure
-
-PATH, EXACT, SHADE = "#1f6feb", "#24292f", "#f0a35e"
-
-Density = Callable[[Tensor], Tensor]
-"""The density at points of shape (G, d), of shape (G,)."""
+from fmlab.distributions import Distribution, GaussianMixture
+from fmlab.errors import UserError
+from fmlab.paths import ProbabilityPath
 
 
-def paths_in_time(
-    times: Tensor,
-    paths: Tensor,
-    ends: Tensor,
-    title: str,
-    *,
-    mean: Tensor | None = None,
-    std: Tensor | None = None,
-    density: Density | None = None,
-) -> Any:
-    """One-dimensional paths over time and beside them their ends, as a figure.
+@dataclass(frozen=True)
+class Drift:
+    """The result of one evaluation of a process.
+
+    Attributes:
+        velocity: The drift, shaped like x.
+    """
+
+    velocity: Tensor
+
+
+@dataclass(frozen=True)
+class TransitionLaw:
+    """The normal law of X_t given X_0.
+
+    Attributes:
+        mean: Of shape (B, *event).
+        covariance: Of an event's d flattened entries, of shape (d, d); of shape () for that many times the identity.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def std(self) -> Tensor:
+        """The standard deviation of every entry; broadcasts against the mean."""
+        if self.covariance.ndim == 0:
+            return self.covariance.sqrt()
+        return self.covariance.diagonal().sqrt().view(self.mean.shape[1:])
+
+
+class Process(ABC):
+    """dX = drift(X_t, t) dt + diffusion(t) dW, a field that lies on no path; its time runs from 0 to any t.
+
+    Attributes:
+        path: None.
+        stochastic: Whether it has noise; without it every ODE solver follows it.
+        shape: The event shape it needs, or None if any will do.
+    """
+
+    path: ProbabilityPath | None = None
+    stochastic: bool = True
+    shape: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def drift(self, x: Tensor, t: Tensor) -> Tensor:
+        """The drift at `x` of shape (B, *event) and `t` of shape () or (B,)."""
+
+    @abstractmethod
+    def diffusion(self, t: Tensor) -> Tensor:
+        """The diffusion coefficient, shaped like `t`."""
+
+    @abstractmethod
+    def law(self, x0: Tensor, t: float | Tensor) -> TransitionLaw:
+        """The law of X_t at one time t >= 0 given X_0 = `x0` of shape (B, *event).
+
+        Raises:
+            UserError: If it has no closed form.
+        """
+
+    def __call__(self, x: Tensor, t: Tensor) -> Drift:
+        """One evaluation."""
+        return Drift(self.drift(x, t))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+class LinearODE(Process):
+    """dX/dt = A X + b without noise; X_t = exp(A t) X_0 + (the integral of exp(A s) from 0 to t) b.
 
     Args:
-        times: Of shape (T,).
-        paths: Of shape (T, n).
-        ends: The last states, of any number of paths, of shape (N,).
-        title: What it is.
-        mean: The exact mean from each of S starts, of shape (T, S).
-        std: The exact standard deviation, of shape (T,), drawn as a band of two of them; left out, the mean is the
-            exact path.
-        density: The exact density of the ends.
+        matrix: A, d rows of d numbers; it acts on an event's d flattened entries.
+        offset: b, d numbers; 0 if left out.
     """
-    figure, (axes, side) = _figure((8.4, 4.2), ncols=2, width_ratios=[5, 1], sharey=True)
-    t, legend = times.numpy(), {"simulated paths": _line(PATH)}
-    axes.plot(t, paths.numpy(), color=PATH, linewidth=0.8, alpha=0.55, zorder=2)
-    if mean is not None:
-        for low, high in () if std is None else zip((mean.T - 2 * std).numpy(), (mean.T + 2 * std).numpy()):
-            axes.fill_between(t, low, high, color=SHADE, alpha=0.35, linewidth=0, zorder=1)
-        exact = _exact(axes, t, mean.numpy(), certain=std is None)
-        legend |= {"exact": exact} if std is None else {"exact mean ± 2 std": (_patch(), exact)}
-    axes.set_xlim(t[0], t[-1])
-    axes.set(xlabel="$t$", ylabel="$X_t$")
-    _legend(axes, legend, loc="upper left", ncols=2)
-    side.hist(ends.numpy(), bins=40, density=True, orientation="horizontal", color=PATH, alpha=0.45)
-    if density is not None:
-        margin = 0.15 * float(ends.max() - ends.min())
-        grid = torch.linspace(float(ends.min()) - margin, float(ends.max()) + margin, 400, dtype=ends.dtype)
-        side.plot(density(grid[:, None]).numpy(), grid.numpy(), color=EXACT, linewidth=1.2)
-    side.set_xticks([])
-    side.set_title(f"$t = {t[-1]:g}$", fontsize=9)
-    figure.suptitle(title, fontsize=9)
-    return figure
+
+    stochastic = False
+
+    def __init__(self, matrix: Sequence[Sequence[float]], offset: Sequence[float] | None = None) -> None:
+        rows = [[float(entry) for entry in row] for row in matrix]
+        if not rows or any(len(row) != len(rows) for row in rows):
+            raise UserError(f"LinearODE needs a square matrix, got {rows}", key="matrix")
+        if offset is not None and len(offset) != len(rows):
+            raise UserError(f"LinearODE needs an offset of {len(rows)} numbers, got {len(offset)}", key="offset")
+        self.matrix, self.offset = rows, [0.0] * len(rows) if offset is None else [float(entry) for entry in offset]
+        self.shape = (len(rows),)
+
+    def drift(self, x: Tensor, t: Tensor) -> Tensor:
+        flat = _flat(x, len(self.matrix), "LinearODE")
+        return (flat @ x.new_tensor(self.matrix).mT + x.new_tensor(self.offset)).view(x.shape)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def law(self, x0: Tensor, t: float | Tensor) -> TransitionLaw:
+        # exp of [[A, b], [0, 0]] t holds exp(A t) and the integral at once.
+        d = len(self.matrix)
+        rows = [[*row, shift] for row, shift in zip(self.matrix, self.offset)]
+        augmented = torch.tensor([*rows, [0.0] * (d + 1)], dtype=torch.float64)
+        flow = torch.linalg.matrix_exp(augmented * float(t)).to(x0)
+        mean = _flat(x0, d, "LinearODE") @ flow[:d, :d].mT + flow[:d, d]
+        return TransitionLaw(mean.view(x0.shape), x0.new_zeros(()))
+
+    def __repr__(self) -> str:
+        offset = f", offset={self.offset}" if any(self.offset) else ""
+        return f"LinearODE(matrix={self.matrix}{offset})"
 
 
-def paths_in_plane(
-    paths: Tensor,
-    title: str,
-    *,
-    mean: Tensor | None = None,
-    density: Density | None = None,
-    density_name: str = "exact density of the ends",
-) -> Any:
-    """Two-dimensional paths, as a figure.
+class BrownianMotion(Process):
+    """dX = sigma dW: X_t is normal with mean X_0 and variance sigma^2 t an entry.
 
     Args:
-        paths: Of shape (T, n, 2).
-        title: What it is.
-        mean: The exact mean from each of S starts, of shape (T, S, 2); without a density it is the exact path.
-        density: A density, shown as a shade.
-        density_name: Which.
+        sigma: The diffusion coefficient, positive.
     """
-    figure, axes = _figure((6, 6))
-    low, high = _square(paths)
-    legend = {"simulated paths": _line(PATH)}
-    if density is not None:
-        _shade(axes, density, low, high)
-        legend[density_name] = _patch()
-    for path in paths.transpose(0, 1).numpy():
-        axes.plot(*path.T, color=PATH, linewidth=0.7, alpha=0.4 if density is not None else 1.0, zorder=2)
-    if mean is not None:
-        exact = _exact(axes, mean[..., 0].numpy(), mean[..., 1].numpy(), certain=density is None)
-        legend["exact" if density is None else "exact mean"] = exact
-    for name, states, colour in (("start", paths[0], "white"), ("end", paths[-1], EXACT)):
-        legend[name] = axes.scatter(*states.numpy().T, s=18, c=colour, edgecolors=EXACT, linewidths=0.8, zorder=4)
-    axes.set_xlim(low[0], high[0])
-    axes.set_ylim(low[1], high[1])
-    axes.set_aspect("equal")
-    _legend(axes, legend, loc="upper right")
-    figure.suptitle(title, fontsize=9)
-    return figure
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        self.sigma = _positive(sigma, "sigma", "BrownianMotion")
+
+    def drift(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.full_like(t, self.sigma)
+
+    def law(self, x0: Tensor, t: float | Tensor) -> TransitionLaw:
+        return TransitionLaw(x0, x0.new_tensor(self.sigma**2 * float(t)))
 
 
-def _exact(axes: Any, x: np.ndarray, y: np.ndarray, *, certain: bool) -> Any:
-    """Draws exact curves, one a column, broad and under the paths if these should be the same; one for the legend."""
-    look = {"color": SHADE, "linewidth": 3, "alpha": 0.6} if certain else {"color": EXACT, "linestyle": (0, (4, 3))}
-    return axes.plot(x, y, zorder=1 if certain else 3, **look)[0]
+class OrnsteinUhlenbeck(Process):
+    """dX = theta (mean - X) dt + sigma dW: X_t forgets X_0 at the rate theta and tends to N(mean, sigma^2 / 2 theta).
+
+    Args:
+        theta: The rate at which it is drawn to the mean, positive.
+        sigma: The diffusion coefficient, positive.
+        mean: The value that every entry is drawn to.
+    """
+
+    def __init__(self, theta: float = 1.0, sigma: float = 1.0, mean: float = 0.0) -> None:
+        self.theta = _positive(theta, "theta", "OrnsteinUhlenbeck")
+        self.sigma, self.mean = _positive(sigma, "sigma", "OrnsteinUhlenbeck"), mean
+
+    def drift(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.theta * (self.mean - x)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.full_like(t, self.sigma)
+
+    def law(self, x0: Tensor, t: float | Tensor) -> TransitionLaw:
+        decay = math.exp(-self.theta * float(t))
+        variance = -(self.sigma**2) * math.expm1(-2 * self.theta * float(t)) / (2 * self.theta)
+        return TransitionLaw(self.mean + decay * (x0 - self.mean), x0.new_tensor(variance))
 
 
-def _square(points: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of a square that holds the points with a margin."""
-    flat = points.reshape(-1, 2)
-    centre, half = (flat.amin(0) + flat.amax(0)) / 2, (flat.amax(0) - flat.amin(0)).amax() / 2
-    return (centre - 1.12 * half).numpy(), (centre + 1.12 * half).numpy()
+class Langevin(Process):
+    """dX = sigma^2 / 2 grad log p(X) dt + sigma dW, which leaves the distribution p as it is and tends to it.
+
+    The law given X_0 is known for a normal p.
+
+    Args:
+        distribution: p, any law whose score is known.
+        sigma: The diffusion coefficient, positive; only the speed depends on it.
+    """
+
+    def __init__(self, distribution: Distribution, sigma: float = 1.0) -> None:
+        self.sigma, self.distribution = _positive(sigma, "sigma", "Langevin"), distribution
+        self.shape = distribution.shape
+        try:
+            distribution.score(torch.zeros(1, *distribution.shape))
+        except UserError as error:
+            hint = "Langevin follows a score, as Gaussian, GaussianMixture and EightGaussians have one"
+            raise UserError(error.message, key="distribution", hint=hint) from error
+
+    def drift(self, x: Tensor, t: Tensor) -> Tensor:
+        flat = _flat(x, math.prod(self.distribution.shape), "Langevin")
+        score = self.distribution.score(flat.view(len(x), *self.distribution.shape))
+        return self.sigma**2 / 2 * score.view(x.shape)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return torch.full_like(t, self.sigma)
+
+    def law(self, x0: Tensor, t: float | Tensor) -> TransitionLaw:
+        p = self.distribution
+        if not (isinstance(p, GaussianMixture) and len(p.means) == 1):
+            cause = f"the law of Langevin at a time is not known for {type(p).__name__}"
+            raise UserError(cause, key="distribution", hint="it is for Gaussian; the invariant law is the distribution")
+        # Along each axis of the covariance it is an Ornstein-Uhlenbeck process of rate sigma^2 / (2 variance).
+        mean, variances, axes = (part.to(x0)[0] for part in (p.means, p.variances, p.axes))
+        decay = torch.exp(-(self.sigma**2) * float(t) / (2 * variances))
+        offset = (_flat(x0, len(mean), "Langevin") - mean) @ axes
+        moved = mean + (decay * offset) @ axes.mT
+        return TransitionLaw(moved.view(x0.shape), (axes * variances * (1 - decay**2)) @ axes.mT)
+
+    def __repr__(self) -> str:
+        return f"Langevin({type(self.distribution).__name__}, sigma={self.sigma})"
 
 
-def _shade(axes: Any, density: Density, low: np.ndarray, high: np.ndarray) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    x, y = (torch.linspace(float(a), float(b), 240, dtype=torch.float64) for a, b in zip(low, high))
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-    values = density(grid.view(-1, 2)).view(240, 240).numpy()
-    colours = LinearSegmentedColormap.from_list("shade", ["#ffffff", "#fbe3cb", SHADE])
-    axes.contourf(x.numpy(), y.numpy(), values, levels=12, cmap=colours, zorder=0)
+def _positive(value: float, name: str, process: str) -> float:
+    if not value > 0:
+        raise UserError(f"{process} needs {name} > 0, got {value}", key=name)
+    return value
 
 
-def _figure(size: tuple[float, float], ncols: int = 1, **arrangement: Any) -> tuple[Any, Any]:
-    figure = new_figure(*size, dpi=140)
-    axes = figure.subplots(ncols=ncols, **arrangement)
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right"]].set_visible(False)
-        one.tick_params(labelsize=8)
-    return figure, axes
+def _flat(x: Tensor, entries: int, process: str) -> Tensor:
+    """Flattens `x` to (B, d).
 
-
-def _line(colour: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=colour, linewidth=1.2)
-
-
-def _patch() -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(color=SHADE, alpha=0.6, linewidth=0)
-
-
-def _legend(axes: Any, entries: dict[str, Any], **place: Any) -> None:
-    legend = axes.legend(entries.values(), entries.keys(), fontsize=8, **place)
-    legend.get_frame().set(linewidth=0, alpha=0.85)
+    Raises:
+        UserError: If its events have another number of entries.
+    """
+    flat = x.flatten(1)
+    if flat.shape[1] != entries:
+        raise UserError(f"this {process} moves events of {entries} entries, got shape {tuple(x.shape[1:])}", key="x")
+    return flat

@@ -1,14 +1,16 @@
-"""What a picture of the theory is of: a path between two laws on the plane, and the fields along it."""
+"""The subjects of pictures of the theory: a path between two laws on the plane with its fields, or a path to images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fmlab.data.pixels import to_uint8
 from fmlab.distributions import Distribution, Empirical, Gaussian, GaussianMixture, KernelDensity
 from fmlab.errors import UserError
 from fmlab.fields import ExactField, PairedField, PathField, guided
@@ -17,9 +19,9 @@ from fmlab.paths import GaussianPath, ProbabilityPath
 from fmlab.random import Purpose, keyed_generator
 
 SAMPLES = 200_000
-"""So many samples stand for a law without closed form."""
+"""So many samples represent a law without closed form."""
 PAIRS, BANDWIDTH, POOL = 12_000, 0.12, 500
-"""So many pairs, seen through so much noise, stand for a path whose source is no Gaussian; coupled in such pools."""
+"""So many pairs, seen through so much noise, represent a path whose source is not Gaussian; coupled in such pools."""
 
 SMALLEST = 1e-3
 """A law that spreads less is drawn as a point."""
@@ -30,18 +32,18 @@ FieldFor = Callable[[int], PathField]
 
 @dataclass
 class Scene:
-    """A probability path from a source to data on the plane.
+    """A probability path from a source to data on the plane, with the fields along it.
 
     Attributes:
         path: The path.
         data: The law of the data.
         source: The law at t = 0, or None for standard normal noise.
-        coupling: Which draw of the source goes with which data.
+        coupling: Which sample of the source goes with which data.
         label: The class to generate, or None.
         guidance_scale: w.
         learned: Makes a trained network's field, or None; it computes in float32.
-        z: The data point that conditional quantities are given, or None for the first draw.
-        seed: Of every draw.
+        z: The data point that conditional quantities are given, or None for the first sample.
+        seed: Of every sample.
     """
 
     path: ProbabilityPath
@@ -71,21 +73,24 @@ class Scene:
 
     @property
     def is_independent(self) -> bool:
-        """Whether source and data are."""
+        """Whether source and data are independent."""
         return isinstance(self.coupling, Independent)
 
-    @property
-    def how(self) -> str:
-        """How the exact quantities are known."""
+    def describe(self) -> str:
+        """Says in a line what is drawn and how the exact quantities are known."""
+        source = "noise" if self.source is None else type(self.source).__name__
+        coupling = "" if self.is_independent else f", pairs by {self.coupling!r}"
+        label = "" if self.label is None else f", class {self.label}"
         if not self.is_gaussian:
-            return f"exact for {PAIRS:,} pairs, seen through noise of std {BANDWIDTH:g}"
-        law = self.known_law
-        if isinstance(law, GaussianMixture):
-            return "exact in closed form"
-        return f"exact for its samples, seen through noise of std {law.bandwidth:g}"
+            exactness = f"exact for {PAIRS:,} pairs, seen through noise of std {BANDWIDTH:g}"
+        elif isinstance(self.known_law, GaussianMixture):
+            exactness = "exact in closed form"
+        else:
+            exactness = f"exact for its samples, seen through noise of std {self.known_law.bandwidth:g}"
+        return f"from {source} to {type(self.data).__name__}{label} along {self.path!r}{coupling}; {exactness}"
 
     def knows_score(self, rows: Sequence[str]) -> bool:
-        """Whether every one of the fields does."""
+        """Whether the fields of all these rows know the score."""
         x, t = torch.zeros(1, 2), torch.tensor((self.path.t_start + self.path.t_end) / 2)
         try:
             for row in rows:
@@ -94,27 +99,27 @@ class Scene:
             return False
         return True
 
-    # Draws ------------------------------------------------------------------------------------------------------------
+    # Samples ----------------------------------------------------------------------------------------------------------
 
     def generator(self, *keys: int) -> torch.Generator:
-        """The generator for a purpose, the same whatever else was drawn."""
+        """Makes the generator for a purpose, the same whatever else was sampled."""
         return keyed_generator(self.seed, *keys)
 
-    def draw_source(self, n: int) -> Tensor:
-        """n points x_0, float64 of shape (n, 2), before the path scales them."""
+    def sample_source(self, n: int) -> Tensor:
+        """Samples n points x_0, float64 of shape (n, 2), before the path scales them."""
         generator = self.generator(Purpose.NOISE)
         if self.source is None:
             return torch.randn(n, 2, generator=generator, dtype=torch.float64)
         return self.source.sample(n, generator).double()
 
-    def draw_data(self, n: int) -> Tensor:
-        """n points z, of the chosen class where there is one."""
+    def sample_data(self, n: int) -> Tensor:
+        """Samples n points z, of the chosen class where there is one."""
         law = self.data if self.label is None else self.known_law.restricted(self.label)
         return law.sample(n, self.generator(Purpose.ORDER)).double()
 
-    def draw_pairs(self, n: int) -> tuple[Tensor, Tensor]:
-        """Data and source in pairs, coupled in pools."""
-        data, source = self.draw_data(n), self.draw_source(n)
+    def sample_pairs(self, n: int) -> tuple[Tensor, Tensor]:
+        """Samples data and source in pairs, coupled in pools."""
+        data, source = self.sample_data(n), self.sample_source(n)
         if self.is_independent:
             return data, source
         generator = self.generator(Purpose.COUPLING)
@@ -122,16 +127,16 @@ class Scene:
         pools = zip(data.split(size), source.split(size))
         return data, torch.cat([self.coupling.pair(z, x0, None, generator) for z, x0 in pools])
 
-    def draw(self, t: Tensor, n: int, given: Tensor | None = None) -> Tensor:
-        """n points x_t, of p_t(x | z) where z is given, else of p_t(x): the same pairs at every t."""
-        data, source = self.draw_pairs(n) if given is None else (given.expand(n, 2), self.draw_source(n))
+    def sample(self, t: Tensor, n: int, given: Tensor | None = None) -> Tensor:
+        """Samples n points x_t, of p_t(x | z) where z is given, else of p_t(x): the same pairs at every t."""
+        data, source = self.sample_pairs(n) if given is None else (given.expand(n, 2), self.sample_source(n))
         noise = torch.randn(n, 2, generator=self.generator(Purpose.BRIDGE), dtype=torch.float64)
         return self.path.draw(data, source, t.double().expand(n), noise).x
 
     @cached_property
     def given(self) -> Tensor:
         """z, of shape (2,)."""
-        return self.draw_data(1)[0] if self.z is None else self.z.double()
+        return self.sample_data(1)[0] if self.z is None else self.z.double()
 
     # Fields -----------------------------------------------------------------------------------------------------------
 
@@ -149,28 +154,26 @@ class Scene:
         return KernelDensity.binned(*law.sample_labelled(SAMPLES, generator))
 
     def fields(self) -> dict[str, FieldFor]:
-        """The fields there are: `conditional` (given z), `marginal` (exact) and `learned`."""
-        found: dict[str, FieldFor] = {}
-        if self.is_independent:
-            found["conditional"] = self.conditional
-        found["marginal"] = self.marginal
+        """The fields of this scene, of `conditional` (given z), `marginal` (exact) and `learned`."""
+        fields: dict[str, FieldFor] = {"conditional": self.conditional} if self.is_independent else {}
+        fields["marginal"] = self.marginal
         if self.learned is not None:
-            found["learned"] = self._learned
-        return found
+            fields["learned"] = self._learned
+        return fields
 
-    def typed(self, name: str, x: Tensor) -> Tensor:
-        """Points in the precision in which the field of that name is followed: a network's, and that of many pairs."""
+    def in_precision_of(self, name: str, x: Tensor) -> Tensor:
+        """Casts points to the precision of a field: float32 for a network and for many pairs, else float64."""
         return x.float() if name == "learned" or not self.is_gaussian else x.double()
 
     def conditional(self, n: int) -> PathField:
-        """u_t(x | z)."""
+        """Makes the conditional field u_t(x | z)."""
         if isinstance(self.path, GaussianPath):
             return ExactField(Gaussian(self.given, torch.zeros(2, 2, dtype=torch.float64)), self.path)
-        source = self.draw_source(PAIRS // 4)
+        source = self.sample_source(PAIRS // 4)
         return PairedField(self.path, self.given.expand_as(source), source, BANDWIDTH / 2)
 
     def marginal(self, n: int) -> PathField:
-        """u_t(x), exact."""
+        """Makes the exact marginal field u_t(x)."""
         if not self.is_gaussian:
             return self._paired
         assert isinstance(self.path, GaussianPath)
@@ -185,7 +188,7 @@ class Scene:
 
     @cached_property
     def _paired(self) -> PairedField:
-        return PairedField(self.path, *self.draw_pairs(PAIRS), BANDWIDTH)
+        return PairedField(self.path, *self.sample_pairs(PAIRS), BANDWIDTH)
 
     # Densities --------------------------------------------------------------------------------------------------------
 
@@ -206,3 +209,42 @@ class Scene:
 
     def _class_law(self) -> GaussianMixture | KernelDensity:
         return self.known_law if self.label is None else self.known_law.restricted(self.label)
+
+
+@dataclass(frozen=True)
+class ImageScene:
+    """A path from noise to images.
+
+    Attributes:
+        path: The path.
+        data: The data module of the images.
+        seed: Of every sample.
+
+    Raises:
+        UserError: If the path does not start from noise.
+    """
+
+    path: ProbabilityPath
+    data: Any
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, GaussianPath):
+            raise UserError(f"of images a path from noise is drawn, not {type(self.path).__name__}", key="path")
+
+    def sample_data(self, n: int) -> Tensor:
+        """Samples n images, float of shape (n, C, H, W)."""
+        split = self.data.split("train")
+        rows = torch.randperm(len(split), generator=keyed_generator(self.seed, Purpose.ORDER))[:n]
+        images: Tensor = self.data.on_after_batch_transfer(split.take(rows), 0)
+        return images
+
+    def sample(self, times: Tensor, n: int) -> Tensor:
+        """Samples n images, each with its own noise, at all times: uint8 of shape (n, T, C, H, W)."""
+        data = self.sample_data(n)
+        noise = torch.randn(data.shape, generator=keyed_generator(self.seed, Purpose.NOISE))
+        return torch.stack([to_uint8(self.path.draw(data, noise, t.float().expand(n)).x) for t in times], 1)
+
+    def describe(self) -> str:
+        """Says in a line what is drawn."""
+        return f"from noise to {type(self.data).__name__} along {self.path!r}"

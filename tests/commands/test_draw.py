@@ -88,7 +88,7 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["process", *OU, "--start=here"], ["error: start: cannot read 'here'"]),
         (["process", *OU, "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
         (["process", *OU, "--until=0"], ["error: until: the last time is positive and finite, got 0.0"]),
-        (["process", *OU, "--steps=0"], ["error: steps: a solve takes at least 1 step, got 0"]),
+        (["process", *OU, "--steps=0"], ["error: steps: at least 1, got 0"]),
         (["process", *OU, "--stepz=1"], ["error: draw process: unrecognized arguments: --stepz=1"]),
         (
             ["process", "--process=LinearODE", "--process.matrix=[[1,0,0],[0,1,0],[0,0,1]]"],

@@ -8,21 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from fmlab.__main__ import main
 from fmlab.commands import draw_parsers
 from fmlab.commands.draw_options import FIGURES
-from fmlab.commands.draw_subject import Pictures, read_subject
+from fmlab.commands.draw_subject import read_subject
 from fmlab.config.parts import split_parts
 from fmlab.distributions import Checkerboard, EightGaussians, GaussianMixture, Moons
-from fmlab.figures import Scene
+from fmlab.figures import ImageScene, Scene
 from fmlab.objectives import Independent, MinibatchOT
 from fmlab.paths import VP, CondOT, Cosine, Interpolant
 
 
-def subject(*words: str) -> Scene | Pictures:
+def subject(*words: str) -> Scene | ImageScene:
     own, parts = split_parts(list(words), FIGURES["field"].parts)
     return read_subject(draw_parsers.field_parser().parse_args(own), parts)
 
@@ -65,8 +64,8 @@ def test_a_configuration_makes_a_scene(folder: Path) -> None:
 
 def test_images_are_drawn_on_their_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digits = subject("--data=Digits")
-    assert isinstance(digits, Pictures)
-    assert digits.draw(3, torch.Generator().manual_seed(0)).shape == (3, 1, 8, 8)
+    assert isinstance(digits, ImageScene)
+    assert digits.sample_data(3).shape == (3, 1, 8, 8)
     out = tmp_path / "digits.png"
     words = ["draw", "path", "--data=Digits", "--n=2", "--times=0,0.5,1", f"--out={out}"]
     assert main(words) == 0
@@ -138,11 +137,14 @@ MISTAKES = [
     (["path", "--times=soon"], ["error: times: cannot read 'soon'"]),
     (["path", "--times=0.5", "--out=a.gif"], ["error: times: a film goes from one time to another"]),
     (["path", "--rows=learned"], ["error: rows: there is no row 'learned'"]),
-    (["field", "--rows=learned"], ["error: rows: nothing learned here: it takes a trained RUN"]),
+    (["field", "--rows=learned"], ["error: rows: learned cannot be drawn here: it needs a trained RUN"]),
     (["field", "--rows=margnal"], ["error: rows: there is no row 'margnal'", "  did you mean marginal?"]),
     (
         ["field", "--rows=conditional", "--coupling=MinibatchOT"],
-        ["error: rows: nothing conditional here: a coupling ties noise to data", "  choose from: marginal"],
+        [
+            "error: rows: conditional cannot be drawn here: a coupling ties noise to data",
+            "  choose from: marginal",
+        ],
     ),
     (
         ["field", "--data=Digits"],
@@ -156,7 +158,7 @@ MISTAKES = [
     (["field", "--label=8", "--data=8gaussians"], ["error: labels: EightGaussians has no class 8"]),
     (["field", "--guidance.scale=2"], ["error: guidance_scale: guidance needs a class", "  add --label 0"]),
     (["field", "--guidance.scale=1,2", "--label=0"], ["error: guidance_scale: one scale"]),
-    (["field", "--out=a.jpg"], ["error: out: a.jpg is no file that a figure is written to"]),
+    (["field", "--out=a.jpg"], ["error: out: no figure can be written to a.jpg"]),
     (["solvers", "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
     (["field", "--frames=1", "--out=a.gif"], ["error: frames: at least 2, got 1"]),
     (["flow", "--steps=0"], ["error: steps: at least 1, got 0"]),

@@ -19,10 +19,7 @@ from fmlab.diagnosis.memory import measure_neighbours
 from fmlab.diagnosis.model import still_falling
 from fmlab.diagnosis.solver import (
     Need,
-    Solve,
-    affordable,
     converge,
-    evaluations,
     measure_solver,
     needed,
     scan_steps,
@@ -31,6 +28,7 @@ from fmlab.diagnosis.subject import Subject
 from fmlab.distributions import EightGaussians, Gaussian
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
+from fmlab.figures.convergence import Solve, count_evaluations, max_steps_within
 from fmlab.metrics import RandomFeatures, frechet_distance
 from fmlab.networks import MLP
 from fmlab.paths import VE, VP, CondOT, Interpolant
@@ -59,12 +57,12 @@ def test_needed_forwards_follow_a_power_law() -> None:
 def test_what_a_solver_costs_and_what_a_budget_buys() -> None:
     """F12: Euler 1, Heun 2 but for its last step, RK4 4, AB2 1 after a start of 2."""
     path = CondOT()
-    assert [evaluations(solver, 5, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [5, 9, 20, 6]
-    assert [affordable(solver, 20, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [20, 10, 5, 19]
-    assert [affordable(solver, 2, path) for solver in (Heun(), RK4())] == [1, 0]
-    at_ends = [evaluations(DPMSolverPP2S(), 5, path) for path in (CondOT(), VP(), VE())]
+    assert [count_evaluations(solver, 5, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [5, 9, 20, 6]
+    assert [max_steps_within(20, solver, path) for solver in (Euler(), Heun(), RK4(), AB2())] == [20, 10, 5, 19]
+    assert [max_steps_within(2, solver, path) for solver in (Heun(), RK4())] == [1, 0]
+    at_ends = [count_evaluations(DPMSolverPP2S(), 5, path) for path in (CondOT(), VP(), VE())]
     assert at_ends == [8, 9, 10], "one less at each end of infinite log-SNR"
-    assert evaluations(Heun(), 5, Interpolant()) == 9
+    assert count_evaluations(Heun(), 5, Interpolant()) == 9
 
 
 def test_the_scan_holds_the_runs_own_steps() -> None:

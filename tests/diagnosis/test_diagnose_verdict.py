@@ -9,9 +9,10 @@ import torch
 
 from fmlab.diagnosis.distance import Distances
 from fmlab.diagnosis.memory import Neighbours
-from fmlab.diagnosis.solver import Converged, Solve, SolverError
+from fmlab.diagnosis.solver import Converged, SolverError
 from fmlab.diagnosis.verdict import Findings, judge
 from fmlab.fields import Sampling
+from fmlab.figures.convergence import Solve
 from fmlab.metrics.neighbours import Memorisation
 from fmlab.solvers import Midpoint, UniformGrid
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmlab.figures import Curve, curves
-from fmlab.figures.curves import COLOURS
+from fmlab.figures import QualityCurve, draw_curves
+from fmlab.figures.canvas import LINE_COLOURS
 
 
-def picture(*panels: dict[str, Curve], real: float | None = None, less: bool = True) -> np.ndarray:
-    return curves(
+def picture(*panels: dict[str, QualityCurve], real: float | None = None, less: bool = True) -> np.ndarray:
+    return draw_curves(
         {str(n): lines for n, lines in enumerate(panels)}, "t", "x", "y", log_x=True, real=real, less_is_better=less
     )
 
@@ -21,18 +21,18 @@ def has(drawn: np.ndarray, colour: str) -> bool:
 
 
 def test_a_name_has_one_colour_in_every_panel() -> None:
-    both = {"a": Curve([1, 2], [1, 2]), "b": Curve([1, 2], [2, 1])}
-    drawn = picture(both, {"b": Curve([1, 4], [2, 1])})
+    both = {"a": QualityCurve([1, 2], [1, 2]), "b": QualityCurve([1, 2], [2, 1])}
+    drawn = picture(both, {"b": QualityCurve([1, 4], [2, 1])})
     middle = drawn.shape[1] // 2
     upper = drawn[: int(drawn.shape[0] * 0.8)]  # without the legend
-    assert has(upper[:, :middle], COLOURS[0])
-    assert has(upper[:, :middle], COLOURS[1])
-    assert not has(upper[:, middle:], COLOURS[0])
-    assert has(upper[:, middle:], COLOURS[1])
+    assert has(upper[:, :middle], LINE_COLOURS[0])
+    assert has(upper[:, :middle], LINE_COLOURS[1])
+    assert not has(upper[:, middle:], LINE_COLOURS[0])
+    assert has(upper[:, middle:], LINE_COLOURS[1])
 
 
 def test_panels_stand_side_by_side_and_then_below() -> None:
-    line = {"a": Curve([1, 2], [1, 2], spread=[0.1, 0.1])}
+    line = {"a": QualityCurve([1, 2], [1, 2], spread=[0.1, 0.1])}
     one, four, five = (picture(*[line] * count) for count in (1, 4, 5))
     assert one.dtype == np.uint8
     assert four.shape[1] > 2 * one.shape[1]
@@ -60,5 +60,5 @@ def test_the_vertical_axis_is_logarithmic_where_that_is_sensible(
 
     seen = []
     monkeypatch.setattr(Figure, "suptitle", lambda self, *_, **__: seen.append(self.axes[0].get_yscale()))
-    picture({"a": Curve([2, 4], y, dashed=True)}, real=real, less=less)
+    picture({"a": QualityCurve([2, 4], y, dashed=True)}, real=real, less=less)
     assert seen == [scale]

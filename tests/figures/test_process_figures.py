@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from fmlab import figures
-from fmlab.figures.processes import SHADE
+from fmlab.figures import pixels, process_figure
+from fmlab.figures.canvas import WARM
 
 
 def paths_in_time(*args: Any, **known: Any) -> np.ndarray:
-    return figures.pixels(figures.paths_in_time(*args, **known))
+    return pixels(process_figure.paths_in_time(*args, **known))
 
 
 def paths_in_plane(*args: Any, **known: Any) -> np.ndarray:
-    return figures.pixels(figures.paths_in_plane(*args, **known))
+    return pixels(process_figure.paths_in_plane(*args, **known))
 
 
 TIMES = torch.linspace(0, 2, 21, dtype=torch.float64)
@@ -61,6 +61,6 @@ def test_paths_in_the_plane_over_a_density() -> None:
     assert bare.shape == shaded.shape
     assert bare.shape[2] == 3
     assert warm(bare) == 0
-    assert near(shaded, SHADE) > 1000, "dense in the middle"
+    assert near(shaded, WARM) > 1000, "dense in the middle"
     with_exact = paths_in_plane(paths, "a turn", mean=paths)
     assert 0 < warm(with_exact) < warm(shaded)

@@ -42,7 +42,7 @@ def test_paths_have_the_conditional_and_the_marginal_law(path: CondOT) -> None:
                 assert row == "conditional"
                 assert beta < 1e-3
                 continue
-            density = Gaussian(mean, variance.diag()).log_density(panel.window.places(len(panel.density))).exp()
+            density = Gaussian(mean, variance.diag()).log_density(panel.window.cell_centres(len(panel.density))).exp()
             torch.testing.assert_close(panel.density.flatten(), density)
 
 
@@ -54,7 +54,7 @@ def test_fields_are_the_closed_forms() -> None:
     panels = field_panels(scene, ["conditional", "marginal", "learned"], TIMES[:3])
     for place, t in enumerate(TIMES[:3]):
         arrows = {row: panels[row][place].arrows for row in panels}
-        x = arrows["marginal"].places
+        x = arrows["marginal"].points
         variance = (t * STD).square() + (1 - t) ** 2
         exact = MEAN + (t * STD.square() - (1 - t)) / variance * (x - t * MEAN)
         torch.testing.assert_close(arrows["conditional"].vectors, (z - x) / (1 - t))
@@ -70,7 +70,7 @@ def test_fields_are_the_closed_forms() -> None:
     (panel,) = field_panels(scene, ["marginal"], TIMES[1:2], streams=True)["marginal"]
     assert panel.arrows is None
     assert panel.streams is not None
-    places = panel.window.places(len(panel.streams))
+    places = panel.window.cell_centres(len(panel.streams))
     torch.testing.assert_close(panel.streams.flatten(0, 1), scene.marginal(900)(places, TIMES[1]).velocity)
 
 
@@ -144,7 +144,7 @@ def test_a_class_is_guided() -> None:
     plain, of_class = ExactField(law, path)(x, t).velocity, ExactField(law.restricted(3), path)(x, t).velocity
     found = Scene(path, law, label=3, guidance_scale=2.5).marginal(5)(x, t).velocity
     torch.testing.assert_close(found, -1.5 * plain + 2.5 * of_class)
-    drawn = Scene(path, law, label=3).draw(torch.tensor(1.0), 100)
+    drawn = Scene(path, law, label=3).sample(torch.tensor(1.0), 100)
     assert (torch.cdist(drawn, law.means.double()).argmin(1) == 3).all()
 
 
@@ -162,7 +162,7 @@ def test_without_a_gaussian_the_pairs_are_followed(scene: Scene, monkeypatch: py
     monkeypatch.setattr("fmlab.figures.scene.PAIRS", 2000)
     rows = [row for row in scene.fields() if row == "marginal"]
     (panels,) = trajectory_panels([(scene, Heun())], rows, torch.ones(1), 300, UniformGrid(), 20)
-    ends, data = panels[0][0].trails.states[-1], scene.draw_data(5000)
+    ends, data = panels[0][0].trails.states[-1], scene.sample_data(5000)
     torch.testing.assert_close(ends.mean(0), data.mean(0), rtol=0, atol=0.3)
     torch.testing.assert_close(torch.cov(ends.T), torch.cov(data.T), rtol=0, atol=0.5)
     assert ("conditional" in scene.fields()) == scene.is_independent
@@ -189,7 +189,7 @@ def test_windows_are_one_unless_the_law_shrinks_too_far() -> None:
 
 
 def test_draws_repeat_and_seeds_decide() -> None:
-    first, again, other = (Scene(CondOT(), Moons(), seed=seed).draw(TIMES[1], 10) for seed in (1, 1, 2))
+    first, again, other = (Scene(CondOT(), Moons(), seed=seed).sample(TIMES[1], 10) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

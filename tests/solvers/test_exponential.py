@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
-from fmlab.fields import BrownianMotion, ExactField, LearnedField, LinearODE
+from fmlab.fields import ExactField, LearnedField
+from fmlab.figures import BrownianMotion, LinearODE
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, Interpolant, LinearVP, Polynomial, Sqrt, SubVP
 from fmlab.solvers import (
     DDIM,

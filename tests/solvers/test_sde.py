@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fmlab.distributions import GaussianMixture, three_gaussians
 from fmlab.errors import UserError
-from fmlab.fields import BrownianMotion, ExactField, Langevin, LearnedField, LinearODE, OrnsteinUhlenbeck
+from fmlab.fields import ExactField, LearnedField
+from fmlab.figures import BrownianMotion, Langevin, LinearODE, OrnsteinUhlenbeck
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Interpolant, Polynomial
 from fmlab.solvers import (
     ConstantDiffusion,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fmlab.distributions import Gaussian, three_gaussians
 from fmlab.errors import UserError
-from fmlab.fields import BrownianMotion, ExactField, LearnedField, LinearODE, OrnsteinUhlenbeck
+from fmlab.fields import ExactField, LearnedField
+from fmlab.figures import BrownianMotion, LinearODE, OrnsteinUhlenbeck
 from fmlab.paths import EDM, VE, VP, CondOT, Cosine, GaussianPath, Interpolant, LinearVP, Polynomial, Sqrt
 from fmlab.solvers import (
     ConstantDiffusion,

@@ -10,7 +10,7 @@ import torch
 
 from fmlab.distributions import EightGaussians, Gaussian, Moons, three_gaussians
 from fmlab.errors import UserError
-from fmlab.fields import BrownianMotion, Langevin, LinearODE, OrnsteinUhlenbeck, Process
+from fmlab.figures import BrownianMotion, Langevin, LinearODE, OrnsteinUhlenbeck, Process
 from fmlab.solvers import Euler, Heun, Solver
 
 NORMAL = Gaussian(

@@ -1,0 +1,138 @@
+"""Figures that need no window: their colours, their pixels, and the files and films they are written to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmlab.errors import UserError
+
+INK, POINT, WARM, COLD, GIVEN, FAINT = "#24292f", "#1f6feb", "#f0a35e", "#9fb4cc", "#b3261e", "#c4ccd4"
+TIME_COLOURS = ("#1f6feb", "#6f42c1", "#b3261e")
+"""From t = 0 to t = 1."""
+LINE_COLOURS = ("#1f6feb", "#d1570d", "#2f8f4e", "#8250df", "#b3261e", "#57606a", "#0f7b8a", "#a0760b")
+"""Of lines in one plot, in their order."""
+
+STILL_SUFFIXES, FILM_SUFFIX = (".png", ".pdf", ".svg"), ".gif"
+FILM_DPI = 110
+EXACT_COLOURS = ("#ffffff", INK, POINT, GIVEN)
+"""A palette keeps these to the bit, and TIME_STEPS colours of time."""
+TIME_STEPS = 24
+
+
+def new_figure(width: float, height: float, dpi: int = 220, layout: str | None = "constrained") -> Any:
+    """Makes an empty matplotlib figure of so many inches that draws without a window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def time_colours() -> Any:
+    """Returns the colour map of time, from t = 0 to t = 1."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("time", TIME_COLOURS)
+
+
+def pixels(figure: Any) -> np.ndarray:
+    """Renders a figure as a picture, uint8 of shape (height, width, 3)."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def is_film(file: Path) -> bool:
+    """Whether a file is for moving pictures."""
+    return file.suffix.lower() == FILM_SUFFIX
+
+
+def check_suffix(file: Path, *, moving: bool) -> None:
+    """Refuses a file that no figure can be written to.
+
+    Args:
+        file: The file.
+        moving: Whether there is motion to show.
+
+    Raises:
+        UserError: If its suffix is none of those that can be written.
+    """
+    if is_film(file) and not moving:
+        raise UserError(f"{file}: nothing moves in this figure", key="out", hint="write .png, .pdf or .svg")
+    if file.suffix.lower() not in (*STILL_SUFFIXES, FILM_SUFFIX):
+        hint = "write .png, .pdf or .svg" + (", or .gif for motion" if moving else "")
+        raise UserError(f"no figure can be written to {file}", key="out", hint=hint)
+
+
+def save_png(picture: np.ndarray, file: Path) -> None:
+    """Writes a uint8 picture of shape (height, width, 3) as PNG, making the folder."""
+    from PIL import Image
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(file)
+
+
+def save_figure(figure: Any, file: Path) -> None:
+    """Writes a figure in the format of the file's suffix, making the folder; a PNG has 256 colours and is small."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix.lower() == ".png":
+        picture = pixels(figure)
+        with_palette(picture, shared_palette([picture], 220)).save(file, optimize=True)
+        return
+    dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same figure is the same file
+    figure.savefig(file, facecolor="white", metadata=dates.get(file.suffix.lower()))
+
+
+def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: float = 1.0) -> int:
+    """Writes figures of one size as a GIF that repeats, and returns how many there are.
+
+    Args:
+        frames: The figures.
+        file: The file.
+        seconds: How long all of them take.
+        hold: How many seconds longer the last one stays.
+    """
+    pictures = [pixels(figure) for figure in frames]
+    # One palette for all: what does not move is then stored once.
+    palette = shared_palette([pictures[0], pictures[len(pictures) // 2], pictures[-1]], 120)
+    images = [with_palette(picture, palette) for picture in pictures]
+    duration = max(20, round(1000 * seconds / len(images) / 10) * 10)
+    durations = [duration] * (len(images) - 1) + [duration + round(1000 * hold)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    images[0].save(file, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
+    return len(images)
+
+
+def shared_palette(pictures: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """Chooses the colours that pictures have most, beside those of the figures: uint8 of shape (colours, 3).
+
+    Args:
+        pictures: uint8 of shape (height, width, 3).
+        count: How many are chosen from the pictures; with the figures' own at most 256.
+    """
+    from PIL import Image, ImageColor
+
+    strip = Image.fromarray(np.concatenate(list(pictures)))
+    chosen = strip.quantize(count, method=Image.Quantize.MEDIANCUT).getpalette() or []
+    exact = np.array([ImageColor.getrgb(colour) for colour in EXACT_COLOURS])
+    time = np.round(255 * time_colours()(np.linspace(0, 1, TIME_STEPS))[:, :3])
+    return np.concatenate([exact, time, np.array(chosen).reshape(-1, 3)]).astype(np.uint8)
+
+
+def with_palette(picture: np.ndarray, palette: np.ndarray) -> Any:
+    """Makes a PIL image in which each pixel has the nearest colour of the palette."""
+    from PIL import Image
+
+    codes = picture.astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
+    distinct, index = np.unique(codes, return_inverse=True)
+    colours = np.stack([distinct >> 16, distinct >> 8 & 255, distinct & 255], 1).astype(np.float32)
+    available = palette.astype(np.float32)
+    # |c - p|^2 less |c|^2, which is the same for all p.
+    nearest = np.argmin(np.square(available).sum(1) - 2 * colours @ available.T, axis=1).astype(np.uint8)
+    image = Image.fromarray(nearest[index].reshape(codes.shape))
+    image.putpalette(palette.flatten().tolist())
+    return image
