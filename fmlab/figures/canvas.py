@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,9 @@ EXACT_COLOURS = ("#ffffff", INK, POINT, GIVEN)
 TIME_STEPS = 24
 
 
-def new_figure(width: float, height: float, dpi: int = 220, layout: str | None = "constrained") -> Any:
+def new_figure(
+    width: float, height: float, dpi: int = 220, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
     """Makes an empty matplotlib figure of so many inches that draws without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -182,7 +182,7 @@ def paths_in_time(
             exact path.
         density: The exact density of the ends.
     """
-    figure, (axes, side) = _new_axes((8.4, 4.2), ncols=2, width_ratios=[5, 1], sharey=True)
+    figure, (axes, side) = _new_axes(8.4, 4.2, ncols=2, width_ratios=[5, 1], sharey=True)
     t, legend = times.numpy(), {"simulated paths": _path_handle()}
     axes.plot(t, paths.numpy(), color=POINT, linewidth=0.8, alpha=0.55, zorder=2)
     if mean is not None:
@@ -221,7 +221,7 @@ def paths_in_plane(
         density: A density, shown as a shade.
         density_name: Its name in the legend.
     """
-    figure, axes = _new_axes((6, 6))
+    figure, axes = _new_axes(6, 6)
     flat = paths.reshape(-1, 2)
     centre, half = (flat.amin(0) + flat.amax(0)) / 2, (flat.amax(0) - flat.amin(0)).amax() / 2
     low, high = (centre - 1.12 * half).numpy(), (centre + 1.12 * half).numpy()
@@ -244,8 +244,8 @@ def paths_in_plane(
     return figure
 
 
-def _new_axes(size: Sequence[float], ncols: int = 1, **arrangement: Any) -> tuple[Any, Any]:
-    figure = new_figure(*size, dpi=140)
+def _new_axes(width: float, height: float, ncols: int = 1, **arrangement: Any) -> tuple[Any, Any]:
+    figure = new_figure(width, height, dpi=140)
     grid = figure.subplots(ncols=ncols, **arrangement)
     for axes in np.atleast_1d(grid):
         axes.spines[["top", "right"]].set_visible(False)

@@ -42,7 +42,7 @@ def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.Captur
     scene = plane_scene(field_parser().parse_args([run, "--label=1"]), parts, "field")
     (panel,) = field_panels(scene, ["learned"], torch.tensor([0.4], dtype=torch.float64))["learned"]
     assert panel.arrows is not None
-    x = panel.arrows.places.float()
+    x = panel.arrows.points.float()
     own = fmlab.load(run).field(torch.ones(len(x), dtype=torch.int64))(x, torch.tensor(0.4)).velocity
     torch.testing.assert_close(panel.arrows.vectors.float(), own)
     assert list(scene.fields()) == ["conditional", "marginal", "learned"]
