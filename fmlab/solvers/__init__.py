@@ -1,7 +1,7 @@
 """ODE and SDE integrators and their time grids; they know fields, not networks."""
 
 from fmlab.solvers.adams_bashforth import AB2, AB3, AB4
-from fmlab.solvers.base import Field, NoiseSource, Solver, step_times
+from fmlab.solvers.base import Field, FieldValue, Past, Solver, Step
 from fmlab.solvers.churn import EDMChurn
 from fmlab.solvers.diffusion import (
     ConstantDiffusion,
@@ -11,18 +11,17 @@ from fmlab.solvers.diffusion import (
     ProportionalDiffusion,
     SineDiffusion,
 )
-from fmlab.solvers.divergence import Divergence, ExactDivergence, HutchinsonDivergence, seeded_probe
+from fmlab.solvers.divergence import Divergence, ExactDivergence, HutchinsonDivergence
 from fmlab.solvers.dopri5 import Dopri5
 from fmlab.solvers.exponential import DDIM, DPMSolverPP2S
 from fmlab.solvers.exponential_multistep import DPMSolverPP2M, DPMSolverPP3M, UniPC
 from fmlab.solvers.exponential_sde import DPMSolverPP2MSDE
 from fmlab.solvers.grids import CosineGrid, Grid, ListGrid, LogitGrid, LogSNRGrid, RhoGrid, ShiftedGrid, UniformGrid
 from fmlab.solvers.likelihood import Density, StandardNormal, initial_log_density, log_likelihood
-from fmlab.solvers.ode import Euler, Heun
+from fmlab.solvers.noise import NoiseFn, SeededNoise, seeded_probe
 from fmlab.solvers.predictor_corrector import PredictorCorrector
-from fmlab.solvers.runge_kutta import RK3, RK4, Midpoint, Ralston
+from fmlab.solvers.runge_kutta import RK3, RK4, Euler, Heun, Midpoint, Ralston
 from fmlab.solvers.sde import EulerMaruyama, StochasticHeun
-from fmlab.solvers.seeds import SeededNoise
 
 __all__ = [
     "AB2",
@@ -46,6 +45,7 @@ __all__ = [
     "EulerMaruyama",
     "ExactDivergence",
     "Field",
+    "FieldValue",
     "Grid",
     "Heun",
     "HutchinsonDivergence",
@@ -54,8 +54,9 @@ __all__ = [
     "LogitGrid",
     "MemorylessDiffusion",
     "Midpoint",
+    "NoiseFn",
     "NoiseLevelDiffusion",
-    "NoiseSource",
+    "Past",
     "PredictorCorrector",
     "ProportionalDiffusion",
     "Ralston",
@@ -65,11 +66,11 @@ __all__ = [
     "SineDiffusion",
     "Solver",
     "StandardNormal",
+    "Step",
     "StochasticHeun",
     "UniPC",
     "UniformGrid",
     "initial_log_density",
     "log_likelihood",
     "seeded_probe",
-    "step_times",
 ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
-from fmlab.solvers.base import Field, Solver
+from fmlab.solvers.base import Field, Past, Solver, Step
 from fmlab.solvers.runge_kutta import RK3, RK4, Midpoint, RungeKutta, weighted_sum
 
 
@@ -42,13 +41,18 @@ class AdamsBashforth(Solver):
 
     startup: ClassVar[RungeKutta]
 
-    def begin(self) -> Solver:
-        return _Steps(self)
+    def init(self, field: Field, x: Tensor, times: Tensor) -> Past:
+        """No velocity has been found."""
+        return Past()
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return self.startup.step(field, x, t, t_next, last=last, noise=noise)
+    def step(self, field: Field, x: Tensor, step: Step, state: Past) -> tuple[Tensor, Past]:
+        if step.t == step.t_next:  # shorter than the state's precision resolves; the past would hold one time twice
+            return x, state
+        velocity = field(x, step.t).velocity
+        past = state.add(step.t.item(), velocity).newest(self.order)
+        if len(past.points) < self.order:
+            return self.startup.step_from(velocity, field, x, step), past
+        return x + weighted_sum(adams_bashforth_weights(past.points, step.t_next.item()), past.values), past
 
 
 class AB2(AdamsBashforth):
@@ -70,25 +74,3 @@ class AB4(AdamsBashforth):
 
     order = 4.0
     startup = RK4()
-
-
-class _Steps(Solver):
-    """The steps of one solve: remembers the last velocities and their times."""
-
-    def __init__(self, method: AdamsBashforth) -> None:
-        self.order, self.startup = method.order, method.startup
-        self.times: deque[float] = deque(maxlen=int(self.order))
-        self.velocities: deque[Tensor] = deque(maxlen=int(self.order))
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        if t == t_next:  # a step shorter than the state's precision resolves; the past would hold one time twice
-            return x
-        velocity = field(x, t).velocity
-        self.times.append(t.item())
-        self.velocities.append(velocity)
-        if len(self.times) < self.order:
-            return self.startup.step_from(velocity, field, x, t, t_next)
-        weights = adams_bashforth_weights(self.times, t_next.item())
-        return x + weighted_sum(weights, self.velocities)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import ProbabilityPath
+from fmlab.representation import ShownByAttributes
+from fmlab.solvers.noise import NoiseFn, default_noise
 
-NoiseSource = Callable[[int, Tensor], Tensor]
-"""`noise(step, like)`: standard normal numbers shaped like `like` for the step of that index."""
 
-
-class Evaluation(Protocol):
+class FieldValue(Protocol):
     """What a field returns: at least a velocity, shaped like x."""
 
     @property
@@ -30,42 +30,100 @@ class Field(Protocol):
     @property
     def path(self) -> ProbabilityPath | None: ...
 
-    def __call__(self, x: Tensor, t: Tensor) -> Evaluation: ...
+    def __call__(self, x: Tensor, t: Tensor) -> FieldValue: ...
 
 
-def default_noise(step: int, like: Tensor) -> Tensor:
-    """Noise from torch's own generator, for solves that need not repeat."""
-    return torch.randn_like(like)
+@dataclass(frozen=True)
+class Step:
+    """One step of a solve.
+
+    Attributes:
+        t: Where it begins, a scalar on the device of the state, in float32 or better.
+        t_next: Where it ends, likewise.
+        last: Whether it reaches the end of the grid.
+        noise: Gives the step's standard normal numbers, shaped like its argument and the same at every call.
+    """
+
+    t: Tensor
+    t_next: Tensor
+    last: bool
+    noise: Callable[[Tensor], Tensor]
+
+    @property
+    def length(self) -> Tensor:
+        """t_next - t, negative where an ODE is solved backwards."""
+        return self.t_next - self.t
+
+    def require_forwards(self) -> None:
+        """Refuses a step of an SDE that goes back in time.
+
+        Raises:
+            UserError: If it does.
+        """
+        if self.t_next < self.t:
+            raise UserError("an SDE is solved forwards in time only", key="times")
 
 
-def step_times(times: Tensor, x: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The steps of a grid: (index, t, next t), each time a scalar on the device of `x`."""
-    times = times.to(device=x.device, dtype=torch.promote_types(torch.float32, x.dtype))
-    for index in range(len(times) - 1):
-        yield index, times[index], times[index + 1]
+@dataclass(frozen=True)
+class Past:
+    """What a multistep method remembers: the last values, and the points in time where they were found.
+
+    Attributes:
+        points: Times, or another measure of them, in the order of the steps.
+        values: A tensor for each.
+    """
+
+    points: tuple[float, ...] = ()
+    values: tuple[Tensor, ...] = ()
+
+    def add(self, point: float, value: Tensor) -> Past:
+        """The past with one more value."""
+        return Past((*self.points, point), (*self.values, value))
+
+    def newest(self, count: float) -> Past:
+        """The last of them, at most `count`."""
+        return Past(self.points[-int(count) :], self.values[-int(count) :])
 
 
-class Solver(ABC):
+class Solver(ShownByAttributes, ABC):
     """Follows a field from the first time of a grid to the last.
+
+    A solver is one class with `step`. What it remembers from one step to the next is its state: `init` makes it, each
+    step gets it and returns the next. The solver itself never changes, so that one object serves many solves. A solver
+    of one's own is as short as this:
+
+        class Midpoint(Solver):
+            order = 2.0
+
+            def step(self, field, x, step, state):
+                half = x + step.length / 2 * field(x, step.t).velocity
+                return x + step.length * field(half, (step.t + step.t_next) / 2).velocity, state
 
     Attributes:
         order: The order of convergence in the step size (for an SDE, the strong order).
         stochastic: Whether it draws noise; only such a solver follows fields that have noise of their own, such as
             `OrnsteinUhlenbeck`, and only where it needs no path.
+        adaptive: Whether it chooses its steps itself, so that it needs no time of the grid but the ends.
     """
 
     order: float
     stochastic: bool = False
+    adaptive: bool = False
+
+    def init(self, field: Field, x: Tensor, times: Tensor) -> Any:
+        """The state before the first step of a solve over `times`; None for a method that remembers nothing."""
+        return None
 
     @abstractmethod
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """The state at `t_next`; `last` marks the step that reaches the end of the grid."""
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        """The point at the end of the step, and the state for the next one.
 
-    def begin(self) -> Solver:
-        """The solver that takes the steps of one solve: itself, or one that remembers the steps before."""
-        return self
+        Args:
+            field: What to follow.
+            x: The point at `step.t`, of shape (B, *event).
+            step: Where the step begins and ends.
+            state: What `init` or the step before gave; never changed in place.
+        """
 
     def solve(
         self,
@@ -73,17 +131,17 @@ class Solver(ABC):
         x: Tensor,
         times: Tensor,
         *,
-        noise: NoiseSource = default_noise,
+        noise: NoiseFn = default_noise,
         trajectory: bool = False,
     ) -> Tensor:
-        """The state at the last of `times`, or every state.
+        """The point at the last of `times`, or at every one of them.
 
         Args:
             field: What to follow.
-            x: The state at `times[0]`, of shape (B, *event).
+            x: The point at `times[0]`, of shape (B, *event).
             times: Strictly monotone times of shape (steps + 1,); decreasing times solve an ODE backwards.
             noise: Where an SDE's increments come from; an ODE draws none.
-            trajectory: Return all states, of shape (steps + 1, B, *event).
+            trajectory: Return all points, of shape (steps + 1, B, *event).
 
         Raises:
             UserError: If there are fewer than two times, or the field is an SDE and the solver is for ODEs.
@@ -93,12 +151,18 @@ class Solver(ABC):
         if getattr(field, "stochastic", False) and not self.stochastic:
             cause = f"{type(self).__name__} solves ODEs, and {type(field).__name__} has noise"
             raise UserError(cause, key="solver", hint="use EulerMaruyama")
-        states, steps = [x] if trajectory else [], self.begin()
-        for index, t, t_next in step_times(times, x):
-            x = steps.step(field, x, t, t_next, last=index == len(times) - 2, noise=partial(noise, index))
+        if self.adaptive and not trajectory:
+            times = times[[0, -1]]
+        points, state = [x] if trajectory else [], self.init(field, x, times)
+        for step in steps_between(times, x, noise):
+            x, state = self.step(field, x, step, state)
             if trajectory:
-                states.append(x)
-        return torch.stack(states) if trajectory else x
+                points.append(x)
+        return torch.stack(points) if trajectory else x
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+def steps_between(times: Tensor, x: Tensor, noise: NoiseFn = default_noise) -> Iterator[Step]:
+    """The steps of a grid, for a state such as `x`."""
+    times = times.to(device=x.device, dtype=torch.promote_types(torch.float32, x.dtype))
+    for index in range(len(times) - 1):
+        yield Step(times[index], times[index + 1], index == len(times) - 2, partial(noise, index))

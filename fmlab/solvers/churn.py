@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import GaussianPath, gaussian_path
-from fmlab.solvers.base import Field, NoiseSource, Solver, default_noise
+from fmlab.solvers.base import Field, Solver, Step
 from fmlab.solvers.log_snr import Level, evaluate, first_order_step, level, levels
 
 LARGEST = math.sqrt(2) - 1  # no step adds more noise than there is (Karras et al. 2022, algorithm 2)
@@ -45,66 +44,36 @@ class EDMChurn(Solver):
             raise UserError(f"EDMChurn needs 0 <= S_min <= S_max, got {S_min} and {S_max}", key="S_min")
         self.S_churn, self.S_min, self.S_max, self.S_noise = S_churn, S_min, S_max, S_noise
 
-    def solve(
-        self,
-        field: Field,
-        x: Tensor,
-        times: Tensor,
-        *,
-        noise: NoiseSource = default_noise,
-        trajectory: bool = False,
-    ) -> Tensor:
-        """The state at the last of `times`, or at every one of them; see `Solver.solve`."""
-        steps = _Steps(self, min(self.S_churn / max(times.numel() - 1, 1), LARGEST))
-        return Solver.solve(steps, field, x, times, noise=noise, trajectory=trajectory)
+    def init(self, field: Field, x: Tensor, times: Tensor) -> float:
+        """gamma, by how much each step raises the noise: the steps share `S_churn`."""
+        return min(self.S_churn / (len(times) - 1), LARGEST)
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """A step by itself, as if the solve had no other."""
-        return _Steps(self, min(self.S_churn, LARGEST)).step(field, x, t, t_next, last=last, noise=noise)
-
-
-class _Steps(Solver):
-    """The steps of one solve, of which the share of noise that each adds is known."""
-
-    stochastic = True
-
-    def __init__(self, method: EDMChurn, gamma: float) -> None:
-        self.order, self.method, self.gamma = method.order, method, gamma
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        here, there = levels(field, t, t_next, "EDMChurn")
-        if self.churns(here):
-            x, t, here = self.churned(gaussian_path(field.path, "EDMChurn"), x, t, t_next, noise)
-        evaluation = evaluate(field, x, t)
-        predicted = first_order_step(x, evaluation, here, there)
-        if last or not (here.finite and there.finite):
-            return predicted
+    def step(self, field: Field, x: Tensor, step: Step, state: float) -> tuple[Tensor, float]:
+        t, (start, end) = step.t, levels(field, step, self)
+        if state > 0 and start.finite and self.S_min <= start.beta / start.alpha <= self.S_max:
+            step.require_forwards()
+            t, raised = raise_noise(gaussian_path(field.path, "EDMChurn"), t, start, state)
+            added = raised.alpha * math.sqrt(max(ratio(raised) ** 2 - ratio(start) ** 2, 0))
+            x, start = raised.alpha / start.alpha * x + added * self.S_noise * step.noise(x), raised
+        value = evaluate(field, x, t)
+        predicted = first_order_step(x, value, start, end)
+        if step.last or not (start.finite and end.finite):
+            return predicted, state
         # x / alpha moves by the noise's direction times the change of sigma; predicted, with that of the start alone.
-        direction = (x - here.alpha * evaluation.data) / here.beta
-        ahead = (predicted - there.alpha * evaluate(field, predicted, t_next).data) / there.beta
-        change = there.beta / there.alpha - here.beta / here.alpha
-        return predicted + there.alpha * change / 2 * (ahead - direction)
+        direction = (x - start.alpha * value.data) / start.beta
+        ahead = (predicted - end.alpha * evaluate(field, predicted, step.t_next).data) / end.beta
+        return predicted + end.alpha * (ratio(end) - ratio(start)) / 2 * (ahead - direction), state
 
-    def churns(self, here: Level) -> bool:
-        if self.gamma == 0 or not here.finite:
-            return False
-        return self.method.S_min <= here.beta / here.alpha <= self.method.S_max
 
-    def churned(
-        self, path: GaussianPath, x: Tensor, t: Tensor, t_next: Tensor, noise: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Level]:
-        """The point with noise added, and the earlier time to which it belongs."""
-        if t_next < t:
-            raise UserError("an SDE is solved forwards in time only", key="times")
-        path.require_score()  # where data and noise depend on one another, fresh noise is not the path's
-        here = level(path, t)
-        sigma = (1 + self.gamma) * here.beta / here.alpha
-        time = path.log_snr_inverse(torch.tensor(-2 * math.log(sigma), dtype=torch.float64))
-        time = time.clamp(path.t_start, t.item()).to(t)
-        raised = level(path, time)  # not `sigma` itself: the time is clamped and rounded
-        rise = raised.alpha * math.sqrt(max((raised.beta / raised.alpha) ** 2 - (here.beta / here.alpha) ** 2, 0))
-        return raised.alpha / here.alpha * x + rise * self.method.S_noise * noise(x), time, raised
+def raise_noise(path: GaussianPath, t: Tensor, start: Level, gamma: float) -> tuple[Tensor, Level]:
+    """The earlier time at which the noise level is 1 + gamma times that of `start`, at `t`, and the level there."""
+    path.require_score()  # where data and noise depend on one another, fresh noise is not the path's
+    sigma = (1 + gamma) * start.beta / start.alpha
+    time = path.log_snr_inverse(torch.tensor(-2 * math.log(sigma), dtype=torch.float64))
+    time = time.clamp(path.t_start, t.item()).to(t)
+    return time, level(path, time)  # not `sigma` itself: the time is clamped and rounded
+
+
+def ratio(at: Level) -> float:
+    """The noise level sigma = beta / alpha."""
+    return at.beta / at.alpha

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import GaussianPath, ProbabilityPath
+from fmlab.representation import ShownByAttributes
 
 
-class DiffusionCoefficient(ABC):
+class DiffusionCoefficient(ShownByAttributes, ABC):
     """A function sigma_t >= 0 of time along a path."""
 
     @abstractmethod
@@ -32,9 +33,6 @@ class ScaledDiffusion(DiffusionCoefficient):
             raise UserError(f"a diffusion coefficient is not negative, got {scale}", key="scale")
         self.scale = scale
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(scale={self.scale})"
-
 
 class ConstantDiffusion(ScaledDiffusion):
     """sigma_t = scale at every time. Near t = 1 it needs steps shorter than beta_t^2 / scale^2.
@@ -42,9 +40,6 @@ class ConstantDiffusion(ScaledDiffusion):
     Args:
         scale: The coefficient, not negative; 0 gives the ODE.
     """
-
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__(scale)
 
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return torch.full_like(t, self.scale)
@@ -60,9 +55,6 @@ class NoiseLevelDiffusion(ScaledDiffusion):
         scale: How much noise, not negative; 0 gives the ODE.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__(scale)
-
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return self.scale * torch.sqrt(2 * path.noise_scale(t))
 
@@ -77,9 +69,6 @@ class ProportionalDiffusion(ScaledDiffusion):
         scale: How much noise, not negative; 0 gives the ODE.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__(scale)
-
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return self.scale * path.noise_scale(t)
 
@@ -92,9 +81,6 @@ class SineDiffusion(ScaledDiffusion):
     Args:
         scale: How much noise, not negative; 0 gives the ODE.
     """
-
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__(scale)
 
     def __call__(self, t: Tensor, path: ProbabilityPath) -> Tensor:
         return self.scale * math.sqrt(2) * torch.sin(math.pi * t).clamp(min=0)
@@ -112,9 +98,6 @@ class MemorylessDiffusion(DiffusionCoefficient):
         gaussian = _gaussian(path, self)
         t = gaussian.clip_for(t, alpha=True)
         return torch.sqrt(2 * gaussian.beta(t) * gaussian.wronskian(t) / gaussian.alpha(t))
-
-    def __repr__(self) -> str:
-        return "MemorylessDiffusion()"
 
 
 def _gaussian(path: ProbabilityPath, coefficient: DiffusionCoefficient) -> GaussianPath:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.random import Purpose, keyed_generator
+from fmlab.representation import ShownByAttributes
 from fmlab.solvers.base import Field
 
-ProbeLaw = Literal["rademacher", "gaussian"]
 
-
-class Divergence(ABC):
+class Divergence(ShownByAttributes, ABC):
     """How div v = sum_i dv_i / dx_i is found at every point of a batch.
 
     Each point's velocity has to depend on that point alone, as it does for any field (not for a network that
@@ -31,31 +27,28 @@ class Divergence(ABC):
         Raises:
             UserError: If the field's velocity is not differentiable.
         """
-        keep = torch.is_grad_enabled() and x.requires_grad
+        differentiable = torch.is_grad_enabled() and x.requires_grad
         with torch.enable_grad():
-            x = x if keep else x.detach().requires_grad_()
+            x = x if differentiable else x.detach().requires_grad_()
             velocity = field(x, t).velocity
             if not velocity.requires_grad:
                 raise UserError("the field's velocity has no derivative: is it computed without gradients?")
-            divergence = self._divergence(velocity, x, keep)
-        return (velocity, divergence) if keep else (velocity.detach(), divergence.detach())
+            divergence = self._divergence(velocity, x, differentiable)
+        return (velocity, divergence) if differentiable else (velocity.detach(), divergence.detach())
 
     @abstractmethod
-    def _divergence(self, velocity: Tensor, x: Tensor, keep: bool) -> Tensor:
-        """The divergence (B,) of `velocity` at `x`; `keep` asks for one that can be differentiated in turn."""
+    def _divergence(self, velocity: Tensor, x: Tensor, differentiable: bool) -> Tensor:
+        """The divergence (B,) of `velocity` at `x`; which can be differentiated in turn where `differentiable`."""
 
 
 class ExactDivergence(Divergence):
     """The divergence itself, by as many backward passes as a point has entries: for small dimensions."""
 
-    def _divergence(self, velocity: Tensor, x: Tensor, keep: bool) -> Tensor:
+    def _divergence(self, velocity: Tensor, x: Tensor, differentiable: bool) -> Tensor:
         entries = velocity.flatten(1).unbind(1)
         return torch.stack(
-            [_gradient(entry.sum(), x, keep).flatten(1)[:, place] for place, entry in enumerate(entries)]
+            [_gradient(entry.sum(), x, differentiable).flatten(1)[:, index] for index, entry in enumerate(entries)]
         ).sum(0)
-
-    def __repr__(self) -> str:
-        return "ExactDivergence()"
 
 
 class HutchinsonDivergence(Divergence):
@@ -72,43 +65,19 @@ class HutchinsonDivergence(Divergence):
     def __init__(self, probe: Tensor) -> None:
         self.probe = probe
 
-    def _divergence(self, velocity: Tensor, x: Tensor, keep: bool) -> Tensor:
+    def _divergence(self, velocity: Tensor, x: Tensor, differentiable: bool) -> Tensor:
         if self.probe.shape != x.shape:
             raise UserError(f"a probe of shape {tuple(self.probe.shape)} for points of shape {tuple(x.shape)}")
         probe = self.probe.to(x)
-        return (_gradient((velocity * probe).sum(), x, keep) * probe).flatten(1).sum(1)
+        return (_gradient((velocity * probe).sum(), x, differentiable) * probe).flatten(1).sum(1)
 
     def __repr__(self) -> str:
         return f"HutchinsonDivergence(probe of shape {tuple(self.probe.shape)})"
 
 
-def seeded_probe(seeds: Sequence[int], shape: Sequence[int], *keys: int, law: ProbeLaw = "rademacher") -> Tensor:
-    """One probe a seed, of shape (len(seeds), *shape), drawn on the CPU: the same whatever else is in the batch.
-
-    Args:
-        seeds: One integer a point.
-        shape: The event shape.
-        keys: Which of the seed's probes.
-        law: Entries of +-1, or standard normal ones.
-
-    Raises:
-        UserError: If there is no such law.
-    """
-    if law not in ("rademacher", "gaussian"):
-        raise UserError(f"there is no probe {law!r}", key="law", hint="rademacher or gaussian")
-    draws = []
-    for seed in seeds:
-        generator = keyed_generator(seed, Purpose.PROBE, *keys)
-        if law == "gaussian":
-            draws.append(torch.randn(*shape, generator=generator))
-        else:
-            draws.append(2.0 * torch.randint(2, tuple(shape), generator=generator) - 1.0)
-    return torch.stack(draws)
-
-
-def _gradient(value: Tensor, x: Tensor, keep: bool) -> Tensor:
+def _gradient(value: Tensor, x: Tensor, differentiable: bool) -> Tensor:
     """d value / dx; the graph stays for the next gradient."""
-    (gradient,) = torch.autograd.grad(value, x, retain_graph=True, create_graph=keep, allow_unused=True)
+    (gradient,) = torch.autograd.grad(value, x, retain_graph=True, create_graph=differentiable, allow_unused=True)
     if gradient is None:
         raise UserError("the field's velocity does not depend on x: is x detached on the way to it?")
     return gradient

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fmlab.paths import gaussian_path
-from fmlab.solvers.base import Field, Solver
+from fmlab.solvers.base import Field, Past, Solver, Step
 from fmlab.solvers.log_snr import (
-    GaussianEvaluation,
+    GaussianFieldValue,
     Level,
     evaluate,
     exponential_step,
@@ -30,11 +30,9 @@ class DDIM(Solver):
 
     order = 1.0
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        here, there = levels(field, t, t_next, "DDIM")
-        return first_order_step(x, evaluate(field, x, t), here, there)
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        start, end = levels(field, step, self)
+        return first_order_step(x, evaluate(field, x, step.t), start, end), state
 
 
 class DPMSolverPP2S(Solver):
@@ -46,22 +44,18 @@ class DPMSolverPP2S(Solver):
 
     order = 2.0
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        here, there = levels(field, t, t_next, "DPMSolverPP2S")
-        return two_stage_step(field, x, t, evaluate(field, x, t), here, there)
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        start, end = levels(field, step, self)
+        return two_stage_step(field, x, step.t, evaluate(field, x, step.t), start, end), state
 
 
-def two_stage_step(
-    field: Field, x: Tensor, t: Tensor, evaluation: GaussianEvaluation, here: Level, there: Level
-) -> Tensor:
+def two_stage_step(field: Field, x: Tensor, t: Tensor, value: GaussianFieldValue, start: Level, end: Level) -> Tensor:
     """The step of DPM-Solver++(2S) from a known evaluation at its start."""
-    if not (here.finite and there.finite) or here == there:
-        return first_order_step(x, evaluation, here, there)
-    path, middle = gaussian_path(field.path, "DPMSolverPP2S"), (here.half_log_snr + there.half_log_snr) / 2
-    time = path.log_snr_inverse(torch.tensor(2 * middle, dtype=torch.float64)).to(t)
-    between = level(path, time)  # not `middle` itself: the time is rounded
-    second = evaluate(field, first_order_step(x, evaluation, here, between), time)
-    points = [here.half_log_snr, between.half_log_snr]
-    return exponential_step(x, here, there, points, [evaluation.data, second.data])
+    if not (start.finite and end.finite) or start == end:
+        return first_order_step(x, value, start, end)
+    path, half_way = gaussian_path(field.path, "DPMSolverPP2S"), (start.half_log_snr + end.half_log_snr) / 2
+    time = path.log_snr_inverse(torch.tensor(2 * half_way, dtype=torch.float64)).to(t)
+    middle = level(path, time)  # not `half_way` itself: the time is rounded
+    second = evaluate(field, first_order_step(x, value, start, middle), time)
+    past = Past((start.half_log_snr, middle.half_log_snr), (value.data, second.data))
+    return exponential_step(x, start, end, past)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -10,14 +9,36 @@ from typing import ClassVar
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.solvers.base import Field, Solver
+from fmlab.solvers.base import Field, Past, Solver, Step
 from fmlab.solvers.exponential import two_stage_step
-from fmlab.solvers.log_snr import GaussianEvaluation, Level, evaluate, exponential_step, first_order_step, levels
+from fmlab.solvers.log_snr import Level, evaluate, exponential_step, first_order_step, levels
 
 # How many times as long as the step before, in log-SNR, a step may be for the polynomial through so many past
 # predictions to say anything about it. On a uniform grid the last step before beta = 0 is log 2 / log 1.5 = 1.71 times
 # as long.
 REACH = {2: 3.0, 3: 1.5}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A step between finite log-SNRs: from where, and which past predictions it followed."""
+
+    x: Tensor
+    start: Level
+    past: Past
+
+
+@dataclass(frozen=True)
+class MultistepState:
+    """What is remembered from step to step.
+
+    Attributes:
+        past: The last data predictions, by half the log-SNR where they were made.
+        predicted: The step before, while it is to be corrected.
+    """
+
+    past: Past
+    predicted: Predicted | None
 
 
 class ExponentialMultistep(Solver):
@@ -28,17 +49,45 @@ class ExponentialMultistep(Solver):
 
     Attributes:
         starts_twice: Whether the first step between finite log-SNRs takes two evaluations, and has order 2.
+        corrects: Whether what is predicted at the end of a step also corrects that step.
     """
 
     starts_twice: ClassVar[bool] = False
+    corrects: ClassVar[bool] = False
 
-    def begin(self) -> Solver:
-        return _Steps(self)
+    def init(self, field: Field, x: Tensor, times: Tensor) -> MultistepState:
+        """Nothing has been predicted."""
+        return MultistepState(Past(), None)
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return self.begin().step(field, x, t, t_next, last=last, noise=noise)
+    def step(self, field: Field, x: Tensor, step: Step, state: MultistepState) -> tuple[Tensor, MultistepState]:
+        if step.t == step.t_next:  # shorter than the state's precision resolves; the past would hold one time twice
+            return x, state
+        start, end = levels(field, step, self)
+        value, before, past = evaluate(field, x, step.t), state.predicted, state.past
+        if before is not None:
+            x = exponential_step(before.x, before.start, start, before.past.add(start.half_log_snr, value.data))
+        if start.finite:
+            past = past.add(start.half_log_snr, value.data).newest(self.order)
+        used = usable(past, start, end)
+        predicted = Predicted(x, start, past.newest(used)) if used and self.corrects else None
+        if used == 0:
+            x = first_order_step(x, value, start, end)
+        elif len(past.points) == 1 and self.starts_twice:
+            x = two_stage_step(field, x, step.t, value, start, end)
+        else:
+            x = exponential_step(x, start, end, past.newest(used))
+        return x, MultistepState(past, predicted)
+
+
+def usable(past: Past, start: Level, end: Level) -> int:
+    """How many past predictions, from `start` back, the step to `end` follows; 0 where a log-SNR is infinite."""
+    if not (start.finite and end.finite):
+        return 0
+    lengths = [abs(late - early) for early, late in pairwise([*past.points, end.half_log_snr])]
+    used = len(past.points)
+    while used > 1 and lengths[-1] > REACH[used] * lengths[-2]:
+        used -= 1
+    return used
 
 
 class DPMSolverPP2M(ExponentialMultistep):
@@ -75,86 +124,9 @@ class UniPC(ExponentialMultistep):
             DPM-Solver++(2M).
     """
 
+    corrects = True
+
     def __init__(self, order: int = 2) -> None:
         if order not in (1, 2, 3):
             raise UserError(f"UniPC has order 1, 2 or 3, got {order}", key="order")
         self.order = order
-
-    def begin(self) -> Solver:
-        return _CorrectedSteps(self)
-
-
-class _Steps(Solver):
-    """The steps of one solve: remembers the last predictions and where they were made."""
-
-    def __init__(self, method: ExponentialMultistep) -> None:
-        self.order, self.name, self.starts_twice = method.order, type(method).__name__, method.starts_twice
-        self.points: list[float] = []
-        self.predictions: list[Tensor] = []
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        if t == t_next:  # a step shorter than the state's precision resolves; the past would hold one time twice
-            return x
-        here, there = levels(field, t, t_next, self.name)
-        evaluation = evaluate(field, x, t)
-        x = self.corrected(x, here, evaluation)
-        if here.finite:
-            self.points = [*self.points, here.half_log_snr][-int(self.order) :]
-            self.predictions = [*self.predictions, evaluation.data][-int(self.order) :]
-        return self.advance(field, x, t, evaluation, here, there)
-
-    def corrected(self, x: Tensor, here: Level, evaluation: GaussianEvaluation) -> Tensor:
-        """The state at `here`, given what is predicted there."""
-        return x
-
-    def advance(
-        self, field: Field, x: Tensor, t: Tensor, evaluation: GaussianEvaluation, here: Level, there: Level
-    ) -> Tensor:
-        """The state at `there`."""
-        used = self.usable(here, there)
-        if used == 0:
-            return first_order_step(x, evaluation, here, there)
-        if len(self.points) == 1 and self.starts_twice:
-            return two_stage_step(field, x, t, evaluation, here, there)
-        return exponential_step(x, here, there, self.points[-used:], self.predictions[-used:])
-
-    def usable(self, here: Level, there: Level) -> int:
-        """How many past predictions, from `here` back, the step to `there` follows; 0 where a log-SNR is infinite."""
-        if not (here.finite and there.finite):
-            return 0
-        lengths = [abs(late - early) for early, late in pairwise([*self.points, there.half_log_snr])]
-        used = len(self.points)
-        while used > 1 and lengths[-1] > REACH[used] * lengths[-2]:
-            used -= 1
-        return used
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """A step between finite log-SNRs: from where, and what it followed."""
-
-    x: Tensor
-    here: Level
-    points: list[float]
-    predictions: list[Tensor]
-
-
-class _CorrectedSteps(_Steps):
-    """Steps of which each is corrected by what is predicted at its end."""
-
-    taken: _Taken | None = None
-
-    def corrected(self, x: Tensor, here: Level, evaluation: GaussianEvaluation) -> Tensor:
-        if self.taken is None:
-            return x
-        points = [*self.taken.points, here.half_log_snr]
-        return exponential_step(self.taken.x, self.taken.here, here, points, [*self.taken.predictions, evaluation.data])
-
-    def advance(
-        self, field: Field, x: Tensor, t: Tensor, evaluation: GaussianEvaluation, here: Level, there: Level
-    ) -> Tensor:
-        used = self.usable(here, there)
-        self.taken = _Taken(x, here, self.points[-used:], self.predictions[-used:]) if used else None
-        return super().advance(field, x, t, evaluation, here, there)

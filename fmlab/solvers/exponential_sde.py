@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import gaussian_path
-from fmlab.solvers.base import Field, Solver
+from fmlab.solvers.base import Field, Past, Solver, Step
 from fmlab.solvers.exponential_multistep import REACH
 from fmlab.solvers.log_snr import Level, evaluate, levels
 
@@ -38,46 +37,30 @@ class DPMSolverPP2MSDE(Solver):
             raise UserError(f"a share of noise is not negative, got {eta}", key="eta")
         self.eta = eta
 
-    def begin(self) -> Solver:
-        return _Steps(self.eta)
+    def init(self, field: Field, x: Tensor, times: Tensor) -> Past:
+        """Nothing has been predicted."""
+        return Past()
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return self.begin().step(field, x, t, t_next, last=last, noise=noise)
-
-
-class _Steps(Solver):
-    """The steps of one solve: remembers the last prediction and where it was made."""
-
-    stochastic = True
-
-    def __init__(self, eta: float) -> None:
-        self.order, self.eta = DPMSolverPP2MSDE.order, eta
-        self.past: tuple[float, Tensor] | None = None
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        if t == t_next:
-            return x
-        here, there = levels(field, t, t_next, "DPMSolverPP2MSDE")
-        eta = 0.0 if last else self.eta
+    def step(self, field: Field, x: Tensor, step: Step, state: Past) -> tuple[Tensor, Past]:
+        if step.t == step.t_next:
+            return x, state
+        start, end = levels(field, step, self)
+        eta = 0.0 if step.last else self.eta
         if eta > 0:
-            if t_next < t:
-                raise UserError("an SDE is solved forwards in time only", key="times")
+            step.require_forwards()
             gaussian_path(field.path, "DPMSolverPP2MSDE").require_score()
-        evaluation = evaluate(field, x, t)
-        data = self.half_way(evaluation.data, here, there)
-        found = (x - here.alpha * data) / here.beta if here.beta > 0 else evaluation.noise
-        kept = math.exp(-eta * (there.half_log_snr - here.half_log_snr)) if eta > 0 else 1.0
-        fresh = math.sqrt(1 - kept**2) * noise(x) if kept < 1 and there.beta > 0 else 0.0
-        return there.alpha * data + there.beta * (kept * found + fresh)
+        value = evaluate(field, x, step.t)
+        data = half_way(state, value.data, start, end)
+        noise = (x - start.alpha * data) / start.beta if start.beta > 0 else value.noise
+        share = math.exp(-eta * (end.half_log_snr - start.half_log_snr)) if eta > 0 else 1.0
+        fresh = math.sqrt(1 - share**2) * step.noise(x) if share < 1 and end.beta > 0 else 0.0
+        past = Past().add(start.half_log_snr, value.data) if start.finite else Past()
+        return end.alpha * data + end.beta * (share * noise + fresh), past
 
-    def half_way(self, data: Tensor, here: Level, there: Level) -> Tensor:
-        """The straight line through the last two predictions, half-way from `here` to `there` in log-SNR."""
-        past, self.past = self.past, (here.half_log_snr, data) if here.finite else None
-        if past is None or not there.finite:
-            return data
-        h, before = there.half_log_snr - here.half_log_snr, here.half_log_snr - past[0]
-        return data + h / before / 2 * (data - past[1]) if abs(h) <= REACH[2] * abs(before) else data
+
+def half_way(past: Past, data: Tensor, start: Level, end: Level) -> Tensor:
+    """The straight line through the last prediction and `data`, half-way from `start` to `end` in log-SNR."""
+    if not past.points or not end.finite:
+        return data
+    h, before = end.half_log_snr - start.half_log_snr, start.half_log_snr - past.points[0]
+    return data + h / before / 2 * (data - past.values[0]) if abs(h) <= REACH[2] * abs(before) else data

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import ProbabilityPath, gaussian_path
+from fmlab.representation import ShownByAttributes
 
 
-class Grid(ABC):
+class Grid(ShownByAttributes, ABC):
     """Chooses `steps + 1` strictly increasing times from the path's start to its end."""
 
     @abstractmethod
@@ -36,9 +37,6 @@ class Grid(ABC):
                 hint="take fewer steps, or a grid that crowds less",
             )
         return times
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class StretchedGrid(Grid):

@@ -92,8 +92,8 @@ VELOCITY_SOLVERS = "use Heun, RK4, Dopri5, ..."
 
 
 @dataclass(frozen=True)
-class _Speed:
-    """The velocity of the pair; there is nothing else to be known of it."""
+class _PairVelocity:
+    """The velocity of the pair; nothing else of it is known."""
 
     velocity: Tensor
 
@@ -122,7 +122,7 @@ class _FlowWithDivergence:
         self.field, self.shape, self.divergence = field, shape, divergence
         self.path = field.path
 
-    def __call__(self, x: Tensor, t: Tensor) -> _Speed:
+    def __call__(self, x: Tensor, t: Tensor) -> _PairVelocity:
         points = x[:, :-1].reshape(len(x), *self.shape)
         velocity, divergence = self.divergence.velocity_and_divergence(self.field, points, t)
-        return _Speed(torch.cat([velocity.flatten(1), divergence[:, None].to(velocity)], 1))
+        return _PairVelocity(torch.cat([velocity.flatten(1), divergence[:, None].to(velocity)], 1))

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from fmlab.paths import GaussianPath, gaussian_path
-from fmlab.solvers.base import Field
+from fmlab.solvers.base import Field, Past, Solver, Step
 from fmlab.solvers.runge_kutta import weighted_sum
 
 
-class GaussianEvaluation(Protocol):
+class GaussianFieldValue(Protocol):
     """What a field on a Gaussian path returns, as far as the methods here ask."""
 
     @property
@@ -34,10 +34,10 @@ class GaussianEvaluation(Protocol):
     def noise(self) -> Tensor: ...
 
 
-def evaluate(field: Field, x: Tensor, t: Tensor) -> GaussianEvaluation:
+def evaluate(field: Field, x: Tensor, t: Tensor) -> GaussianFieldValue:
     """One evaluation of a field of which `gaussian_path` has said that its path is Gaussian."""
-    evaluation: GaussianEvaluation = field(x, t)  # type: ignore[assignment]
-    return evaluation
+    value: GaussianFieldValue = field(x, t)  # type: ignore[assignment]
+    return value
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Level:
         return math.log(self.alpha) - math.log(self.beta)
 
 
-def levels(field: Field, t: Tensor, t_next: Tensor, asks: str) -> tuple[Level, Level]:
-    """Where a step begins and ends; `asks` names the solver.
+def levels(field: Field, step: Step, solver: Solver) -> tuple[Level, Level]:
+    """The levels where a solver's step begins and ends.
 
     Raises:
         UserError: If the field's path is not Gaussian.
     """
-    path = gaussian_path(field.path, asks)
-    return level(path, t), level(path, t_next)
+    path = gaussian_path(field.path, type(solver).__name__)
+    return level(path, step.t), level(path, step.t_next)
 
 
 def level(path: GaussianPath, t: Tensor) -> Level:
@@ -81,22 +81,19 @@ def level(path: GaussianPath, t: Tensor) -> Level:
     return Level(path.alpha(t).item(), path.beta(t).item())
 
 
-def first_order_step(x: Tensor, evaluation: GaussianEvaluation, here: Level, there: Level) -> Tensor:
+def first_order_step(x: Tensor, value: GaussianFieldValue, start: Level, end: Level) -> Tensor:
     """alpha' z + beta' eps, the DDIM step: exact while z does not change, and finite at both ends of time."""
-    if here.beta == 0:  # only a backward solve begins here, and x = alpha z says nothing about the noise
-        return there.alpha * evaluation.data + there.beta * evaluation.noise
-    keep = there.beta / here.beta
-    return keep * x + (there.alpha - here.alpha * keep) * evaluation.data
+    if start.beta == 0:  # only a backward solve begins here, and x = alpha z says nothing about the noise
+        return end.alpha * value.data + end.beta * value.noise
+    ratio = end.beta / start.beta
+    return ratio * x + (end.alpha - start.alpha * ratio) * value.data
 
 
-def exponential_step(
-    x: Tensor, here: Level, there: Level, points: Sequence[float], predictions: Sequence[Tensor]
-) -> Tensor:
-    """The step on which z is the polynomial through `predictions` at the half log-SNRs `points`, here among them."""
-    weights = exponential_weights(
-        [point - here.half_log_snr for point in points], there.half_log_snr - here.half_log_snr
-    )
-    return there.beta / here.beta * x + there.alpha * weighted_sum(weights, predictions)
+def exponential_step(x: Tensor, start: Level, end: Level, past: Past) -> Tensor:
+    """The step on which z is a polynomial in half the log-SNR through past data predictions, the start's included."""
+    points = [point - start.half_log_snr for point in past.points]
+    weights = exponential_weights(points, end.half_log_snr - start.half_log_snr)
+    return end.beta / start.beta * x + end.alpha * weighted_sum(weights, past.values)
 
 
 def exponential_weights(points: Sequence[float], h: float) -> list[float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import gaussian_path
-from fmlab.solvers.base import Field, Solver
+from fmlab.solvers.base import Field, Solver, Step
 from fmlab.solvers.log_snr import level
 from fmlab.solvers.sde import EulerMaruyama
 
@@ -39,33 +40,18 @@ class PredictorCorrector(Solver):
             raise UserError(f"a number of steps is not negative, got {corrections}", key="corrections")
         self.predictor, self.snr, self.corrections = predictor or EulerMaruyama(), snr, corrections
 
-    def begin(self) -> Solver:
-        return _Steps(self)
+    def init(self, field: Field, x: Tensor, times: Tensor) -> Any:
+        """The predictor's state."""
+        return self.predictor.init(field, x, times)
 
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return self.begin().step(field, x, t, t_next, last=last, noise=noise)
-
-
-class _Steps(Solver):
-    """The steps of one solve, with those of the predictor."""
-
-    stochastic = True
-
-    def __init__(self, method: PredictorCorrector) -> None:
-        self.order, self.method, self.predictor = method.order, method, method.predictor.begin()
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
         path = gaussian_path(field.path, "PredictorCorrector")
         # All of a step's noise in one draw: two draws of one step would be the same numbers.
-        corrections = 0 if last else self.method.corrections
-        first, *others = noise(x.new_empty(len(x), 1 + corrections, *x.shape[1:])).unbind(1)
-        x = self.predictor.step(field, x, t, t_next, last=last, noise=lambda like: first)
-        delta = 2 * (self.method.snr * level(path, t_next).beta) ** 2
+        corrections = 0 if step.last else self.corrections
+        first, *others = step.noise(x.new_empty(len(x), 1 + corrections, *x.shape[1:])).unbind(1)
+        x, state = self.predictor.step(field, x, replace(step, noise=lambda like: first), state)
+        delta = 2 * (self.snr * level(path, step.t_next).beta) ** 2
         for fresh in others:
-            score: Tensor = getattr(field(x, t_next), "score")  # noqa: B009 - the Field protocol promises a velocity
+            score: Tensor = getattr(field(x, step.t_next), "score")  # noqa: B009 - the Field protocol promises a velocity
             x = x + delta * score + (2 * delta) ** 0.5 * fresh
-        return x
+        return x, state

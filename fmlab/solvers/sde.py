@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import GaussianPath
-from fmlab.solvers.base import Evaluation, Field, Solver
+from fmlab.solvers.base import Field, FieldValue, Solver, Step
 from fmlab.solvers.diffusion import ConstantDiffusion, DiffusionCoefficient, NoiseLevelDiffusion
 from fmlab.solvers.log_snr import evaluate, first_order_step, levels
 
 
 class DiffusionSolver(Solver):
-    """dX = (v + sigma_t^2 / 2 score) dt + sigma_t dW, or a process's own dX = v dt + sigma_t dW.
-
-    By the SDE extension theorem (MIT 6.S184, theorem 17) the first has the flow's marginals for every sigma_t >= 0. The
-    field must know the score: on a Gaussian path any prediction does, elsewhere a score head.
+    """dX = (v + sigma_t^2 / 2 score) dt + sigma_t dW along a path, or a process's own dX = v dt + sigma_t dW.
 
     The last step of a flow adds no noise, which nothing after it would remove: on a Gaussian path it is a DDIM step, at
     beta = 0 the expected data (Tweedie), and elsewhere the flow's Euler step.
@@ -42,18 +40,18 @@ class DiffusionSolver(Solver):
             raise UserError(cause, key="solver", hint="use Euler")
         return (self.diffusion or NoiseLevelDiffusion())(t, field.path), True
 
-    def drift(self, evaluation: Evaluation, sigma: Tensor, extends_flow: bool) -> Tensor:
+    def drift(self, value: FieldValue, sigma: Tensor, extends_flow: bool) -> Tensor:
         """v, with the score's share where the noise is added to a flow."""
         if not extends_flow or not bool(sigma > 0):
-            return evaluation.velocity
-        score: Tensor = getattr(evaluation, "score")  # noqa: B009 - a velocity is all the Field protocol promises
-        return evaluation.velocity + sigma**2 / 2 * score
+            return value.velocity
+        score: Tensor = getattr(value, "score")  # noqa: B009 - a velocity is all the Field protocol promises
+        return value.velocity + sigma**2 / 2 * score
 
-    def noiseless_step(self, field: Field, x: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
+    def noiseless_step(self, field: Field, x: Tensor, step: Step) -> Tensor:
         """The last step of a flow where it would have noise."""
         if isinstance(field.path, GaussianPath):
-            return first_order_step(x, evaluate(field, x, t), *levels(field, t, t_next, type(self).__name__))
-        return x + (t_next - t) * field(x, t).velocity
+            return first_order_step(x, evaluate(field, x, step.t), *levels(field, step, self))
+        return x + step.length * field(x, step.t).velocity
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()" if self.diffusion is None else super().__repr__()
@@ -75,19 +73,13 @@ class EulerMaruyama(DiffusionSolver):
 
     order = 0.5
 
-    def __init__(self, diffusion: float | DiffusionCoefficient | None = None) -> None:
-        super().__init__(diffusion)
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        _forwards(t, t_next)
-        sigma, extends_flow = self.coefficient(field, t)
-        if last and extends_flow and bool(sigma > 0):
-            return self.noiseless_step(field, x, t, t_next)
-        step = t_next - t
-        moved = x + step * self.drift(field(x, t), sigma, extends_flow)
-        return moved + sigma * torch.sqrt(step) * noise(x) if bool(sigma > 0) else moved
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        step.require_forwards()
+        sigma, extends_flow = self.coefficient(field, step.t)
+        if step.last and extends_flow and bool(sigma > 0):
+            return self.noiseless_step(field, x, step), state
+        x = x + step.length * self.drift(field(x, step.t), sigma, extends_flow)
+        return x + sigma * torch.sqrt(step.length) * step.noise(x) if bool(sigma > 0) else x, state
 
 
 class StochasticHeun(DiffusionSolver):
@@ -105,27 +97,17 @@ class StochasticHeun(DiffusionSolver):
 
     order = 1.0
 
-    def __init__(self, diffusion: float | DiffusionCoefficient | None = None) -> None:
-        super().__init__(diffusion)
-
-    def step(
-        self, field: Field, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        _forwards(t, t_next)
-        sigma, extends_flow = self.coefficient(field, t)
-        if last and extends_flow and bool(sigma > 0):
-            return self.noiseless_step(field, x, t, t_next)
-        evaluation, step = field(x, t), t_next - t
-        if last and extends_flow:
-            return x + step * evaluation.velocity
-        sigma_next, _ = self.coefficient(field, t_next)
-        increment = torch.sqrt(step) * noise(x) if bool(sigma + sigma_next > 0) else torch.zeros_like(x)
-        drift = self.drift(evaluation, sigma, extends_flow)
-        ahead = x + step * drift + sigma * increment
-        drift_next = self.drift(field(ahead, t_next), sigma_next, extends_flow)
-        return x + step / 2 * (drift + drift_next) + (sigma + sigma_next) / 2 * increment
-
-
-def _forwards(t: Tensor, t_next: Tensor) -> None:
-    if t_next < t:
-        raise UserError("an SDE is solved forwards in time only", key="times")
+    def step(self, field: Field, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        step.require_forwards()
+        sigma, extends_flow = self.coefficient(field, step.t)
+        if step.last and extends_flow and bool(sigma > 0):
+            return self.noiseless_step(field, x, step), state
+        value, length = field(x, step.t), step.length
+        if step.last and extends_flow:
+            return x + length * value.velocity, state
+        sigma_next, _ = self.coefficient(field, step.t_next)
+        increment = torch.sqrt(length) * step.noise(x) if bool(sigma + sigma_next > 0) else torch.zeros_like(x)
+        drift = self.drift(value, sigma, extends_flow)
+        ahead = x + length * drift + sigma * increment
+        drift_next = self.drift(field(ahead, step.t_next), sigma_next, extends_flow)
+        return x + length / 2 * (drift + drift_next) + (sigma + sigma_next) / 2 * increment, state

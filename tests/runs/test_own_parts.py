@@ -41,9 +41,9 @@ from fmlab.solvers import Solver
 class Midpoint(Solver):
     order = 2.0
 
-    def step(self, field, x, t, t_next, *, last, noise):
-        half = x + (t_next - t) / 2 * field(x, t).velocity
-        return x + (t_next - t) * field(half, (t + t_next) / 2).velocity
+    def step(self, field, x, step, state):
+        half = x + step.length / 2 * field(x, step.t).velocity
+        return x + step.length * field(half, (step.t + step.t_next) / 2).velocity, state
 """
 
 DATA = """

@@ -288,8 +288,8 @@ def test_what_has_no_likelihood_is_refused_in_one_line() -> None:
         log_likelihood(field, x, Euler(), times, divergence=HutchinsonDivergence(torch.ones(1, 2)))
 
     class OfNoise(Euler):
-        def step(self, field, x, t, t_next, *, last, noise):
-            return x + field(x, t).noise
+        def step(self, field, x, step, state):
+            return x + field(x, step.t).noise, state
 
     with pytest.raises(UserError, match="asks for the noise"):
         log_likelihood(field, x, OfNoise(), times)

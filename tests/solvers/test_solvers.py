@@ -6,8 +6,11 @@ import math
 
 import pytest
 import torch
+from helpers.closed_forms import exported_solvers
 
+from fmlab.distributions import three_gaussians
 from fmlab.errors import UserError
+from fmlab.fields import ExactField
 from fmlab.paths import VP, CondOT, Cosine, GaussianPath, Polynomial, Prediction
 from fmlab.solvers import (
     ConstantDiffusion,
@@ -19,6 +22,7 @@ from fmlab.solvers import (
     Solver,
     UniformGrid,
 )
+from fmlab.solvers.base import steps_between
 
 
 class GaussianFlow:
@@ -132,3 +136,24 @@ def test_seeded_noise_depends_on_the_seed_and_the_step_alone() -> None:
 def test_a_grid_of_one_time_is_refused() -> None:
     with pytest.raises(UserError, match="two times"):
         Euler().solve(GaussianFlow(CondOT()), torch.zeros(1, 1), torch.tensor([0.5]))
+
+
+@pytest.mark.parametrize("solver", exported_solvers(), ids=repr)
+def test_all_that_a_solver_remembers_is_its_state(solver: Solver) -> None:
+    """Two solves taken turn by turn with one object end where each ends alone, and a step can be taken again."""
+    fields = [ExactField(three_gaussians(), path) for path in (CondOT(), Cosine())]
+    grids = [UniformGrid()(5, field.path) for field in fields]
+    noises = [SeededNoise([seed, seed + 1]) for seed in (0, 5)]
+    points = [noise.initial((2,)).double() for noise in noises]
+    before, expected = repr(solver), []
+    for field, x, times, noise in zip(fields, points, grids, noises):
+        expected.append(solver.solve(field, x, times, noise=noise, trajectory=True)[-1])
+    states = [solver.init(field, x, times) for field, x, times in zip(fields, points, grids)]
+    steps = [list(steps_between(times, points[0], noise)) for times, noise in zip(grids, noises)]
+    for pair in zip(*steps):
+        for which, step in enumerate(pair):
+            once, twice = (solver.step(fields[which], points[which], step, states[which]) for _ in range(2))
+            assert torch.equal(once[0], twice[0])
+            points[which], states[which] = twice
+    assert all(torch.equal(end, alone) for end, alone in zip(points, expected))
+    assert repr(solver) == before

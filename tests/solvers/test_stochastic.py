@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from fmlab.solvers import (
     SeededNoise,
     SineDiffusion,
     Solver,
+    Step,
     StochasticHeun,
     UniformGrid,
 )
@@ -228,10 +229,11 @@ class _First(Solver):
     def __init__(self, solver: Solver) -> None:
         self.solver, self.order = solver, solver.order
 
-    def step(
-        self, field: Any, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return self.solver.begin().step(field, x, t, t_next, last=False, noise=noise)
+    def init(self, field: Any, x: Tensor, times: Tensor) -> Any:
+        return self.solver.init(field, x, times)
+
+    def step(self, field: Any, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        return self.solver.step(field, x, replace(step, last=False), state)
 
 
 def churned(solver: EDMChurn, path: GaussianPath, t: float) -> float:
@@ -285,10 +287,8 @@ class Still(Solver):
 
     order = 1.0
 
-    def step(
-        self, field: Any, x: Tensor, t: Tensor, t_next: Tensor, *, last: bool, noise: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return x
+    def step(self, field: Any, x: Tensor, step: Step, state: Any) -> tuple[Tensor, Any]:
+        return x, state
 
 
 @pytest.mark.parametrize("path", [CondOT(), VP()], ids=repr)
