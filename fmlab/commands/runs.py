@@ -11,7 +11,6 @@ from fmlab.config.parts import Parser
 from fmlab.errors import UserError, nearest
 
 USAGE = "fmlab runs [FOLDER ...] [--state running,failed] [--n 20] [--watch]"
-COLUMNS = ("run", "state", "step", "speed", "best", "job", "last sign")
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +52,7 @@ def _folder(name: str) -> str:
 
 
 def _table(options: argparse.Namespace) -> str:
-    from fmlab.launch.overview import overview
+    from fmlab.launch.overview import COLUMNS, overview
 
     states = set(options.state.split(",")) if options.state else None
     rows = overview([Path(folder) for folder in options.folders or ["runs"]], options.n, states)

@@ -1,4 +1,4 @@
-"""What runs are doing, from their records and the queue."""
+"""What runs are doing, from their records and the queue: the rows of `fmlab runs`."""
 
 from __future__ import annotations
 
@@ -12,47 +12,41 @@ from typing import Any
 import yaml
 
 from fmlab.launch.slurm.client import read_queue
-from fmlab.records import RunLayout, read_metrics, read_status
+from fmlab.records import RunLayout, Status, read_metrics, read_status
 from fmlab.records.layout import created
 
-_WAITING = ("submitted", "interrupted", "preempted", "running", "unknown")
-"""States of which the queue may know more."""
+COLUMNS = ("run", "state", "step", "speed", "best", "job", "updated")
+
+_UNFINISHED = ("submitted", "interrupted", "preempted", "running", "unknown")
+"""States of which the queue may know more than the record."""
+_PENDING = ("pending", "requeued", "configuring", "suspended")
+_ENDED_BADLY = ("failed", "cancelled", "timeout", "node_fail", "out_of_memory", "boot_fail", "deadline")
 
 
 def overview(folders: Sequence[Path], count: int, states: set[str] | None = None) -> list[tuple[str, ...]]:
-    """Rows (run, state, step, speed, best, job, last sign) of the newest runs, the newest first.
+    """Returns the rows of the newest runs (see `COLUMNS`), the newest first.
 
     Args:
         folders: Where runs lie: a folder of experiments, an experiment, or a run.
-        count: The newest so many.
-        states: Only these; all if None.
+        count: How many runs at most.
+        states: Only runs in these states; all if None.
     """
-    found = sorted({run for folder in folders for run in _runs(folder)}, key=created, reverse=True)
-    if states is None:
-        found = found[:count]
-    layouts = [RunLayout(run) for run in found]
-    jobs = {layout.root: _job(layout) for layout in layouts}
-    known = {layout.root: read_status(layout) for layout in layouts}
-    asked = [jobs[root] for root, status in known.items() if jobs[root] and status.state in _WAITING]
-    waiting = read_queue(filter(None, asked))
-    rows: list[tuple[str, ...]] = []
-    for layout in layouts:
-        status, job = known[layout.root], jobs[layout.root]
-        state = status.state if job is None or job not in waiting else _told(status.state, waiting[job])
-        if states is None or state in states or status.state in states:
-            shown = job or status.life.partition(":")[0]  # a sweep's trial knows its job once it runs
-            rows.append((_name(layout), state, *_progress(layout, status.step), shown, _ago(status.updated)))
+    runs = sorted({run for folder in folders for run in _runs_in(folder)}, key=created, reverse=True)
+    layouts = [RunLayout(run) for run in (runs if states else runs[:count])]
+    records = [(layout, read_status(layout), _job(layout)) for layout in layouts]
+    queue = read_queue(job for _, status, job in records if job is not None and status.state in _UNFINISHED)
+    rows = []
+    for layout, status, job in records:
+        state = _combine(status.state, queue.get(job or "", ""))
+        if states is None or {state, status.state} & states:
+            rows.append(_row(layout, status, state, job))
     return rows[:count]
 
 
-def _runs(folder: Path) -> list[Path]:
+def _runs_in(folder: Path) -> list[Path]:
     """The runs in a folder, in its folders, or the folder itself."""
-    places = [folder, *folder.glob("*"), *folder.glob("*/*")]
-    return [place for place in places if (place / "config.yaml").is_file() and (place / "command.txt").is_file()]
-
-
-def _name(layout: RunLayout) -> str:
-    return f"{layout.experiment}/{layout.id}"
+    paths = [folder, *folder.glob("*"), *folder.glob("*/*")]
+    return [path for path in paths if (path / "config.yaml").is_file() and (path / "command.txt").is_file()]
 
 
 def _job(layout: RunLayout) -> str | None:
@@ -62,29 +56,32 @@ def _job(layout: RunLayout) -> str | None:
         return None
 
 
-def _told(said: str, queued: str) -> str:
-    """What the queue says, where the run itself says nothing newer: a job that waits, or that is gone."""
-    if queued in ("pending", "requeued", "configuring", "suspended"):
-        return "pending" if said == "submitted" else f"{said}, pending"
-    gone = queued in ("failed", "cancelled", "timeout", "node_fail", "out_of_memory", "boot_fail", "deadline")
-    return queued.replace("_", " ") if gone and said in ("submitted", "running") else said
+def _combine(recorded: str, queued: str) -> str:
+    """The run's own state, unless the queue knows better: of a job that waits, or that is gone."""
+    if queued in _PENDING:
+        return "pending" if recorded == "submitted" else f"{recorded}, pending"
+    if queued in _ENDED_BADLY and recorded in ("submitted", "running"):
+        return queued.replace("_", " ")
+    return recorded
 
 
-def _progress(layout: RunLayout, step: int) -> tuple[str, str, str]:
-    """Step of how many, speed, best score."""
+def _row(layout: RunLayout, status: Status, state: str, job: str | None) -> tuple[str, ...]:
     config = _config(layout)
     most = (config.get("trainer") or {}).get("max_steps")
-    at = f"{step}/{most}" if isinstance(most, int) and most > 0 else str(step)
-    rows = read_metrics(layout.metrics) if layout.metrics.is_file() else []
-    speed = next((row["perf/images_per_second"] for row in reversed(rows) if "perf/images_per_second" in row), None)
-    return at, "" if speed is None else f"{speed:.0f} images/s", _best(rows, config.get("checkpoint") or {})
+    step = f"{status.step}/{most}" if isinstance(most, int) and most > 0 else str(status.step)
+    metrics = read_metrics(layout.metrics) if layout.metrics.is_file() else []
+    speeds = [row["perf/images_per_second"] for row in metrics if "perf/images_per_second" in row]
+    speed = f"{speeds[-1]:.0f} images/s" if speeds else ""
+    job = job or status.life.partition(":")[0]  # a sweep's trial knows its job once it runs
+    best = _best(metrics, config.get("checkpoint") or {})
+    return f"{layout.experiment}/{layout.id}", state, step, speed, best, job, _ago(status.updated)
 
 
 def _best(rows: Sequence[dict[str, float]], checkpoint: dict[str, Any]) -> str:
-    """The best value of what the checkpoints go by."""
+    """The best value of the metric by which the best checkpoint is chosen."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith("val/"))
-    wanted = [checkpoint["monitor"]] if checkpoint.get("monitor") else ["val/fid", "val/w2", "val/loss"]
-    name = next((name for start in wanted for name in names if name.startswith(start)), None)
+    prefixes = [checkpoint["monitor"]] if checkpoint.get("monitor") else ["val/fid", "val/w2", "val/loss"]
+    name = next((name for prefix in prefixes for name in names if name.startswith(prefix)), None)
     values = [row[name] for row in rows if name in row and math.isfinite(row[name])] if name else []
     if not values:
         return ""
@@ -93,8 +90,7 @@ def _best(rows: Sequence[dict[str, float]], checkpoint: dict[str, Any]) -> str:
 
 def _config(layout: RunLayout) -> dict[str, Any]:
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load(layout.config.read_text(), loader)
+        content = yaml.load(layout.config.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -104,8 +100,8 @@ def _ago(updated: float) -> str:
     """How long ago, in the largest whole unit."""
     if not updated:
         return ""
-    seconds = max(0.0, time.time() - updated)
+    seconds = max(0, int(time.time() - updated))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return f"{int(seconds)} s ago"
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"

@@ -220,11 +220,11 @@ function nfePanel() {
 
 // A tick at each value, but not where two would overlap.
 function ticks(values) {
-  const ticks = [];
+  const marks = [];
   for (const value of [...new Set(values)].sort((a, b) => a - b)) {
-    if (!ticks.length || value >= 1.2 * ticks[ticks.length - 1]) ticks.push(value);
+    if (!marks.length || value >= 1.2 * marks[marks.length - 1]) marks.push(value);
   }
-  return { tickmode: "array", tickvals: ticks, ticktext: ticks.map((value) => digits(value, 3)) };
+  return { tickmode: "array", tickvals: marks, ticktext: marks.map((value) => digits(value, 3)) };
 }
 
 // Of the words that describe a line, those that are not in all lines.

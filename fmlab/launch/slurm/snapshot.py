@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,25 +65,22 @@ def copy_code(target: Path, own_folders: Sequence[str | Path] = ()) -> list[Path
 def _copy_folder(folder: Path, target: Path, only: str | None = None) -> Path:
     """Copies a folder, or one package in it, and returns what to put into PYTHONPATH."""
     top = _git(folder, "rev-parse", "--show-toplevel")
-    # A commit of the files as they are, which touches neither branch nor index; empty where nothing differs.
-    commit = (_git(folder, "stash", "create") or b"").decode().strip() or "HEAD"
-    root = Path((top or b"").decode().strip())
-    archive = None if top is None else _git(root, "archive", commit)
-    if archive is None:
+    if top is None:
         _copy_python(folder, target, only)
         return target
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(target, filter="data")
-    listing = (_git(root, "ls-files", "-z", "--others", "--exclude-standard", "*.py") or b"").decode()
-    untracked = [name for name in listing.split("\0") if name]
-    for name in untracked:
-        if (root / name).is_file() and (root / name).stat().st_size < _LARGEST:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target / name)
-    head = (_git(root, "rev-parse", "HEAD") or b"?").decode().strip()
-    changes = (_git(root, "diff", "HEAD") or b"").decode(errors="replace")
+    root = Path(top.strip())
+    tracked, untracked = (
+        [name for name in (_git(root, "ls-files", "-z", *options) or "").split("\0") if (root / name).is_file()]
+        for options in ((), ("--others", "--exclude-standard", "*.py"))
+    )
+    untracked = [name for name in untracked if (root / name).stat().st_size < _LARGEST]
+    for name in [*tracked, *untracked]:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, target / name)
+    head, changes = (_git(root, "rev-parse", "HEAD") or "?").strip(), _git(root, "diff", "HEAD") or ""
     notes = "".join(f"# and not known to git: {name}\n" for name in untracked)
-    atomic_write_text(target.with_name(f"{target.name}.diff"), f"# against commit {head}\n{notes}{changes}")
+    difference = f"# against commit {head}\n{notes}{changes}".encode(errors="replace").decode()  # names may be no UTF-8
+    atomic_write_text(target.with_name(f"{target.name}.diff"), difference)
     return target / folder.resolve().relative_to(root.resolve())
 
 
@@ -101,10 +96,11 @@ def _copy_python(folder: Path, target: Path, only: str | None) -> None:
             shutil.copytree(package, target / package.name, ignore=skip, dirs_exist_ok=True)
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     """Returns what git prints; None where it fails."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
+        output = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
+    return output.decode(errors="surrogateescape")
