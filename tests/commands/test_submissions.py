@@ -23,25 +23,25 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     capsys.readouterr()
-    assert main([*words, "--dry-run"]) == 0
+    assert main([*argv, "--dry-run"]) == 0
     return capsys.readouterr().out
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     capsys.readouterr()
-    assert main(list(words)) == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) <= 3
-    return told
+    assert main(list(argv)) == 2
+    message = capsys.readouterr().err.strip()
+    assert len(message.splitlines()) <= 3
+    return message
 
 
 def write_sweep(folder: Path, *flags: str, parameters: str = "  model.path: {values: [CondOT, VP, VE]}") -> Path:
     file = folder / "three.yaml"
-    words = ["${env}", "fmlab", "fit", *DIGITS, *flags, "${args}"]
+    argv = ["${env}", "fmlab", "fit", *DIGITS, *flags, "${args}"]
     head = "program: fmlab\nmethod: grid\nmetric: {name: val/loss, goal: minimize}\n"
-    file.write_text(f"{head}parameters:\n{parameters}\ncommand: {json.dumps(words)}\n")
+    file.write_text(f"{head}parameters:\n{parameters}\ncommand: {json.dumps(argv)}\n")
     return file
 
 
@@ -64,8 +64,8 @@ def test_a_part_of_an_importable_package_is_trusted_in_the_job(
 def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_sweep(tmp_path)
     (tmp_path / "runs" / "three" / "a-run-of-an-agent").mkdir(parents=True)
-    words = ["sweep", str(file), "--slurm", "--slurm.time", "2:00:00", "--slurm.cpus_per_task", "3"]
-    script = printed(capsys, *words, "--at_once", "2", "--max_restarts", "7")
+    argv = ["sweep", str(file), "--slurm", "--slurm.time", "2:00:00", "--slurm.cpus_per_task", "3"]
+    script = printed(capsys, *argv, "--at_once", "2", "--max_restarts", "7")
     for line in (
         "#SBATCH --array=0-2%2",
         "#SBATCH --nodes=1",
@@ -110,9 +110,9 @@ def test_a_sweep_whose_trials_have_ended_is_not_submitted(tmp_path: Path, capsys
     with SignOfLife(tmp_path / "workers") as owner:
         while (claim := ledger.claim(owner)) is not None:
             ledger.finish(claim, owner, Outcome("done", 1.0))
-    told = printed(capsys, "sweep", str(file), "--slurm")
-    assert told.startswith("three: all 3 trials have ended")
-    assert "#SBATCH" not in told
+    message = printed(capsys, "sweep", str(file), "--slurm")
+    assert message.startswith("three: all 3 trials have ended")
+    assert "#SBATCH" not in message
 
 
 def test_programs_of_ones_own_get_a_gpu_if_a_kind_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +135,7 @@ def test_data_that_cannot_be_had_are_missed_before_the_queue(
 
 
 @pytest.mark.parametrize(
-    ("words", "hint"),
+    ("argv", "hint"),
     [
         ("--dryrun", "--dry-run"),
         ("--aray 3", "--array"),
@@ -144,11 +144,11 @@ def test_data_that_cannot_be_had_are_missed_before_the_queue(
     ],
 )
 def test_a_misspelt_option_of_submit_is_no_key_of_the_configuration(
-    words: str, hint: str, capsys: pytest.CaptureFixture[str]
+    argv: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = refused(capsys, "submit", "--config", "experiments/digits.yaml", *words.split())
-    assert told.startswith(f"error: {words.split()[0].partition('=')[0]}: is no option")
-    assert hint in told
+    message = refused(capsys, "submit", "--config", "experiments/digits.yaml", *argv.split())
+    assert message.startswith(f"error: {argv.split()[0].partition('=')[0]}: is no option")
+    assert hint in message
 
 
 def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,8 +156,8 @@ def test_what_no_task_can_run_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "a trial runs on one machine" in refused(capsys, "sweep", str(several), "--slurm", "--dry-run")
     file = str(write_sweep(tmp_path))
     alone = ("--slurm.time 1:00:00", "--dry-run", "--at_once 2", "--cluster x.yaml", "--max_restarts 0")
-    for words in map(str.split, alone):
-        assert "is for --slurm" in refused(capsys, "sweep", file, *words)
+    for argv in map(str.split, alone):
+        assert "is for --slurm" in refused(capsys, "sweep", file, *argv)
     assert "did you mean" in refused(capsys, "sweep", file, "--slurm", "--slurm.partitoin", "x")
 
 
@@ -170,19 +170,19 @@ def test_a_line_break_is_refused_before_anything_is_written(
     folder.mkdir()
     (tmp_path / "more.yaml").write_text(f"run: {{{section}}}\n")
     monkeypatch.chdir(folder)
-    words = [*DIGITS, "--config", str(tmp_path / "more.yaml"), "--trainer.devices=1"]
-    assert "line break" in refused(capsys, "submit", *words)
+    argv = [*DIGITS, "--config", str(tmp_path / "more.yaml"), "--trainer.devices=1"]
+    assert "line break" in refused(capsys, "submit", *argv)
     assert list(folder.iterdir()) == []
 
 
 def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No job will ever begin it: it must not look as if it waited."""
-    place = tmp_path / "bin"
-    place.mkdir()
-    (place / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
-    (place / "sbatch").chmod(0o755)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition' >&2\nexit 1\n")
+    (folder / "sbatch").chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(place), prepend=":")
+        patch.setenv("PATH", str(folder), prepend=":")
         assert "invalid partition" in refused(capsys, "submit", *DIGITS, "--trainer.devices=1")
     (run,) = Path("runs/digits").iterdir()
     status = read_status(RunLayout(run))

@@ -156,8 +156,8 @@ def test_a_trap_is_told_in_at_most_three_lines(name: str, folder: Path, capsys: 
     changes, cause, hint = TRAPS[name]
     write(**changes)
     assert main(["sweep", "sweep.yaml"]) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
-    assert told == [f"error: {cause}", f"  {hint}"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert lines == [f"error: {cause}", f"  {hint}"]
     assert not Path("runs").exists(), "nothing was begun"
 
 
@@ -175,7 +175,7 @@ def test_what_is_right_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("metric", "words", "logged"),
+    ("metric", "argv", "logged"),
     [
         ("val/fid_domain", [], True),
         ("val/fid_random", [], False),
@@ -191,8 +191,8 @@ def test_what_is_right_passes(folder: Path, capsys: pytest.CaptureFixture[str]) 
         ("val/accuracy", [], False),
     ],
 )
-def test_a_training_is_asked_which_metrics_it_logs(metric: str, words: list[str], logged: bool) -> None:
-    metrics = check_fit(["--config", str(ROOT / "experiments" / "digits.yaml"), *words])
+def test_a_training_is_asked_which_metrics_it_logs(metric: str, argv: list[str], logged: bool) -> None:
+    metrics = check_fit(["--config", str(ROOT / "experiments" / "digits.yaml"), *argv])
     assert metrics is not None
     assert (metric in metrics) == logged
 
@@ -211,8 +211,8 @@ def test_images_without_labels_have_random_features(tmp_path: Path) -> None:
 def test_a_missing_file_gets_the_nearest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert main(["sweep", "sweeps/path.yaml"]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told == ["error: sweeps/path.yaml: there is no such sweep file", "  did you mean sweeps/paths.yaml?"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["error: sweeps/path.yaml: there is no such sweep file", "  did you mean sweeps/paths.yaml?"]
 
 
 def test_the_files_that_ship() -> None:
@@ -252,6 +252,6 @@ def test_an_evaluation_needs_its_run_and_right_options(
         Path("sweep.yaml").write_text(text.replace(old, new))
         capsys.readouterr()
         assert main(["sweep", "sweep.yaml"]) == 2
-        told = capsys.readouterr().err.splitlines()
-        assert told[0] == f"error: sweep.yaml: {cause}"
-        assert len(told) <= 3
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == f"error: sweep.yaml: {cause}"
+        assert len(lines) <= 3

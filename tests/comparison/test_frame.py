@@ -41,5 +41,5 @@ def test_importing_it_is_light() -> None:
     code = (
         f"import sys, fmlab, fmlab.comparison, fmlab.commands.compare; fmlab.table; print({heavy} & set(sys.modules))"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "set()"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "set()"

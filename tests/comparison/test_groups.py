@@ -81,10 +81,10 @@ def test_different_measurements_are_not_ranked_together(tmp_path: Path) -> None:
         made_run(tmp_path, 0.5, path="VE", seed=seed, measurement=None)
     comparison = compare(tmp_path / "made")
     first, *others = comparison.standings("val/fid_domain", "final")
-    assert [comparison.groups[place].flags["model.path"] for place in first.groups] == ["CondOT", "Cosine"]
+    assert [comparison.groups[index].flags["model.path"] for index in first.groups] == ["CondOT", "Cosine"]
     assert first.ranking is not None
     assert first.ranking.winner
-    assert [comparison.groups[place].flags["model.path"] for one in others for place in one.groups] == ["VP", "VE"]
+    assert [comparison.groups[index].flags["model.path"] for one in others for index in one.groups] == ["VP", "VE"]
     assert "samples generated (1000 against 50)" in others[0].apart
     assert "is not recorded" in others[1].apart
     assert describe_standing(comparison, "val/fid_domain", "final", first).startswith("path=CondOT is the best, 2.0")
@@ -156,12 +156,12 @@ def test_how_runs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ids = [made_run(tmp_path / "runs", 1.0, seed=seed).id for seed in range(2)]
     (tmp_path / "runs" / "made" / "sweep.db").write_text("")
     everything = [str(path) for path in (tmp_path / "runs" / "made").iterdir()]
-    for words in ("made", "runs/made", "runs/made/*", "made/*", everything, [f"runs/made/{name}" for name in ids]):
-        assert sorted(layout.id for layout in find_runs(words)) == sorted(ids), words
+    for names in ("made", "runs/made", "runs/made/*", "made/*", everything, [f"runs/made/{name}" for name in ids]):
+        assert sorted(layout.id for layout in find_runs(names)) == sorted(ids), names
     assert [layout.id for layout in find_runs([ids[0], f"runs/made/{ids[0]}"])] == [ids[0]]
-    for words, expected in (("mad", "made"), ("runs/mode/*", "matches nothing"), ([], "which runs")):
+    for names, expected in (("mad", "made"), ("runs/mode/*", "matches nothing"), ([], "which runs")):
         with pytest.raises(UserError) as caught:
-            find_runs(words)
+            find_runs(names)
         assert expected in str(caught.value)
 
 

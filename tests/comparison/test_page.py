@@ -48,9 +48,9 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: 
             made_run(tmp_path, value * (1 + 0.01 * seed**2), path=path, seed=seed, nfe=(5, 10), grid=True)
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
-    said = capsys.readouterr().out
-    assert "path=CondOT is the best, 1.06 ± 0.066 (5 seeds): better than the other group" in said
-    assert str(file) in said
+    output = capsys.readouterr().out
+    assert "path=CondOT is the best, 1.06 ± 0.066 (5 seeds): better than the other group" in output
+    assert str(file) in output
     text = file.read_text()
     assert [address for address in outside(text) if not address.startswith(("#", "data:"))] == []
     assert "default-src 'none'" in text
@@ -102,16 +102,16 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     made_run(tmp_path, 1.0, seed=3, state="failed", run_id="broken")
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file), "--metric", "val/fid_domain"]) == 0
-    said = capsys.readouterr().out
-    assert "a test needs 5 seeds that two groups share, and here at most 3 are shared." in said
-    assert "too few pairs (3)" in said
-    assert "Numbers of different measurement are not ranked together" in said
-    assert "samples generated (1000 against 50)" in said
-    assert "broken (failed)" in said
+    output = capsys.readouterr().out
+    assert "a test needs 5 seeds that two groups share, and here at most 3 are shared." in output
+    assert "too few pairs (3)" in output
+    assert "Numbers of different measurement are not ranked together" in output
+    assert "samples generated (1000 against 50)" in output
+    assert "broken (failed)" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (["--metric", "val/fid_domian"], "val/fid_domain"),
         (["--out", "page.pdf"], "page.html"),
@@ -121,10 +121,10 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ids=["metric", "suffix", "folder", "option"],
 )
 def test_mistakes_are_told_in_one_line(
-    words: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    argv: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made_run(tmp_path, 1.0)
-    assert main(["compare", str(tmp_path / "made"), *words]) == 2
+    assert main(["compare", str(tmp_path / "made"), *argv]) == 2
     message = capsys.readouterr().err.strip()
     assert expected in message
     assert len(message.splitlines()) <= 3

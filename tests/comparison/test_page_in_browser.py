@@ -89,9 +89,9 @@ def test_it_loads_alone_and_without_errors(opened: Browser) -> None:
 
 
 def test_it_says_what_is_better_and_what_is_not(opened: Browser) -> None:
-    said = opened.run("document.getElementById('answer').textContent")
-    assert "better than “made: path=VP" in said or "better than “made: network.width=128, path=VP" in said, said
-    assert "no clear difference from" in said
+    answer = opened.run("document.getElementById('answer').textContent")
+    assert "better than “made: path=VP" in answer or "better than “made: network.width=128, path=VP" in answer, answer
+    assert "no clear difference from" in answer
     rows = opened.run(ROWS)
     first = opened.run("document.querySelector('#table tr.best').textContent")
     assert "CondOT" in first
@@ -110,9 +110,9 @@ def test_it_tests_nothing_with_few_seeds(shown: Browser, tmp_path: Path) -> None
     assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
     shown.look()
     shown.open(file)
-    said = shown.run("document.getElementById('answer').textContent")
-    assert "a test needs 5 seeds that two groups share, and here at most 4 are shared." in said
-    assert "is the best" not in said
+    answer = shown.run("document.getElementById('answer').textContent")
+    assert "a test needs 5 seeds that two groups share, and here at most 4 are shared." in answer
+    assert "is the best" not in answer
     assert shown.run("document.querySelectorAll('.worse, .claim').length") == 0
     assert "too few pairs (4)" in shown.run("document.getElementById('table').textContent")
 
@@ -251,10 +251,10 @@ def test_a_thousand_runs(shown: Browser, tmp_path: Path) -> None:
         "print('peak', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "compare", str(tmp_path / "made"), "--out", str(file)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
-    assert int(said.split("peak ")[1]) / 2**20 < 1
+    assert int(output.split("peak ")[1]) / 2**20 < 1
     assert file.stat().st_size < 8 * 2**20
     shown.look()
     shown.open(file)

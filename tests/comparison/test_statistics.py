@@ -47,10 +47,10 @@ def test_holm_rejects_step_by_step() -> None:
     for _ in range(200):
         p = generator.uniform(size=6) ** 3
         rejected = np.zeros(6, dtype=bool)
-        for step, place in enumerate(np.argsort(p)):
-            if p[place] > 0.05 / (6 - step):
+        for step, index in enumerate(np.argsort(p)):
+            if p[index] > 0.05 / (6 - step):
                 break
-            rejected[place] = True
+            rejected[index] = True
         assert ((holm(p) <= 0.05) == rejected).all()
     assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
 

@@ -41,9 +41,9 @@ def write_pair(folder: Path, *flags: str) -> Path:
 def assert_expected(runs: Sequence[RunLayout]) -> None:
     """The resolved configurations are the hand-written ones, types included."""
     configs = [yaml.safe_load(run.config.read_text()) for run in runs]
-    found = [{key: at(config, key) for key in EXPECTED[0]} for config in configs]
-    assert found == EXPECTED
-    kinds = [[type(value) for value in point.values()] for point in found]
+    points = [{key: at(config, key) for key in EXPECTED[0]} for config in configs]
+    assert points == EXPECTED
+    kinds = [[type(value) for value in point.values()] for point in points]
     assert kinds == [[str, float, type(None), type(None), bool]] * 2
 
 

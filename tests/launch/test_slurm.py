@@ -35,14 +35,14 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cancel(job)
 
 
-def submit(*words: str) -> list[RunLayout]:
+def submit(*arguments: str) -> list[RunLayout]:
     """Submits a tiny run and returns the records of its runs."""
     before = set(Path("runs").glob("*/*"))
     cluster = ["--slurm.cpus_per_task", "1", "--slurm.time", "00:30:00"]
-    file = ["--config", str(EXPERIMENTS / "digits.yaml")] if "--config" not in words else []
-    assert main(["submit", *file, *TINY, *QUICK, "--trainer.devices=1", *cluster, *words]) == 0
-    made = [run for run in Path("runs").glob("*/*") if run not in before]
-    layouts = [RunLayout(run.resolve()) for run in sorted(made, key=lambda run: job_of(RunLayout(run)))]
+    file = ["--config", str(EXPERIMENTS / "digits.yaml")] if "--config" not in arguments else []
+    assert main(["submit", *file, *TINY, *QUICK, "--trainer.devices=1", *cluster, *arguments]) == 0
+    runs = [run for run in Path("runs").glob("*/*") if run not in before]
+    layouts = [RunLayout(run.resolve()) for run in sorted(runs, key=lambda run: job_of(RunLayout(run)))]
     JOBS.extend(map(job_of, layouts))
     return layouts
 
@@ -63,7 +63,7 @@ def trains(layout: RunLayout) -> bool:
     return layout.metrics.is_file() and len(read_metrics(layout.metrics)) > 3
 
 
-def said(layout: RunLayout) -> str:
+def printed(layout: RunLayout) -> str:
     return "".join(file.read_text() for file in sorted(layout.root.glob("slurm-*.out")))
 
 
@@ -79,8 +79,8 @@ def test_two_tasks_train_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     (layout,) = submit("--trainer.devices=2", *SHORT)
     assert "--ntasks-per-node=2" in (layout.root / "submit.sbatch").read_text()
     until("the job's end", lambda: ended(layout))
-    assert read_status(layout).state == "done", said(layout)
-    assert "2 x cpu" in said(layout)
+    assert read_status(layout).state == "done", printed(layout)
+    assert "2 x cpu" in printed(layout)
     assert len(list(layout.root.parent.iterdir())) == 1, "no run beside it"
     capsys.readouterr()
     assert main(["runs"]) == 0
@@ -95,16 +95,16 @@ def test_a_warned_job_is_requeued_and_loses_no_step() -> None:
     (layout,) = submit(*LONG)
     until("some steps", lambda: trains(layout))
     signal(layout, "USR1")
-    until("the requeue", lambda: "SLURM requeues job" in said(layout) or queued(layout) == "PENDING")
+    until("the requeue", lambda: "SLURM requeues job" in printed(layout) or queued(layout) == "PENDING")
     until("the end", lambda: read_status(layout).state == "done" and ended(layout))
-    assert "stopped by SIGUSR1" in said(layout)
-    assert "(from step" in said(layout)
+    assert "stopped by SIGUSR1" in printed(layout)
+    assert "(from step" in printed(layout)
     (whole,) = submit(*LONG)
     until("the other's end", lambda: ended(whole))
-    assert read_status(whole).state == "done", said(whole)
-    found, expected = weights(layout), weights(whole)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert read_status(whole).state == "done", printed(whole)
+    resumed, expected = weights(layout), weights(whole)
+    assert resumed.keys() == expected.keys()
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
     steps = [row["step"] for row in read_metrics(layout.metrics)]
     assert steps == [row["step"] for row in read_metrics(whole.metrics)], "no point lost, none doubled"
 
@@ -114,10 +114,10 @@ def test_restarts_have_an_end() -> None:
     until("some steps", lambda: trains(layout))
     rows = len(read_metrics(layout.metrics))
     signal(layout, "USR1")
-    until("the second life", lambda: "(from step" in said(layout) and len(read_metrics(layout.metrics)) > rows + 3)
+    until("the second life", lambda: "(from step" in printed(layout) and len(read_metrics(layout.metrics)) > rows + 3)
     signal(layout, "USR1")
     until("the end", lambda: ended(layout))
-    assert "restarted 1 times already" in said(layout)
+    assert "restarted 1 times already" in printed(layout)
     assert read_status(layout).state == "preempted"
 
 
@@ -126,7 +126,7 @@ def test_a_terminated_job_saves_and_can_go_on() -> None:
     until("some steps", lambda: trains(layout))
     signal(layout, "TERM")
     until("the end", lambda: ended(layout))
-    assert read_status(layout).state == "preempted", said(layout)
+    assert read_status(layout).state == "preempted", printed(layout)
     assert layout.last.is_file()
     assert main(["fit", "--resume", str(layout.root), "--trainer.max_steps=401"]) == 0
 
@@ -147,7 +147,7 @@ def test_an_array_is_a_run_for_each_seed() -> None:
     assert [job_of(layout).partition("_")[2] for layout in layouts] == ["0", "1"]
     for layout in layouts:
         until("the end", lambda layout=layout: ended(layout))
-        assert read_status(layout).state == "done", said(layout)
+        assert read_status(layout).state == "done", printed(layout)
     seeds = [f"seed_everything: {seed}" in layout.config.read_text() for seed, layout in zip((5, 6), layouts)]
     assert seeds == [True, True]
     first, second = map(weights, layouts)
@@ -166,7 +166,7 @@ def test_a_job_that_fails_says_why_and_uses_the_code_as_it_was(capsys: pytest.Ca
     Path("my_net.py").write_text("raise SystemExit('edited later')\n")
     until("the end", lambda: ended(layout))
     status = read_status(layout)
-    assert status.state == "failed", said(layout)
+    assert status.state == "failed", printed(layout)
     assert "the code as it was" in str(status.error)
     capsys.readouterr()
     assert main(["runs", "--state", "failed"]) == 0

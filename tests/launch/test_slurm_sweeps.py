@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.slow, NEEDS_SLURM]
 CLUSTER = ["--slurm.cpus_per_task", "1", "--slurm.time", "00:30:00"]
 
 
-def submit(file: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def submit(file: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Submits a sweep and returns the job's number."""
     capsys.readouterr()
-    assert main(["sweep", str(file), "--slurm", *CLUSTER, *words]) == 0
-    said = re.search(r"^job +(\d+)", capsys.readouterr().out, re.MULTILINE)
-    assert said is not None
-    return said.group(1)
+    assert main(["sweep", str(file), "--slurm", *CLUSTER, *arguments]) == 0
+    match = re.search(r"^job +(\d+)", capsys.readouterr().out, re.MULTILINE)
+    assert match is not None
+    return match.group(1)
 
 
 def views(file: Path) -> list[TrialView]:
@@ -45,7 +45,7 @@ def test_the_file_that_wandb_takes_is_an_array(
     try:
         until("the end", lambda: set(queued(job)) <= {"COMPLETED", "FAILED"})
         assert queued(job) == ["COMPLETED"] * 2, "a task for each trial"
-        runs = [RunLayout(place) for place in sorted(Path("runs/pair").glob("pair-*"))]
+        runs = [RunLayout(folder) for folder in sorted(Path("runs/pair").glob("pair-*"))]
         assert [read_status(run).state for run in runs] == ["done", "done"]
         assert_expected(runs)
         assert len({read_status(run).life for run in runs}) == 2, "each trial in a task of its own"
@@ -72,7 +72,7 @@ def test_a_warned_task_is_requeued_and_its_trial_goes_on(
         until("the last task", lambda: set(queued(job)) <= {"COMPLETED"})
     finally:
         cancel(job)
-    (run,) = [RunLayout(place) for place in Path("runs/pair").glob("pair-*")]
+    (run,) = [RunLayout(folder) for folder in Path("runs/pair").glob("pair-*")]
     assert read_status(run).life.endswith(":1"), "the job's second life"
     steps = [int(row["step"]) for row in read_metrics(run.metrics) if "train/loss" in row]
     assert steps == list(range(1, 400, 2))

@@ -32,7 +32,7 @@ def test_the_trainer_says_what_to_ask_for(trainer: dict[str, object], expected: 
 
 
 @pytest.mark.parametrize(
-    ("trainer", "words"),
+    ("trainer", "parts"),
     [
         ({}, ["trainer.devices", "'auto'", "--trainer.devices=8"]),
         ({"devices": "auto"}, ["trainer.devices", "'auto'"]),
@@ -40,12 +40,12 @@ def test_the_trainer_says_what_to_ask_for(trainer: dict[str, object], expected: 
         ({"devices": 1, "accelerator": "mps"}, ["trainer.accelerator", "mps"]),
     ],
 )
-def test_what_only_the_node_would_know_is_refused(trainer: dict[str, object], words: list[str]) -> None:
+def test_what_only_the_node_would_know_is_refused(trainer: dict[str, object], parts: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         allocation_of(trainer)
-    told = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
-    for word in words:
-        assert word in told
+    message = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
+    for word in parts:
+        assert word in message
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
     assert find_cluster_file(None) == at_home
     here = tmp_path / "cluster.yaml"
     here.write_text("partition: small\ntime: 12:00:00\ncpus_per_task: 8\nmodules: [cuda/12.4, gcc]\naccount: null\n")
-    found = find_cluster_file(None)
-    assert found is not None
-    assert found.resolve() == here.resolve()
-    cluster = read_cluster(found, {"time": "30", "options": "[--exclude=a1, --nice]", "mem": "64G"})
+    file = find_cluster_file(None)
+    assert file is not None
+    assert file.resolve() == here.resolve()
+    cluster = read_cluster(file, {"time": "30", "options": "[--exclude=a1, --nice]", "mem": "64G"})
     assert cluster == Cluster(
         partition="small",
         time="30",
@@ -85,11 +85,11 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
         modules=["cuda/12.4", "gcc"],
         options=["--exclude=a1", "--nice"],
     )
-    assert read_cluster(found, {}).time == "12:00:00", "not the number that YAML 1.1 makes of it"
+    assert read_cluster(file, {}).time == "12:00:00", "not the number that YAML 1.1 makes of it"
 
 
 @pytest.mark.parametrize(
-    ("content", "given", "words"),
+    ("content", "options", "parts"),
     [
         ("partitoin: gpu", {}, ["partitoin", "partition"]),
         ("", {"tiem": "3"}, ["slurm.tiem", "time"]),
@@ -106,14 +106,14 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
         ("a: {", {}, ["cannot be read"]),
     ],
 )
-def test_mistakes_name_the_word(content: str, given: dict[str, str], words: list[str], tmp_path: Path) -> None:
+def test_mistakes_name_the_word(content: str, options: dict[str, str], parts: list[str], tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(content)
     with pytest.raises(UserError) as caught:
-        read_cluster(file, given)
-    told = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
-    for word in words:
-        assert word in told
+        read_cluster(file, options)
+    message = f"{caught.value.key}: {caught.value.message} {caught.value.hint}"
+    for word in parts:
+        assert word in message
 
 
 CLUSTER = Cluster(partition="gpu", time="12:00:00", gpu="a100", modules=["cuda"], container="apptainer exec x.sif")
@@ -224,9 +224,9 @@ def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
     (repository / "nets").mkdir(parents=True)
     plain.mkdir()
 
-    def git(*words: str) -> str:
+    def git(*parts: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        done = subprocess.run(["git", *identity, *words], cwd=repository, capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", *identity, *parts], cwd=repository, capture_output=True, text=True, check=True)
         return done.stdout
 
     git("init", "-q")

@@ -67,8 +67,8 @@ def test_workers_share_threads_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert share_machine(0, 1) == {}, "a single worker has everything"
-    given = [share_machine(place, 3) for place in range(3)]
-    assert [share["OMP_NUM_THREADS"] for share in given] == ["2", "2", "2"]
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in given] == ["4", "6", "4"]
+    environments = [share_machine(index, 3) for index in range(3)]
+    assert [share["OMP_NUM_THREADS"] for share in environments] == ["2", "2", "2"]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in environments] == ["4", "6", "4"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert "OMP_NUM_THREADS" not in share_machine(0, 3), "what the user has set stays"

@@ -31,9 +31,9 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Writes a sweep over the small program, runs it by the command, and returns its trials."""
     monkeypatch.chdir(tmp_path)
 
-    def run(text: str, *words: str, code: int = 0, name: str = "trivial") -> list[TrialView]:
+    def run(text: str, *arguments: str, code: int = 0, name: str = "trivial") -> list[TrialView]:
         file = write_sweep(tmp_path, text, name)
-        assert main(["sweep", str(file), *words]) == code
+        assert main(["sweep", str(file), *arguments]) == code
         return Ledger(read_sweep(file), tmp_path / "runs" / name).views()
 
     return run
@@ -52,10 +52,10 @@ def test_a_grid_runs_every_point_and_a_crash_stops_nothing(sweep: Sweep, capsys:
     assert [view.state for view in views] == ["done", "failed", "done", "failed"]
     assert [view.value for view in views if view.state == "done"] == pytest.approx([1.1, 0.35])
     assert all(view.reason == "error: this one is broken (exit code 1)" for view in views if view.state == "failed")
-    said = capsys.readouterr().out
-    assert "2 done, 2 failed; best loss 0.35" in said
-    assert f"best       runs/trivial/{views[2].folder.name}  x=2.5 fault=false" in said
-    assert "x=1 fault=true: error: this one is broken (exit code 1)" in said
+    output = capsys.readouterr().out
+    assert "2 done, 2 failed; best loss 0.35" in output
+    assert f"best       runs/trivial/{views[2].folder.name}  x=2.5 fault=false" in output
+    assert "x=1 fault=true: error: this one is broken (exit code 1)" in output
 
 
 def test_the_same_command_goes_on_and_repeats_nothing(sweep: Sweep, tmp_path: Path) -> None:
@@ -105,17 +105,17 @@ def test_a_folder_holds_one_search(sweep: Sweep, tmp_path: Path, capsys: pytest.
     sweep("method: grid\nparameters:\n  x: {values: [1]}")
     file = write_sweep(tmp_path, "method: grid\nparameters:\n  x: {values: [1, 2]}")
     assert main(["sweep", str(file)]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].endswith("runs/trivial holds another sweep")
-    assert len(told) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("runs/trivial holds another sweep")
+    assert len(lines) == 2
 
 
 def test_a_search_without_an_end_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_sweep(tmp_path, "method: random\nparameters:\n  x: {min: 0.0, max: 1.0}")
     assert main(["sweep", str(file), "--dir", str(tmp_path / "runs")]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[0] == f"error: {file}: a random search has no end of its own"
-    assert "--trials 20" in told[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"error: {file}: a random search has no end of its own"
+    assert "--trials 20" in lines[1]
 
 
 def test_workers_of_an_array_share_the_trials(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_a_trial_in_a_task_of_slurm_starts_its_own_processes(tmp_path: Path, mon
     with SignOfLife(tmp_path / "workers") as owner:
         claim = ledger.claim(owner)
     assert claim is not None
-    given = trial_environment(ledger, claim)
-    assert given["SLURM_JOB_ID"] == "7", "the record says in which job it ran"
-    assert not {"SLURM_NTASKS", "SLURM_PROCID", MAX_RESTARTS} & set(given)
+    variables = trial_environment(ledger, claim)
+    assert variables["SLURM_JOB_ID"] == "7", "the record says in which job it ran"
+    assert not {"SLURM_NTASKS", "SLURM_PROCID", MAX_RESTARTS} & set(variables)
 
 
 def test_a_trial_has_as_long_to_save_as_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,13 +60,13 @@ def test_steps_and_whole_numbers() -> None:
 
 def test_lists_keep_their_types() -> None:
     values = [1, 1.0, True, None, "1", "CondOT", [1, 2]]
-    found = draws({"values": values}, 300)
-    assert {(type(value), str(value)) for value in found} == {(type(value), str(value)) for value in values}
+    drawn = draws({"values": values}, 300)
+    assert {(type(value), str(value)) for value in drawn} == {(type(value), str(value)) for value in values}
 
 
 def test_odds() -> None:
-    found = draws({"values": ["a", "b"], "probabilities": [0.9, 0.1]})
-    assert np.mean([value == "a" for value in found]) == pytest.approx(0.9, abs=0.03)
+    drawn = draws({"values": ["a", "b"], "probabilities": [0.9, 0.1]})
+    assert np.mean([value == "a" for value in drawn]) == pytest.approx(0.9, abs=0.03)
 
 
 def test_a_grid_is_every_combination_the_last_fastest() -> None:
@@ -79,7 +79,7 @@ def test_the_words_are_those_of_wandbs_agent() -> None:
     from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
     parameters = {"lr": 1.0e-5, "n": 3, "flip": True, "none": None, "path": "VP", "list": [1, None, "a b"]}
-    made = create_sweep_command_args({"args": {name: {"value": value} for name, value in parameters.items()}})
+    arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in parameters.items()}})
     for macro in ("args", "args_no_equals", "args_no_hyphens"):
-        assert expand(["x", f"${{{macro}}}"], "fmlab", parameters) == ["x", *made[macro]]
+        assert expand(["x", f"${{{macro}}}"], "fmlab", parameters) == ["x", *arguments[macro]]
     assert expand(["${env}", "${program}", "${args}"], "fmlab", {}) == ["/usr/bin/env", "fmlab"]

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.slow
 def write(folder: Path, text: str, *flags: str, verb: str = "fit") -> Path:
     """A sweep file over tiny runs on the digits, or over evaluations."""
     config = ["--config", str(EXPERIMENTS / "digits.yaml"), *TINY] if verb == "fit" else []
-    words = ["${env}", "fmlab", verb, *config, *flags, "${args}"]
+    argv = ["${env}", "fmlab", verb, *config, *flags, "${args}"]
     file = folder / "tiny.yaml"
-    file.write_text(f"program: fmlab\n{text}\ncommand: {json.dumps(words)}\n")
+    file.write_text(f"program: fmlab\n{text}\ncommand: {json.dumps(argv)}\n")
     return file
 
 
@@ -52,7 +52,7 @@ def test_a_stopped_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     file = write(tmp_path, text, *often, "--trainer.max_steps=600", "--trainer.val_check_interval=600")
     command = [sys.executable, "-m", "fmlab", "sweep", str(file)]
     engine = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path, preexec_fn=listen_to_interrupts)
-    wait_for(lambda: any(len(read_metrics(found)) > 12 for found in tmp_path.glob("runs/tiny/*/metrics.csv")))
+    wait_for(lambda: any(len(read_metrics(file)) > 12 for file in tmp_path.glob("runs/tiny/*/metrics.csv")))
     engine.send_signal(signal.SIGINT)
     assert engine.wait(600) == 130
     (view,) = views(file)
@@ -91,9 +91,9 @@ def test_a_bad_run_is_stopped_and_says_so(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_evaluated_in_every_way(tmp_path: Path) -> None:
     limits = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--fid.enabled=false", "--floor=null"]
-    words = ["fit", "--config", str(EXPERIMENTS / "digits.yaml"), *TINY, *limits]
-    made = fmlab(*words, cwd=tmp_path, timeout=1500)
-    assert made.returncode == 0, made.stderr
+    argv = ["fit", "--config", str(EXPERIMENTS / "digits.yaml"), *TINY, *limits]
+    trained = fmlab(*argv, cwd=tmp_path, timeout=1500)
+    assert trained.returncode == 0, trained.stderr
     text = (
         "method: grid\nmetric: {name: evaluate/fid_domain, goal: minimize}\nparameters:\n"
         "  run: {value: digits}\n  solver: {values: [Euler, Heun]}\n  steps: {value: 2}"
