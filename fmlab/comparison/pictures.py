@@ -32,7 +32,7 @@ class Thumbnail:
         member: The run's index in it.
         step: The optimizer step at which it was drawn.
         drawn: The seeds, labels and guidance scale; grids that share it show the same seeds.
-        made: The solver that drew it.
+        solver: The solver that drew it.
         source: The picture as a `data:` address.
         width: In pixels.
         height: In pixels.
@@ -42,7 +42,7 @@ class Thumbnail:
     member: int
     step: int
     drawn: str
-    made: str
+    solver: str
     source: str
     width: int
     height: int
@@ -50,12 +50,14 @@ class Thumbnail:
 
 def thumbnails(groups: Sequence[SeedGroup], most: int = MOST) -> list[Thumbnail]:
     """Returns the last grids of every run, first of each group's first run, then of its second, and so on."""
-    positions = sorted((place, index) for index, group in enumerate(groups) for place in range(len(group.members)))
-    grids = (grid for place, index in positions for grid in _grids(groups[index].members[place], index, place))
+    positions = sorted(
+        (position, index) for index, group in enumerate(groups) for position in range(len(group.members))
+    )
+    grids = (grid for position, index in positions for grid in _grids(groups[index].members[position], index, position))
     return list(islice(grids, most))
 
 
-def _grids(member: Member, group: int, place: int) -> Iterator[Thumbnail]:
+def _grids(member: Member, group: int, position: int) -> Iterator[Thumbnail]:
     """The last grid of each guidance scale."""
     newest: dict[str, tuple[int, Path]] = {}
     for file in sorted(member.run.layout.samples.glob("*.png")):
@@ -65,12 +67,12 @@ def _grids(member: Member, group: int, place: int) -> Iterator[Thumbnail]:
             newest[scale] = max(newest.get(scale, (-1, file)), (step, file))
     flags = member.run.flags
     seeded = [f"{key.partition('.')[2] or key} {text(flags[key])}" for key in _SEEDED if flags.get(key) is not None]
-    made = f"{text(flags.get('samples.solver') or 'Heun')}, {text(flags.get('samples.steps', 10))} steps"
+    solver = f"{text(flags.get('samples.solver') or 'Heun')}, {text(flags.get('samples.steps', 10))} steps"
     for scale, (step, file) in newest.items():
         encoded = _encode(file)
         if encoded is not None:
             drawn = ", ".join([*([f"guidance scale {scale}"] if scale else []), *seeded])
-            yield Thumbnail(group, place, step, drawn, made, *encoded)
+            yield Thumbnail(group, position, step, drawn, solver, *encoded)
 
 
 def _encode(file: Path) -> tuple[str, int, int] | None:

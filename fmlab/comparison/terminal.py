@@ -41,10 +41,10 @@ def _reason(state: str) -> str:
 
 def _rows(comparison: Comparison, metric: str, standing: Standing) -> list[list[str]]:
     sign, rows = -1 if comparison.better[metric] == "more" else 1, []
-    for place, index in enumerate(standing.groups):
+    for position, index in enumerate(standing.groups):
         group = comparison.groups[index]
         mean, deviation, count = group.summarize(metric, "final")
-        test = standing.ranking.tests[place] if standing.ranking and len(standing.groups) > 1 else None
+        test = standing.ranking.tests[position] if standing.ranking and len(standing.groups) > 1 else None
         speeds = [member.costs.images_per_second for member in group.members if member.counts]
         finite = [speed for speed in speeds if speed is not None]
         row = [

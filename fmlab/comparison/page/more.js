@@ -34,7 +34,7 @@ function gridsOf(g, pictures) {
     const button = make("button", { type: "button" }, image);
     button.addEventListener("click", () => enlarge(picture, about));
     const unfinished = run.counts ? "" : `, ${run.state}`;
-    return make("div", {}, button, make("span", {}, `seed ${run.seed}, step ${picture.step}${unfinished}`), make("span", {}, picture.made));
+    return make("div", {}, button, make("span", {}, `seed ${run.seed}, step ${picture.step}${unfinished}`), make("span", {}, picture.solver));
   });
   return make("figure", {}, make("figcaption", {}, make("span", { class: "swatch", style: `background:${colour(g)}`, "aria-hidden": "true" }), group.label), make("div", { class: "row" }, ...row));
 }

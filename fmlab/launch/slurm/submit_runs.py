@@ -24,11 +24,11 @@ from fmlab.training.builder import Builder, trainer_section
 from fmlab.training.quiet import silence_lightning
 
 
-def submit_runs(words: Sequence[str], seeds: int, submission: Submission) -> None:
+def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None:
     """Checks everything, writes the runs' records and the script, submits it, and prints where they are.
 
     Args:
-        words: What `fmlab fit` would be given.
+        argv: What `fmlab fit` would be given.
         seeds: How many runs; each has the seed after the one before it.
         submission: How to submit them.
 
@@ -36,7 +36,7 @@ def submit_runs(words: Sequence[str], seeds: int, submission: Submission) -> Non
         UserError: If the configuration, the trainer or the script has a mistake, or SLURM refuses the job.
     """
     silence_lightning()
-    prepared = prepare(list(words))
+    prepared = prepare(list(argv))
     allocation = allocation_of(trainer_section(prepared.config, precision=False))
     build_once(prepared)
     options = RunOptions(**prepared.config["run"])
@@ -46,7 +46,7 @@ def submit_runs(words: Sequence[str], seeds: int, submission: Submission) -> Non
     if submission.dry_run:
         print(script, end="")
         return
-    layouts = [_new_run(words, index, prepared.config[SEED]) for index in range(seeds)]
+    layouts = [_new_run(argv, index, prepared.config[SEED]) for index in range(seeds)]
     code = copy_code(layouts[0].root / CODE, own_folders(prepared))
     job = _describe_job(prepared, [layout.root for layout in layouts], allocation, submission, code)
     atomic_write_text(job.script, write_script(job))
@@ -120,10 +120,10 @@ def _describe_job(
     )
 
 
-def _new_run(words: Sequence[str], index: int, first_seed: int) -> RunLayout:
+def _new_run(argv: Sequence[str], index: int, first_seed: int) -> RunLayout:
     """Writes the record of a run that has not begun."""
     seed = [] if index == 0 else [f"--{SEED}={first_seed + index}"]
-    prepared = prepare([*words, *seed])
+    prepared = prepare([*argv, *seed])
     prepared.config["trainer"] = trainer_section(prepared.config, precision=False)
     options = RunOptions(**prepared.config["run"])
     layout = RunLayout(new_run(options.dir, str(options.name)).root.resolve())

@@ -30,10 +30,10 @@ def check_sweep(sweep: Sweep, checks: Mapping[str, Check]) -> int:
     """
     if sweep.program[:1] != ["fmlab"] or not set(sweep.program[1:2]) & set(checks):
         return 0
-    lines = [words_after_verb(sweep, parameters) for parameters in vary_parameters(sweep)]
-    for words in lines:
+    lines = [arguments_of(sweep, parameters) for parameters in vary_parameters(sweep)]
+    for argv in lines:
         try:
-            metrics = checks[sweep.program[1]](words)
+            metrics = checks[sweep.program[1]](argv)
         except UserError as error:
             key = f"{sweep.file}: {error.key}" if error.key else str(sweep.file)
             raise UserError(error.message, key=key, hint=error.hint) from error
@@ -53,10 +53,10 @@ def fetch_data(sweep: Sweep) -> None:
     if sweep.program == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy, and a worker needs none of it
 
-        prepare(words_after_verb(sweep, next(vary_parameters(sweep)))).data.prepare_data()
+        prepare(arguments_of(sweep, next(vary_parameters(sweep)))).data.prepare_data()
 
 
-def check_fit(words: list[str]) -> set[str] | None:
+def check_fit(argv: list[str]) -> set[str] | None:
     """Checks the words of `fmlab fit`, and asks its parts which metrics they log."""
     from fmlab.config.names import find_class
     from fmlab.config.prepare import prepare
@@ -64,7 +64,7 @@ def check_fit(words: list[str]) -> set[str] | None:
     from fmlab.training import NonFinite
     from fmlab.training.network_module import NetworkModule
 
-    prepared = prepare(words)
+    prepared = prepare(argv)
     config = prepared.config
     module = find_class(config["model"]["class_path"], (NetworkModule,), "model")
     assert issubclass(module, NetworkModule)
@@ -86,10 +86,10 @@ def _build_callback(section: Section, config: Mapping[str, Any]) -> Any:
     return getattr(parser.instantiate_classes(parser.parse_object({section.name: config[section.name]})), section.name)
 
 
-def words_after_verb(sweep: Sweep, parameters: Mapping[str, Any]) -> list[str]:
+def arguments_of(sweep: Sweep, parameters: Mapping[str, Any]) -> list[str]:
     """Returns what the verb of `fmlab` is given with these parameters."""
-    words = expand(sweep.command, str(sweep.content["program"]), parameters)
-    return words[words.index(sweep.program[1]) + 1 :]
+    argv = expand(sweep.command, str(sweep.content["program"]), parameters)
+    return argv[argv.index(sweep.program[1]) + 1 :]
 
 
 def vary_parameters(sweep: Sweep) -> Iterator[dict[str, Any]]:

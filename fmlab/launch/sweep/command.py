@@ -26,24 +26,24 @@ def check_command(file: Path, command: Any) -> list[str]:
     example = 'command: ["${env}", fmlab, fit, --config, experiments/digits.yaml, "${args}"]'
     if not isinstance(command, list) or not all(isinstance(word, (str, int, float)) for word in command):
         raise UserError("is missing, or no list of words", key=key, hint=example)
-    words = [str(word) for word in command]
-    for word in words:
+    argv = [str(word) for word in command]
+    for word in argv:
         if word.startswith("${") and word not in _MACROS and not _VARIABLE.fullmatch(word):
             raise UserError(f"{word} is not filled in", key=key, hint=nearest(word, _MACROS))
-    if not set(words) & set(_ARGS):
+    if not set(argv) & set(_ARGS):
         raise UserError("has no ${args}: the parameters would not arrive", key=key, hint=example)
-    return words
+    return argv
 
 
 def find_program(command: list[str]) -> list[str]:
     """Returns the words up to the first flag, without what starts Python: `["fmlab", "fit"]`."""
-    words = [word for word in command if word not in ("${env}", "/usr/bin/env", "${interpreter}")]
-    if words[:1] and Path(words[0]).name.startswith("python"):
-        words = words[1:]
-    if words[:2] == ["-m", "fmlab"]:
-        words = words[1:]
-    end = next((index for index, word in enumerate(words) if word.startswith(("-", "${"))), len(words))
-    return [Path(words[0]).name, *words[1:end]] if end else []
+    argv = [word for word in command if word not in ("${env}", "/usr/bin/env", "${interpreter}")]
+    if argv[:1] and Path(argv[0]).name.startswith("python"):
+        argv = argv[1:]
+    if argv[:2] == ["-m", "fmlab"]:
+        argv = argv[1:]
+    end = next((index for index, word in enumerate(argv) if word.startswith(("-", "${"))), len(argv))
+    return [Path(argv[0]).name, *argv[1:end]] if end else []
 
 
 def expand(command: list[str], program: str, parameters: Mapping[str, Any]) -> list[str]:
@@ -62,8 +62,8 @@ def expand(command: list[str], program: str, parameters: Mapping[str, Any]) -> l
         "${args_no_equals}": [part for name, value in parameters.items() for part in (f"--{name}", str(value))],
         "${args_no_hyphens}": [f"{name}={value}" for name, value in parameters.items()],
     }
-    words = [word for chunk in command for word in replacements.get(chunk, [chunk])]
-    return [_VARIABLE.sub(lambda match: os.environ.get(match[1], match[1]), word) for word in words]
+    argv = [word for chunk in command for word in replacements.get(chunk, [chunk])]
+    return [_VARIABLE.sub(lambda match: os.environ.get(match[1], match[1]), word) for word in argv]
 
 
 def describe_parameters(parameters: Mapping[str, Any]) -> str:

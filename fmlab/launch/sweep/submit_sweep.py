@@ -14,7 +14,7 @@ from fmlab.launch.slurm.client import submit_script
 from fmlab.launch.slurm.cluster import Cluster
 from fmlab.launch.slurm.script import Job, Submission, write_script
 from fmlab.launch.slurm.snapshot import CODE, copy_code
-from fmlab.launch.sweep.check import fetch_data, vary_parameters, words_after_verb
+from fmlab.launch.sweep.check import arguments_of, fetch_data, vary_parameters
 from fmlab.launch.sweep.command import expand
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger
 from fmlab.launch.sweep.sweep_file import Sweep
@@ -44,7 +44,7 @@ def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: S
         print(f"{sweep.name}: all {ended} trials have ended; {compare}")
         return
     submissions = (folder / HIDDEN / f"slurm-{number}" for number in itertools.count())
-    home = next(place for place in submissions if not place.exists())  # tasks of an earlier one may still wait
+    home = next(path for path in submissions if not path.exists())  # tasks of an earlier one may still wait
     worker = worker_command(home / sweep.file.name, runs_dir.resolve(), trials=1)
     note = "# A task takes the next trial that waits, one that was stopped before included."
     job = Job(sweep.name, home, shlex.join(worker), allocation, submission, before=[note], tasks=left)
@@ -77,7 +77,7 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
     if sweep.program == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy
 
-        configs = [prepare(words_after_verb(sweep, parameters)).config for parameters in vary_parameters(sweep)]
+        configs = [prepare(arguments_of(sweep, parameters)).config for parameters in vary_parameters(sweep)]
         trainers = [{"devices": "auto", **(config.get("trainer") or {})} for config in configs]
         needs = [allocation_of(one | ({"devices": 1} if one["devices"] == "auto" else {})) for one in trainers]
         if any(need.nodes > 1 for need in needs):
@@ -87,6 +87,6 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
         gpus = devices if any(need.gpus_per_node for need in needs) else 0
         return Allocation(gpus_per_node=gpus, processes_per_task=devices)  # the trial starts its processes itself
     if sweep.program == ["fmlab", "evaluate"]:
-        words = " ".join(expand(sweep.command, "", dict.fromkeys(sweep.parameters, "")))
-        return Allocation(gpus_per_node=0 if "--device=cpu" in words or "--device cpu" in words else 1)
+        text = " ".join(expand(sweep.command, "", dict.fromkeys(sweep.parameters, "")))
+        return Allocation(gpus_per_node=0 if "--device=cpu" in text or "--device cpu" in text else 1)
     return Allocation(gpus_per_node=0 if cluster.gpu is None else 1)

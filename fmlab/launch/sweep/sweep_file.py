@@ -136,10 +136,10 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_keys(place: str, content: Mapping[str, Any], known: Iterable[str]) -> None:
+def _check_keys(prefix: str, content: Mapping[str, Any], keys: Iterable[str]) -> None:
     for key in content:
-        if key not in known:
-            raise UserError("unknown key", key=f"{place}{key}", hint=nearest(str(key), known))
+        if key not in keys:
+            raise UserError("unknown key", key=f"{prefix}{key}", hint=nearest(str(key), keys))
 
 
 def _read_metric(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
