@@ -5,6 +5,7 @@ Importing the package is light; `fmlab.load(RUN)` and `fmlab.table(RUNS)` import
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from fmlab._version import __version__
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "load", "table"]
 
+_HOMES = {"load": "fmlab.inference.load", "table": "fmlab.comparison.frame"}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from fmlab.inference.load import load
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fmlab' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
-        return load
-    if name == "table":
-        from fmlab.comparison.frame import table
 
-        return table
-    raise AttributeError(f"module 'fmlab' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
