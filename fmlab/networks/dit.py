@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import torch
-from timm.layers import Attention, Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from fmlab.errors import UserError, nearest
 from fmlab.networks.base import Network, image_shape, require_positive
+from fmlab.networks.transformer import Attention, Mlp, PatchEmbed
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 """The published sizes: width, depth and heads."""
@@ -40,9 +39,9 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, mlp_ratio: float, dropout: float) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.attn = Attention(width, num_heads=heads, qkv_bias=True, proj_drop=dropout)
+        self.attn = Attention(width, heads, dropout)
         self.norm2 = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=partial(nn.GELU, approximate="tanh"), drop=dropout)
+        self.mlp = Mlp(width, int(width * mlp_ratio), dropout)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ class DiT(Network):
         super().__init__(shape, num_classes, width, time_scale, outputs=outputs)
         self.patch_size = patch_size
         self.grid = (rows // patch_size, columns // patch_size)
-        self.x_embedder = PatchEmbed((rows, columns), patch_size, channels, width)
+        self.x_embedder = PatchEmbed(patch_size, channels, width)
         self.register_buffer("pos_embed", position_table(*self.grid, width).unsqueeze(0))
         self.blocks = nn.ModuleList(Block(width, heads, mlp_ratio, dropout) for _ in range(depth))
         self.final_layer = FinalLayer(width, patch_size**2 * channels * outputs)
@@ -132,6 +131,7 @@ class DiT(Network):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         nn.init.xavier_uniform_(self.x_embedder.proj.weight.flatten(1))  # a view: a patch's pixels are its inputs
+        assert self.x_embedder.proj.bias is not None
         nn.init.zeros_(self.x_embedder.proj.bias)
         for module in self.t_embedder.modules():
             if isinstance(module, nn.Linear):
