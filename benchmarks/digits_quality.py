@@ -1,4 +1,4 @@
-"""Are the generated digits digits? `python benchmarks/digits_quality.py RUN [--guidance_scale 2]`
+"""Are the generated digits digits? `python benchmarks/digits_quality.py RUN [--guidance.scale 2]`
 
 Three questions, each answered with classifiers that the run never saw (support vector machines on raw pixels):
 
@@ -47,7 +47,7 @@ def nearest_distance(images: Tensor, training: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
-    parser.add_argument("--guidance_scale", type=float, default=2.0)
+    parser.add_argument("--guidance.scale", dest="guidance_scale", type=float, default=2.0)
     parser.add_argument("--steps", type=int, default=20, help="Heun steps")
     parser.add_argument("--checkpoint", default="best")
     options = parser.parse_args()

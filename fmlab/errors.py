@@ -23,16 +23,35 @@ class UserError(ValueError):
         head = f"{self.key}: {self.message}" if self.key else self.message
         return f"{head}\n  {self.hint}" if self.hint else head
 
+    def report(self) -> str:
+        """The error for a terminal, in at most three lines: key and cause, then the hint."""
+        head, hint = (" ".join((text or "").split()) for text in (self.message, self.hint))
+        head = f"error: {self.key}: {head}" if self.key else f"error: {head}"
+        return f"{head}\n  {hint}" if hint else head
+
 
 class RunFailure(UserError):
     """What stops a run that was asked for rightly: a full disk, a loss that is not finite. Told in one line too."""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """A hint that names the closest choices, or all of them when none is close."""
+def user_error_in(error: BaseException | None) -> UserError | None:
+    """The UserError that an error is or was caused by; libraries wrap what constructors raise."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
+    """A hint that names the closest choices, or all of them when none is close.
+
+    Args:
+        word: What was typed.
+        choices: What may be meant.
+        cutoff: The least likeness, in [0, 1], of a choice that is close.
+    """
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=cutoff)
     if close:
         return "did you mean " + " or ".join(by_lower[name] for name in close) + "?"
     shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")

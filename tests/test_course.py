@@ -41,7 +41,7 @@ def test_a_command_of_the_page_runs(command: str, tmp_path: Path, monkeypatch: p
     verb, *words = shlex.split(command)[1:]
     if verb == "sample":
         assert main(["fit", "--config", "experiments/digits.yaml", *TINY, *SHORT, "--floor.enabled=false"]) == 0
-        words += ["--n", "10", "--steps", "2", "--device", "cpu"]
+        words += ["--num_samples", "10", "--steps", "2", "--device", "cpu"]
     elif verb == "fit":
         small = [word for word in TINY if word.startswith("--model.network.width") and "UNet" not in command]
         words += [*SHORT, *small, "--fid.enabled=false", "--samples.enabled=false"]

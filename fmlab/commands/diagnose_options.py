@@ -6,7 +6,7 @@ import argparse
 
 from fmlab.config.parts import Parser, add_trust, split_parts
 
-USAGE = "fmlab diagnose RUN [--solver Heun] [--steps 20] [--guidance.scale 2] [--n 500] [--checkpoint best]"
+USAGE = "fmlab diagnose RUN [--solver Heun] [--steps 20] [--guidance.scale 2] [--num_samples 500] [--checkpoint best]"
 ABOUT = "Says where the error of a run comes from: its network, its solver, guidance, or too few data."
 
 
@@ -19,8 +19,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--grid", help=f"see fmlab list grids; --grid.NAME=VALUE likewise{own}")
     command.add_argument("--path", help=f"a Gaussian path to sample along, see fmlab list paths{own}")
     command.add_argument("--steps", type=int, help=f"solver steps{own}")
-    command.add_argument("--guidance_scale", "--guidance.scale", type=float, help=f"w; 1: conditional{own}")
-    command.add_argument("--n", type=int, default=500, help="samples in each set (500)")
+    command.add_argument("--guidance.scale", dest="guidance_scale", type=float, help=f"w; 1: conditional{own}")
+    command.add_argument("--num_samples", dest="n", type=int, default=500, help="samples in each set (500)")
     command.add_argument("--seed", type=int, default=1_000_000, help="the first sample's seed (1000000)")
     command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
     command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")

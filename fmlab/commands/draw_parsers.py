@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from fmlab.config.parts import Parser
+from fmlab.errors import UserError
+
+T = TypeVar("T")
 
 SUBJECT = """
 What is drawn comes from a finished RUN, from --config FILE, or from words:
@@ -22,7 +28,7 @@ def path_parser() -> argparse.ArgumentParser:
         "path", "--data Checkerboard --path VP [--times 0,0.5,1] [--out path.png]", rows="conditional,marginal"
     )
     _times(command, "0,0.25,0.5,0.75,1")
-    command.add_argument("--n", type=int, help="points drawn (300), or images (4)")
+    command.add_argument("--num_samples", dest="n", type=int, help="points drawn (300), or images (4)")
     return command
 
 
@@ -39,7 +45,7 @@ def flow_parser() -> argparse.ArgumentParser:
     """The options of `fmlab draw flow`."""
     command = _subject("flow", "--data Checkerboard [--steps 50] [--out flow.gif]", rows="marginal, learned")
     _times(command, "0,0.25,0.5,0.75,1")
-    command.add_argument("--n", type=int, default=400, help="points carried along beside the mesh (400)")
+    command.add_argument("--num_samples", dest="n", type=int, default=400, help="points carried along beside the mesh (400)")
     _solver(command, 50)
     _guidance(command)
     return command
@@ -47,9 +53,9 @@ def flow_parser() -> argparse.ArgumentParser:
 
 def trajectories_parser() -> argparse.ArgumentParser:
     """The options of `fmlab draw trajectories`."""
-    usage = "--data mixture [--diffusion 0.5,1] [--n 40] [--out trajectories.png]"
+    usage = "--data mixture [--diffusion 0.5,1] [--num_samples 40] [--out trajectories.png]"
     command = _subject("trajectories", usage, rows="conditional, marginal; of a run marginal, learned")
-    command.add_argument("--n", type=int, default=40, help="how many trajectories (40)")
+    command.add_argument("--num_samples", dest="n", type=int, default=40, help="how many trajectories (40)")
     _solver(command, 200)
     command.add_argument(
         "--diffusion",
@@ -71,13 +77,13 @@ def solvers_parser() -> argparse.ArgumentParser:
     command.add_argument("--solver", default="Euler,Midpoint,Heun,RK3,RK4,AB2,AB4,Dopri5", help="(%(default)s)")
     command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
     command.add_argument("--nfe", default="8,16,32,64,128,256", help="budgets of field evaluations (%(default)s)")
-    command.add_argument("--n", type=int, default=256, help="how many samples the error is a mean over (256)")
+    command.add_argument("--num_samples", dest="n", type=int, default=256, help="how many samples the error is a mean over (256)")
     return command
 
 
 def process_parser() -> argparse.ArgumentParser:
     """The options of `fmlab draw process`."""
-    usage = "fmlab draw process --process OrnsteinUhlenbeck [--process.theta=1] [--until 5] [--n 20] [--out ou.png]"
+    usage = "fmlab draw process --process OrnsteinUhlenbeck [--process.theta=1] [--until 5] [--num_samples 20] [--out ou.png]"
     command = Parser(prog="fmlab draw process", usage=usage, allow_abbrev=False)
     command.add_argument(
         "--process", required=True, help="see fmlab list processes; --process.NAME=VALUE for arguments"
@@ -87,7 +93,7 @@ def process_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--steps", type=int, default=200, help="solver steps (200)")
     command.add_argument("--until", type=float, default=5.0, help="the last time; the first is 0 (5)")
-    command.add_argument("--n", type=int, default=20, help="how many paths are drawn (20)")
+    command.add_argument("--num_samples", dest="n", type=int, default=20, help="how many paths are drawn (20)")
     command.add_argument(
         "--start",
         help="X_0: a number, one point as [1,0], or several as [-2,2] in one dimension and [[1,0],[0,1]] in two, "
@@ -145,4 +151,30 @@ def _solver(command: argparse.ArgumentParser, steps: int) -> None:
 
 def _guidance(command: argparse.ArgumentParser, several: bool = False) -> None:
     words = "w, with --label; several as 0,1,3, one panel each" if several else "w, with --label"
-    command.add_argument("--guidance_scale", "--guidance.scale", default="1", help=f"{words} (1)")
+    command.add_argument("--guidance.scale", dest="guidance_scale", default="1", help=f"{words} (1)")
+
+
+def words(text: str, key: str) -> list[str]:
+    """`Euler,Heun` as a list, without repetitions; commas within brackets do not count.
+
+    Raises:
+        UserError: If nothing stands between two commas.
+    """
+    found = [word.strip() for word in re.split(r",(?![^\[({]*[\])}])", text)]
+    if not all(found):
+        raise UserError(f"cannot read {text!r}", key=key, hint="write one value, or several with commas")
+    return list(dict.fromkeys(found))
+
+
+def numbers(text: str, key: str, kind: Callable[[str], T], about: str) -> list[T]:
+    """`5,10,20` as a list of numbers.
+
+    Raises:
+        UserError: If one of them is none.
+    """
+    try:
+        return [kind(word) for word in words(text, key)]
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {text!r}", key=key, hint=f"write {about}") from None

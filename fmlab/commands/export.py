@@ -1,38 +1,44 @@
-"""`fmlab export`: a finished run as one file; its options are read before anything heavy is imported."""
+"""`fmlab export`: a finished run as one file."""
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from fmlab.config.parts import Parser, add_trust
-
-USAGE = "fmlab export RUN --to FILE.safetensors [--weights averaged|raw] [--checkpoint best|last|FILE] [--ema.std 0.05]"
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options of `fmlab export`."""
-    command = Parser(prog="fmlab export", usage=USAGE, allow_abbrev=False)
-    command.add_argument("run", help="a run's folder, its id, or an experiment's name (its newest run)")
-    command.add_argument(
-        "--to",
-        required=True,
-        help="the file, called .safetensors; the word safetensors alone names it after the experiment, in this folder",
-    )
-    command.add_argument("--weights", choices=["averaged", "raw"], default="averaged", help="(averaged)")
-    command.add_argument("--checkpoint", default="best", help="best, last or a file (best)")
-    command.add_argument("--ema.std", dest="ema_std", type=float, help="the width of a power-function average instead")
-    add_trust(command)
-    return command
+from fmlab.commands.shared import Weights
+from fmlab.config.options import Named, Positional
+from fmlab.records import find_run
 
 
-def main(argv: list[str]) -> int:
-    """Writes a run's weights with all that is needed to sample, and a model card beside them."""
-    options = parser().parse_args(argv)
-    from fmlab.inference.export import export_run
-    from fmlab.records import find_run
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Writes a run's weights with all that is needed to sample, and a model card beside them.
 
+      fmlab export digits --to digits.safetensors
+
+    Args:
+        run: A run's folder, its id, or an experiment's name (its newest run).
+        to: The file, called .safetensors; the word safetensors alone names it after the experiment, in this folder.
+        checkpoint: Which checkpoint: best, last or a file.
+        weights: The averaged weights, or those of the last step.
+        ema_std: The width of a power-function average to use instead, such as 0.05.
+        trust: Import the run author's own code, which the run names.
+    """
+
+    run: Annotated[str, Positional()]
+    to: str
+    checkpoint: str = "best"
+    weights: Weights = "averaged"
+    ema_std: Annotated[float | None, Named("ema.std")] = None
+    trust: bool = False
+
+
+def run(options: ExportOptions) -> int:
+    """Writes the file and its card."""
     layout = find_run(options.run)
+    from fmlab.inference.export import export_run
+
     file = Path(f"{layout.experiment}.safetensors" if options.to == "safetensors" else options.to)
     card = export_run(layout, file, options.checkpoint, options.weights, options.ema_std, options.trust)
     print(f"weights    {file} ({file.stat().st_size / 2**20:.3g} MiB)")

@@ -1,63 +1,50 @@
-"""`fmlab --help`, `fmlab fit --help`, `fmlab help WORD`: text, and what classes say of themselves, read by `ast`."""
+"""`fmlab help`: the first page, and what verbs, sections and classes say of themselves, read from their docstrings."""
 
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
 from fmlab._version import __version__
+from fmlab.commands import VERBS, commands_of
 from fmlab.config import catalog, schema
+from fmlab.config.option_help import describe_options, documented_arguments, summary, table
+from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
 
-FIT = """\
-usage: fmlab fit --config FILE [--config FILE ...] [--KEY=VALUE ...]
-       fmlab fit --resume RUN [--KEY=VALUE ...]
 
-  fmlab fit --config experiments/digits.yaml
-  fmlab fit --config experiments/digits.yaml --model.path=VP --model.path.beta_max=12
-  fmlab fit --config experiments/digits.yaml --model.network=UNet --model.network.channels=32
-  fmlab fit --config experiments/digits.yaml --data.global_batch_size=256 --trainer.max_steps=2000
-  fmlab fit --resume digits                       go on with the newest run of that name
+@dataclass(frozen=True)
+class HelpOptions:
+    """Explains a verb, a section of a configuration, or a class with its arguments.
 
---config FILE     a configuration; several merge by key, left to right, and overrides come last
---KEY=VALUE       an override, with a dotted key; it reaches every ${...} in the files
---resume RUN      go on in place with a run: its folder, its id, or its experiment's name
---trust           run code of its author's own that the resumed run names
---print_config    print the complete configuration, which is itself a valid one, and stop
---traceback       show a mistake with its full traceback
+      fmlab help fit
+      fmlab help draw path
+      fmlab help trainer
+      fmlab help DiT
 
-A part is named by its class, alone (`path: VP`) or with arguments:
+    Args:
+        names: Verbs, sections or classes.
+    """
 
-  path:
-    class_path: VP
-    init_args: {beta_max: 12}
-
-Your own part in my_net.py, beside the file or in this folder, is my_net.MyNet; there is nothing to register.
-"""
-
-VALIDATE = """\
-usage: fmlab validate RUN [--checkpoint best|last|FILE] [--KEY=VALUE ...]
-
-  fmlab validate digits
-  fmlab validate runs/digits/20261123-061203-a1b2 --checkpoint last --fid.num_samples=5000
-
-RUN is a run's folder, its id, or its experiment's name, which means the newest run.
-"""
+    names: Annotated[tuple[str, ...], Positional("WORD")] = ()
 
 
-def main(argv: list[str]) -> int:
-    """`fmlab help`, `fmlab help fit`, `fmlab help trainer`, `fmlab help DiT`."""
-    print("\n".join(about(word) for word in argv) if argv else overview())
+def run(options: HelpOptions) -> int:
+    """Prints the first page, or an explanation of each word."""
+    names, pages = list(options.names), []
+    while names:
+        name = names.pop(0)
+        has_sub_verb = name in VERBS and names and names[0] in commands_of(name)
+        pages.append(explain_verb(name, names.pop(0)) if has_sub_verb else explain_word(name))
+    print("\n".join(pages) if pages else first_page())
     return 0
 
 
-def overview() -> str:
-    """The first page."""
-    from fmlab.__main__ import VERBS
-    from fmlab.commands.listing import table
-
+def first_page() -> str:
+    """What `fmlab` alone prints."""
     verbs = table([(name, verb.about) for name, verb in VERBS.items()])
     return (
         f"fmlab {__version__}: flow matching and diffusion, every part of it to be swapped from one YAML file\n\n"
@@ -65,20 +52,29 @@ def overview() -> str:
         "  fmlab fit --config experiments/digits.yaml      train on the digits that ship with scikit-learn\n"
         "  fmlab fit --help                                the configuration and its overrides\n"
         "  fmlab list networks                             what there is to choose from\n"
-        "  fmlab help DiT                                  the arguments of a part"
+        "  fmlab help DiT                                  the arguments of a part\n\n"
+        "Every verb takes --help, and --traceback to show a mistake with its full traceback."
     )
 
 
-def about(word: str) -> str:
+def explain_verb(verb: str, sub_verb: str = "") -> str:
+    """The help of a verb, or the list of its sub-verbs."""
+    commands = commands_of(verb)
+    if sub_verb not in commands:
+        rows = [(name, summary(command.options).splitlines()[0]) for name, command in commands.items()]
+        return f"usage: fmlab {verb} WORD [--help], where WORD is one of\n\n{table(rows)}"
+    text = describe_options(commands[sub_verb].options, commands[sub_verb].name)
+    return f"{text}\n\n{_sections()}" if verb == "fit" else text
+
+
+def explain_word(word: str) -> str:
     """Help for a verb, a section of the configuration, or a class of the package.
 
     Raises:
         UserError: If the word is none of these.
     """
-    if word == "fit":
-        return FIT + "\n" + _sections()
-    if word == "validate":
-        return VALIDATE
+    if word in VERBS:
+        return explain_verb(word)
     section = schema.BY_NAME.get(word)
     if section and section.component:
         return f"{word}: {section.about}; fmlab list {'models' if word == 'model' else word} shows the choices"
@@ -87,6 +83,18 @@ def about(word: str) -> str:
     if section:
         return f"{word}: {section.about}; the arguments of {section.target}"
     return explain(word)
+
+
+def _sections() -> str:
+    """The sections of a configuration, and where to read on."""
+    rows = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
+    rows += [(section.name, section.about) for section in schema.SECTIONS]
+    kinds = ", ".join(catalog.KINDS)
+    return (
+        f"sections of a configuration:\n{table(rows)}\n\n"
+        f"fmlab list KIND shows the classes there are, by kind: {kinds}.\n"
+        "fmlab help WORD explains a section (fmlab help fid) or a class with its arguments (fmlab help DiT)."
+    )
 
 
 def explain(name: str, kind: str | None = None) -> str:
@@ -99,22 +107,11 @@ def explain(name: str, kind: str | None = None) -> str:
     found = [entry for entry in entries if entry.name == name]
     if not found:
         names = [entry.name for listed in ([kind] if kind else catalog.KINDS) for entry in catalog.of_kind(listed)]
-        choices = names if kind else [*names, *schema.BY_NAME]
-        raise UserError("nothing is known of it", key=name, hint=nearest(name, choices))
+        choices = names if kind else [*names, *schema.BY_NAME, *VERBS]
+        hint = nearest(name, choices)
+        hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
+        raise UserError("is not known", key=name, hint=hint)
     return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in found)
-
-
-def _sections() -> str:
-    from fmlab.commands.listing import table
-
-    rows = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
-    rows += [(section.name, section.about) for section in schema.SECTIONS]
-    kinds = ", ".join(catalog.KINDS)
-    return (
-        f"sections of a configuration:\n{table(rows)}\n\n"
-        f"fmlab list KIND shows the classes there are, by kind: {kinds}.\n"
-        "fmlab help WORD explains a section (fmlab help fid) or a class with its arguments (fmlab help DiT)."
-    )
 
 
 def _describe_path(path: str) -> str:
@@ -131,9 +128,9 @@ def _describe_entry(entry: catalog.Entry) -> str:
 def _describe(node: ast.ClassDef | ast.FunctionDef, room: str, supplied: int = 0) -> str:
     """Docstring and arguments of a class; the text of its `Args:` stands beside each argument."""
     text = ast.get_docstring(node) or ""
-    described = dict(_documented(text))
+    described = dict(documented_arguments(text))
     for base in catalog.bases_in(node, room):
-        described = {**dict(_documented(ast.get_docstring(base) or "")), **described}
+        described = {**dict(documented_arguments(ast.get_docstring(base) or "")), **described}
     summary = re.split(r"\n\s*(?:Args|Attributes|Raises):\n", text, maxsplit=1)[0].strip()
     lines = []
     for name, hint, default in list(_arguments(node, room))[supplied:]:
@@ -171,14 +168,3 @@ def _arguments(node: ast.ClassDef | ast.FunctionDef, room: str) -> Iterator[tupl
 def _constructor(node: ast.AST) -> ast.FunctionDef | None:
     body = node.body if isinstance(node, ast.ClassDef) else []
     return next((item for item in body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
-
-
-def _documented(docstring: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of the entries of a Google-style `Args:` block, each text in one line."""
-    block = re.search(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?|\n)*)", inspect.cleandoc(docstring), re.MULTILINE)
-    if block is None:
-        return
-    for entry in re.split(r"\n(?= {4}\S)", "\n" + block.group(1).rstrip()):
-        name, colon, text = entry.strip().partition(":")
-        if colon and re.fullmatch(r"\*{0,2}\w+(?: \(.*\))?", name):
-            yield name.split(" ")[0].lstrip("*"), " ".join(text.split())

@@ -1,30 +1,39 @@
-"""`fmlab import`: published weights as a file that samples; its options are read before anything heavy is imported."""
+"""`fmlab import`: published weights as a file that samples."""
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from fmlab.config.parts import Parser
-
-USAGE = "fmlab import FILE.pt --as DiT|SiT --to FILE.safetensors [--heads 16]"
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options of `fmlab import`."""
-    command = Parser(prog="fmlab import", usage=USAGE, allow_abbrev=False)
-    command.add_argument("file", type=Path, help="a state dict or training checkpoint of the official DiT or SiT code")
-    command.add_argument(
-        "--as", dest="convention", choices=["DiT", "SiT"], required=True, help="whose: their names are the same"
-    )
-    command.add_argument("--to", type=Path, required=True, help="the file to make, called .safetensors")
-    command.add_argument("--heads", type=int, help="attention heads, for a width that was not published")
-    return command
+from fmlab.commands.shared import Count
+from fmlab.config.options import Named, Positional
+from fmlab.errors import UserError
 
 
-def main(argv: list[str]) -> int:
-    """Writes published weights as `fmlab export` writes a run's."""
-    options = parser().parse_args(argv)
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Writes published DiT or SiT weights as `fmlab export` writes a run's.
+
+      fmlab import SiT-XL-2-256x256.pt --as SiT --to sit.safetensors
+
+    Args:
+        file: A state dict or training checkpoint of the official DiT or SiT code.
+        convention: Whose weights these are; DiT and SiT name their tensors alike.
+        to: The file to write, called .safetensors.
+        heads: Attention heads, for a width that was not published.
+    """
+
+    file: Annotated[Path, Positional("FILE.pt")]
+    convention: Annotated[Literal["DiT", "SiT"], Named("as")]
+    to: Path
+    heads: Count | None = None
+
+
+def run(options: ImportOptions) -> int:
+    """Writes the file and its card."""
+    if not options.file.is_file():
+        raise UserError("there is no such file", key=str(options.file), hint=f"you are in {Path.cwd()}")
     from fmlab.inference.card import model_card
     from fmlab.inference.exported import check_target, write_exported
     from fmlab.inference.official import import_official
@@ -38,5 +47,5 @@ def main(argv: list[str]) -> int:
     shape = " x ".join(str(size) for size in record.shape)
     print(f"weights    {options.to}: {shape}, {record.num_classes} classes, {record.prediction} on {record.path}")
     print(f"card       {card}")
-    print(f"next       fmlab sample {options.to} --guidance_scale 4 --n 8 --labels 0-7 --out samples.npz")
+    print(f"next       fmlab sample {options.to} --guidance.scale 4 --num_samples 8 --labels 0-7 --out samples.npz")
     return 0

@@ -2,146 +2,158 @@
 
 from __future__ import annotations
 
-import argparse
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
-from rich.progress import track
+from fmlab.commands.shared import (
+    Count,
+    GuidanceOptions,
+    Precision,
+    TrainedOptions,
+    check_guidance_is_used,
+    check_path_is_named,
+    check_run,
+    parse_labels,
+)
+from fmlab.config.options import Component, Named
 
-from fmlab.commands.guidance_options import check_used, read_guidance
-from fmlab.config.parts import Parts, part
-from fmlab.config.values import show
-from fmlab.data.pixels import to_uint8
-from fmlab.errors import UserError
-from fmlab.fields import Generated, Guidance, Sampling, collect
-from fmlab.figures import image_grid, point_cloud, save_png
-from fmlab.inference.load import load
-from fmlab.inference.trained import Trained
-from fmlab.paths import GaussianPath
-from fmlab.solvers import Grid, Solver
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fmlab.fields import Generated, Guidance, Sampling
+    from fmlab.inference.trained import Trained
 
 
-def draw_samples(options: argparse.Namespace, parts: Parts) -> int:
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(TrainedOptions):
+    """Draws samples of a finished run, or of an exported .safetensors file, and writes a grid of them.
+
+      fmlab sample digits --labels 0-9 --num_samples 100 --guidance.scale 2 --steps 20
+      fmlab sample digits --num_samples 5000 --out samples.npz
+
+    Args:
+        solver: The solver, see fmlab list solvers; --solver.NAME VALUE gives an argument.
+        grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE likewise.
+        path: A Gaussian path to sample along, see fmlab list paths; the trained one if left out.
+        steps: Solver steps.
+        labels: Such as 3, 0-9 or 1,4,7; every class in turn if left out.
+        num_samples: How many samples; 10 a class if left out, 64 without classes.
+        seed: The first sample's seed; the others follow.
+        out: A folder for one PNG a sample, or a .npz with images and labels.
+        ema_std: The width of a power-function average to use instead, such as 0.05.
+        exact: Follow the exact field of the run's training data, not the network.
+        batch_size: Samples a solve.
+        precision: What the network computes in; auto is the fastest on the device.
+    """
+
+    solver: Component = Component("Heun")
+    grid: Component = Component("UniformGrid")
+    path: Component = Component()
+    steps: Count = 20
+    guidance: GuidanceOptions = field(default_factory=GuidanceOptions)
+    labels: str | None = None
+    num_samples: Count | None = None
+    seed: int = 0
+    out: Path | None = None
+    ema_std: Annotated[float | None, Named("ema.std")] = None
+    exact: bool = False
+    batch_size: Count = 256
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        check_path_is_named(self.path)
+        parse_labels(self.labels)
+
+
+def run(options: SampleOptions) -> int:
     """Draws samples, and writes a grid and what `--out` asks for."""
+    check_run(options.run, options.checkpoint)
+    from fmlab.config.parts import build_component
+    from fmlab.config.values import show
+    from fmlab.fields import Sampling
+    from fmlab.figures.sample_files import write_samples
+    from fmlab.inference.load import load
+    from fmlab.paths import GaussianPath
+    from fmlab.solvers import Grid, Solver
+
     trained = load(options.run, options.checkpoint, options.weights, options.device, options.ema_std, options.trust)
-    solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
-    path = part("path", options.path, GaussianPath, parts) if options.path else None
+    solver, grid = build_component("solver", options.solver, Solver), build_component("grid", options.grid, Grid)
+    path = build_component("path", options.path, GaussianPath) if options.path.name else None
     sampling = Sampling(solver, options.steps, grid, path)
-    guidance = read_guidance(options, options.guidance_scale)
-    check_used([guidance])
-    labels, n = choose(trained, options, trained.count_classes(guidance))
-    generated, seconds = draw(trained, sampling, guidance, labels, n, options)
+    guidance = options.guidance.guidance(options.guidance.scale)
+    check_guidance_is_used([guidance])
+    labels, count = choose_labels(trained, options, trained.count_classes(guidance))
+    generated, seconds = draw(trained, sampling, guidance, labels, count, options)
     samples = generated.samples
     picture = write_grid(trained, samples, labels, options, sampling, guidance)
     cost = f"{options.steps} steps, {generated.nfe} {'evaluations' if options.exact else 'forwards'} a sample"
     along = f" along {path!r}" if path else ""
-    field = ", the exact field of the training data" if options.exact else ""
-    print(f"{n} samples in {seconds:.1f} s: {solver!r}{along}, {cost}{field}")
+    of_data = ", the exact field of the training data" if options.exact else ""
+    print(f"{count} samples in {seconds:.1f} s: {solver!r}{along}, {cost}{of_data}")
     if guidance.changes:
         print(f"guidance   {', '.join(f'{name} {show(value)}' for name, value in guidance.changes.items())}")
     print(f"grid       {picture}")
     if options.out:
-        print(f"samples    {write_samples(samples, labels, Path(options.out))}")
+        print(f"samples    {write_samples(samples, labels, options.out)}")
     return 0
 
 
-def choose(trained: Trained, options: argparse.Namespace, num_classes: int | None) -> tuple[torch.Tensor | None, int]:
+def choose_labels(trained: Trained, options: SampleOptions, num_classes: int | None) -> tuple[Tensor | None, int]:
     """The labels of the samples, of so many classes, and their number."""
-    if options.n is not None and options.n < 1:
-        raise UserError(f"{options.n} samples", key="n", hint="at least 1")
-    wanted = parse_labels(options.labels)
-    n = options.n
-    if n is None and num_classes is not None:
-        n = 10 * (len(wanted) if wanted else num_classes)
-    if wanted and n is not None and n >= len(wanted):  # whole rows of one class each
-        wanted = [wanted[index * len(wanted) // n] for index in range(n)]
-    labels = trained.choose_labels(n, wanted, num_classes)
-    return labels, (len(labels) if labels is not None else n or 64)
-
-
-def parse_labels(text: str | None) -> list[int] | None:
-    """`3`, `0-9` or `1,4,7` as a list."""
-    if text is None:
-        return None
-    labels: list[int] = []
-    try:
-        for word in text.split(","):
-            first, _, last = word.partition("-")
-            labels += range(int(first), int(last or first) + 1)
-    except ValueError:
-        raise UserError(f"cannot read {text!r}", key="labels", hint="write 3, 0-9 or 1,4,7") from None
-    return labels
+    requested, count = parse_labels(options.labels), options.num_samples
+    if count is None and num_classes is not None:
+        count = 10 * (len(requested) if requested else num_classes)
+    if requested and count is not None and count >= len(requested):  # whole rows of one class each
+        requested = [requested[index * len(requested) // count] for index in range(count)]
+    labels = trained.choose_labels(count, requested, num_classes)
+    return labels, (len(labels) if labels is not None else count or 64)
 
 
 def draw(
     trained: Trained,
     sampling: Sampling,
     guidance: Guidance,
-    labels: torch.Tensor | None,
-    n: int,
-    options: argparse.Namespace,
+    labels: Tensor | None,
+    count: int,
+    options: SampleOptions,
 ) -> tuple[Generated, float]:
     """The samples, with a progress bar, and the seconds they took."""
+    from rich.progress import track
+
+    from fmlab.fields import collect
+
     began = time.perf_counter()
-    seeds = range(options.seed, options.seed + n)
+    seeds = range(options.seed, options.seed + count)
     batches = trained.generate_batches(
-        seeds, labels, sampling, guidance, exact=options.exact, batch_size=options.batch_size
+        seeds,
+        labels,
+        sampling,
+        guidance,
+        exact=options.exact,
+        batch_size=options.batch_size,
+        precision=options.precision,
     )
-    total = -(-n // options.batch_size)
+    total = -(-count // options.batch_size)
     generated = collect(track(batches, "sampling", total=total, transient=True))
     return generated, time.perf_counter() - began
 
 
 def write_grid(
     trained: Trained,
-    samples: torch.Tensor,
-    labels: torch.Tensor | None,
-    options: argparse.Namespace,
+    samples: Tensor,
+    labels: Tensor | None,
+    options: SampleOptions,
     sampling: Sampling,
     guidance: Guidance,
 ) -> Path:
-    """One picture of the samples, under the run's folder: one row a class where rows come out even."""
+    """One picture of the samples, under the run's folder, named after how they were made."""
+    from fmlab.figures.sample_files import save_sample_grid
+
     path = f"_{type(sampling.path).__name__}" if sampling.path else ""
     name = f"{type(sampling.solver).__name__}{options.steps}{path}_{guidance.name}"
     name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}.png"
     file = trained.origin.run / "samples" / f"{'exact' if options.exact else 'sample'}_{name}"
-    if len(trained.shape) == 1:
-        save_png(point_cloud(samples, samples[:0]), file)
-        return file
-    if not has_colours(samples):  # latents
-        samples = samples[:, : 3 if samples.shape[1] > 3 else 1]
-    rows = len(set(labels.tolist())) if labels is not None else 0
-    columns = len(samples) // rows if rows and len(samples) % rows == 0 and len(samples) // rows <= 20 else 10
-    save_png(image_grid(to_uint8(samples), min(columns, len(samples))), file)
+    save_sample_grid(samples, labels, file)
     return file
-
-
-def has_colours(samples: torch.Tensor) -> bool:
-    """Whether samples are images with one or three channels."""
-    return samples.ndim == 4 and samples.shape[1] in (1, 3)
-
-
-def write_samples(samples: torch.Tensor, labels: torch.Tensor | None, out: Path) -> Path:
-    """A `.npz` with `images` (uint8, NHWC, as evaluators read them) and `labels`, or one PNG a sample in a folder.
-
-    What are no images is written as it is, under `points` or `samples`.
-    """
-    pictures = has_colours(samples)
-    images = to_uint8(samples).permute(0, 2, 3, 1).numpy() if pictures else samples.numpy()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix == ".npz":
-        name = "images" if pictures else "points" if samples.ndim == 2 else "samples"
-        arrays: dict[str, Any] = {name: images}
-        if labels is not None:
-            arrays["labels"] = labels.numpy()
-        np.savez(out, **arrays)
-        return out
-    if not pictures:
-        raise UserError("these samples are no pictures", key="out", hint="write --out samples.npz")
-    for index, image in enumerate(images):
-        label = f"_class{labels[index]}" if labels is not None else ""
-        save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, out / f"{index:06d}{label}.png")
-    return out

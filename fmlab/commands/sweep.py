@@ -106,19 +106,21 @@ def main(argv: list[str]) -> int:
 
 def check_evaluate(words: list[str]) -> set[str]:
     """Checks the words of `fmlab evaluate` and that its run exists; returns the metrics that it logs."""
-    from fmlab.commands.evaluate import _BASES, choices
-    from fmlab.commands.evaluate_options import read
-    from fmlab.commands.evaluate_options import words as split_list
+    from fmlab.commands.evaluate import EvaluateOptions
+    from fmlab.config.options import parse_options
+    from fmlab.config.parts import build_axis
     from fmlab.evaluation.wanted import METRICS, USUAL
     from fmlab.metrics.wanted import METRICS as IMAGE_METRICS
+    from fmlab.paths import GaussianPath
     from fmlab.records import find_run
+    from fmlab.solvers import Grid, Solver
 
-    options, parts = read(words)
-    for name, base in _BASES.items():
-        list(choices(name, base, getattr(options, name), parts))
+    options = parse_options(EvaluateOptions, words, "evaluate")
+    build_axis("solver", options.solver, Solver)
+    build_axis("grid", options.grid, Grid)
+    build_axis("path", options.path, GaussianPath)
     find_run(options.run)
-    defaults = [name for usual in USUAL.values() for name in usual]
-    names = split_list(options.metrics, "metrics") if options.metrics else defaults
+    names = options.metrics or [name for usual in USUAL.values() for name in usual]
     for name in names:
         if name not in METRICS:
             raise UserError(f"there is no metric {name!r}", key="metrics", hint=nearest(name, METRICS))

@@ -39,7 +39,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         dashed = name.startswith("-")
         key = name.lstrip("-")
         if name in ("--config", "-c"):
-            value = text if equals else _following(name, words)
+            value = text if equals else take_value(name, words)
             arguments.files.append(existing_file(value))
         elif dashed and not name.startswith("--"):
             raise UserError("is no option", key=name, hint="overrides have two dashes: --model.path=VP")
@@ -48,7 +48,7 @@ def parse_arguments(argv: list[str]) -> Arguments:
         elif not dashed and not equals:
             raise UserError("neither an option nor an override", key=word, hint=_stray(word))
         else:
-            arguments.overrides.append((key, text if equals else _following(name, words)))
+            arguments.overrides.append((key, text if equals else take_value(name, words)))
     return arguments
 
 
@@ -65,7 +65,7 @@ def pop_option(argv: list[str], name: str) -> str | None:
     while words:
         word = words.pop(0)
         if word == name:
-            value = _following(name, words)
+            value = take_value(name, words)
         elif word.startswith(name + "="):
             value = word[len(name) + 1 :]
         else:
@@ -97,9 +97,18 @@ def existing_file(text: str) -> Path:
     raise UserError("no such file", key=f"--config {text}", hint=hint)
 
 
-def _following(name: str, words: list[str]) -> str:
-    """The value that stands after an option."""
-    if words and (not words[0].startswith("-") or _NEGATIVE.match(words[0])):
+def is_value(word: str) -> bool:
+    """Whether a word may be the value of the option before it: it is no option, and may be a negative number."""
+    return not word.startswith("-") or _NEGATIVE.match(word) is not None
+
+
+def take_value(name: str, words: list[str]) -> str:
+    """Removes the value that stands after an option from `words`, in place, and returns it.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if words and is_value(words[0]):
         return words.pop(0)
     if name in ("--config", "-c"):
         raise UserError("needs a file", key=name, hint="write --config experiments/digits.yaml")

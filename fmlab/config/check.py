@@ -167,13 +167,6 @@ def locate(error: UserError, config: Mapping[str, Any]) -> UserError:
     return UserError(error.message, key=places[0], hint=error.hint) if len(places) == 1 else error
 
 
-def user_error_in(error: BaseException | None) -> UserError | None:
-    """The UserError that an error is or was caused by."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
-
-
 def _with_default_class(key: str, bases: list[type], node: dict[str, Any], default: Any) -> dict[str, Any]:
     """Arguments that name no class are for the default one, if there is one."""
     if not inspect.isclass(default) or default is inspect.Parameter.empty:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from typing import Any
 
 from fmlab.config.merge import ARGS, CLASS, Merger
+from fmlab.config.option_values import split_list
+from fmlab.config.options import Component
 from fmlab.config.values import read_value
-from fmlab.errors import UserError, nearest
+from fmlab.errors import UserError, nearest, user_error_in
 
 Parts = dict[str, dict[str, Any]]
 """Constructor arguments of each part, by their dotted names: `{"solver": {"diffusion": 0.5}}`."""
@@ -54,11 +57,61 @@ def split_parts(argv: list[str], names: tuple[str, ...]) -> tuple[list[str], Par
     return own, parts
 
 
+def build_component(name: str, component: Component, base: type) -> Any:
+    """A solver, a grid, a path from the options that name it.
+
+    Args:
+        name: The option, for messages.
+        component: Its class, which is named, and arguments.
+        base: What the class derives from.
+    """
+    assert component.name is not None
+    return part(name, component.name, base, {name: dict(component.arguments)})
+
+
+def build_axis(name: str, component: Component, base: type) -> list[Any]:
+    """Every part that classes and arguments with commas name; `[None]` where no class is named.
+
+    Of several classes each takes the arguments that it has, and one of them must have them.
+
+    Args:
+        name: The option, for messages.
+        component: Classes, and arguments whose texts may hold several values.
+        base: What the classes derive from.
+
+    Raises:
+        UserError: If there is no such class, or no class with such an argument.
+    """
+    from fmlab.config.names import find_class, parameters
+
+    if component.name is None:
+        return [None]
+    classes = list(dict.fromkeys(split_list(name, component.name)))
+    accepted = {cls: set(parameters(find_class(cls, (base,), name))) for cls in classes}
+    for argument in component.arguments:
+        if not any(argument.partition(".")[0] in own for own in accepted.values()):
+            hint = nearest(argument, sorted(set().union(*accepted.values())))
+            raise UserError(f"no {name} here takes this argument", key=f"{name}.{argument}", hint=hint)
+    parts = []
+    for cls in classes:
+        own = {key: value for key, value in component.arguments.items() if key.partition(".")[0] in accepted[cls]}
+        for values in product(*(_axis(f"{name}.{key}", value) for key, value in own.items())):
+            parts.append(part(name, cls, base, {name: dict(zip(own, values))}))
+    return parts
+
+
+def _axis(key: str, value: Any) -> list[Any]:
+    """The values of an argument: a text with commas, outside of brackets, holds several."""
+    if not isinstance(value, str) or "," not in value:
+        return [value]
+    return [read_value(text) for text in dict.fromkeys(split_list(key, value))]
+
+
 def part(name: str, word: str, base: type, arguments: Parts) -> Any:
     """A solver, a grid, a process from its class name and arguments, checked as in a configuration."""
     from jsonargparse import ArgumentParser
 
-    from fmlab.config.check import check_component, locate, user_error_in
+    from fmlab.config.check import check_component, locate
 
     merger, node = Merger(lambda new, old: None), {CLASS: word, ARGS: {}}
     for argument in sorted(arguments[name], key=lambda dotted: dotted.count(".")):

@@ -12,11 +12,12 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 from fmlab.config import schema
-from fmlab.config.check import check, check_section, check_sections, check_seed, locate, user_error_in
+from fmlab.config.check import check, check_section, check_sections, check_seed, locate
 from fmlab.config.compose import Composition, compose, resolve
 from fmlab.config.merge import ARGS
 from fmlab.config.names import add_import_folders
 from fmlab.config.values import dump
+from fmlab.errors import user_error_in
 
 
 @dataclass

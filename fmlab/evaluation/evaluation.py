@@ -118,7 +118,7 @@ class Evaluation:
         for name in self.names:
             if METRICS[name].one_to_one and self.draws.count > (self.scores.size or 0):
                 cause = f"{name} matches {self.draws.count} samples with {self.scores.size} reference points"
-                raise UserError(cause, key="n", hint=f"--n {self.scores.size} at most")
+                raise UserError(cause, key="num_samples", hint=f"--num_samples {self.scores.size} at most")
 
     def _name(self) -> str:
         """`fid-kid_n10000_domain_3fa01c`: the metrics, the number, the features and the whole measurement's hash."""

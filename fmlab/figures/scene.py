@@ -64,7 +64,7 @@ class Scene:
             if not self.is_gaussian:
                 raise UserError("classes are known from noise to data only", key="label", hint="leave it out")
         elif self.guidance_scale != 1:
-            raise UserError("guidance needs a class", key="guidance_scale", hint="add --label 0")
+            raise UserError("guidance needs a class", key="guidance.scale", hint="add --label 0")
 
     @property
     def is_gaussian(self) -> bool:

@@ -16,9 +16,8 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fmlab.config import schema
-from fmlab.config.check import user_error_in
 from fmlab.config.names import find_class
-from fmlab.errors import UserError
+from fmlab.errors import UserError, user_error_in
 from fmlab.training.devices import fastest_precision
 from fmlab.training.progress import LineProgress
 

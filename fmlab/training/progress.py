@@ -1,13 +1,14 @@
-"""Progress in plain lines, where there is no terminal to draw a bar on."""
+"""Progress for those who watch from elsewhere: plain lines in a log file, and the step in the run's status."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from fmlab.records import RunLayout, write_status
 from fmlab.training.step_hooks import NoStepHooks
 
 
@@ -51,3 +52,16 @@ class LineProgress(NoStepHooks, ProgressBar):
         shown = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)) and k != "v_num")
         of = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
         print(f"step {trainer.global_step}{of}  {now - self._started:.0f}s  {shown}", flush=True)
+
+
+class Heartbeat(NoStepHooks, Callback):
+    """Writes the step into the run's status every few seconds, so that others see it live."""
+
+    def __init__(self, layout: RunLayout, seconds: float = 10.0) -> None:
+        self.layout, self.seconds, self._last = layout, seconds, 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last > self.seconds:
+            self._last = now
+            write_status(self.layout, "running", step=trainer.global_step)

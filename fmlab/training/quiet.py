@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 
 _WARNINGS = (
@@ -16,6 +17,7 @@ _WARNINGS = (
 
 def silence_lightning() -> None:
     """Turns off log lines and warnings that a user can do nothing about."""
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning 2.6 makes calls that 4.x deprecates
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for pattern in _WARNINGS:

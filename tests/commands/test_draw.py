@@ -16,7 +16,7 @@ OU = ["--process", "OrnsteinUhlenbeck", "--process.theta=2", "--process.sigma=1"
 TURN = ["--process=LinearODE", "--process.matrix=[[0,-1],[1,0]]", "--solver=Heun"]
 CASES = {
     "ornstein-uhlenbeck": ([*OU, "--start=1"], "0.0025", "0.5"),
-    "several starts": ([*OU, "--start=[-1,1]", "--n=3", "--until=0.2"], "0", "0.7662"),
+    "several starts": ([*OU, "--start=[-1,1]", "--num_samples=3", "--until=0.2"], "0", "0.7662"),
     "brownian motion in the plane": (
         ["--process=BrownianMotion", "--process.sigma=0.5", "--start=[[1,-1]]", "--until=4", "--steps=10"],
         "(1, -1)",
@@ -117,9 +117,9 @@ def test_mistakes_are_told_in_a_line(
 
 def test_parts_take_parts() -> None:
     """`--solver.diffusion` may be a class with arguments of its own, in whichever order they are typed."""
-    argv = ["--solver.diffusion.scale", "0.5", "--n=3", "--solver.diffusion=NoiseLevelDiffusion"]
+    argv = ["--solver.diffusion.scale", "0.5", "--num_samples=3", "--solver.diffusion=NoiseLevelDiffusion"]
     own, parts = split_parts(argv, ("solver",))
-    assert own == ["--n=3"]
+    assert own == ["--num_samples=3"]
     solver = part("solver", "EulerMaruyama", Solver, parts)
     assert isinstance(solver.diffusion, NoiseLevelDiffusion)
     assert solver.diffusion.scale == 0.5

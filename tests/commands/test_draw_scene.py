@@ -67,7 +67,7 @@ def test_images_are_drawn_on_their_way(tmp_path: Path, capsys: pytest.CaptureFix
     assert isinstance(digits, ImageScene)
     assert digits.sample_data(3).shape == (3, 1, 8, 8)
     out = tmp_path / "digits.png"
-    words = ["draw", "path", "--data=Digits", "--n=2", "--times=0,0.5,1", f"--out={out}"]
+    words = ["draw", "path", "--data=Digits", "--num_samples=2", "--times=0,0.5,1", f"--out={out}"]
     assert main(words) == 0
     assert "from noise to Digits along CondOT" in capsys.readouterr().out
     with Image.open(out) as picture:
@@ -77,9 +77,9 @@ def test_images_are_drawn_on_their_way(tmp_path: Path, capsys: pytest.CaptureFix
 STILL = {
     "path": ["--data=Moons", "--times=0,1"],
     "field": ["--data=8gaussians", "--times=0.5", "--label=1", "--guidance.scale=2"],
-    "flow": ["--data=mixture", "--times=0,1", "--steps=4", "--solver=Euler", "--grid=CosineGrid", "--n=10"],
-    "trajectories": ["--data=8gaussians", "--steps=10", "--n=5", "--diffusion=0.5,NoiseLevelDiffusion"],
-    "solvers": ["--data=mixture", "--solver=Euler,Heun", "--nfe=4,8", "--n=4"],
+    "flow": ["--data=mixture", "--times=0,1", "--steps=4", "--solver=Euler", "--grid=CosineGrid", "--num_samples=10"],
+    "trajectories": ["--data=8gaussians", "--steps=10", "--num_samples=5", "--diffusion=0.5,NoiseLevelDiffusion"],
+    "solvers": ["--data=mixture", "--solver=Euler,Heun", "--nfe=4,8", "--num_samples=4"],
 }
 
 
@@ -97,7 +97,7 @@ def test_figures_are_written(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_solver_errors_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On Gaussian data Euler halves its error with twice the evaluations, Heun's falls to a quarter (F11)."""
     words = ["--data=Gaussian", "--data.mean=[1,0]", "--data.covariance=[[0.25,0],[0,0.5]]", "--nfe=32,64,128"]
-    assert main(["draw", "solvers", *words, "--solver=Euler,Heun", "--n=8", f"--out={tmp_path}/a.svg"]) == 0
+    assert main(["draw", "solvers", *words, "--solver=Euler,Heun", "--num_samples=8", f"--out={tmp_path}/a.svg"]) == 0
     slopes = dict(re.findall(r"^(\w+) .* slope ([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
     assert float(slopes["Euler"]) == pytest.approx(1, abs=0.1)
     assert float(slopes["Heun"]) == pytest.approx(2, abs=0.1)

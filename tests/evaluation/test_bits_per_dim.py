@@ -180,8 +180,8 @@ def test_what_has_no_bits_is_refused(run: RunLayout, toy: RunLayout) -> None:
 
 def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
     """Both guidance scales as rows of one table, which says what was measured; mistakes in one line."""
-    words = ["evaluate", str(run.root), "--checkpoint", "last", "--device", "cpu", "--metrics", "bpd", "--n", "3"]
-    grid = ["--steps", "2", "--guidance_scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
+    words = ["evaluate", str(run.root), "--checkpoint", "last", "--device", "cpu", "--metrics", "bpd", "--num_samples", "3"]
+    grid = ["--steps", "2", "--guidance.scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
     assert main([*words, *grid]) == 0
     said = capsys.readouterr().out
     assert "3 images against Digits validation (360 images" in said
@@ -192,7 +192,7 @@ def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture
     assert len(rows) == 3
     assert "bpd_images_std" in rows[0]
     for wrong, told in (
-        (["--metrics", "bpd,fid", "--n", "20"], "measure it by itself"),
+        (["--metrics", "bpd,fid", "--num_samples", "20"], "measure it by itself"),
         (["--labels", "1"], "the images' own labels"),
         (["--probes", "0"], "0 probes"),
         (["--solver", "EulerMaruyama"], "adds noise"),

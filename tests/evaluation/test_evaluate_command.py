@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands.evaluate_options import words
+from fmlab.config.option_values import convert, split_list
 from fmlab.records import RunLayout
 
 
 def evaluate(run: RunLayout, *extra: str) -> int:
-    return main(["evaluate", str(run.root), "--n", "20", "--steps", "2", "--device", "cpu", *extra])
+    return main(["evaluate", str(run.root), "--num_samples", "20", "--steps", "2", "--device", "cpu", *extra])
 
 
 def folder(run: RunLayout) -> Path:
@@ -96,27 +96,27 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--metrics", "fdi"], ["metrics: there is no metric 'fdi'", "fid"]),
         (["--metrics", "fid,w2"], ["metrics: w2 compares points", "fid, kid"]),
         (["--metrics", "fid,,kid"], ["metrics: cannot read"]),
-        (["--n", "1"], ["n: fid needs at least 20 images, got 1"]),
-        (["--n", "0"], ["n: 0 samples"]),
+        (["--num_samples", "1"], ["num_samples: fid needs at least 20 images, got 1"]),
+        (["--num_samples", "0"], ["num_samples: expected a whole number of at least 1, got \"0\""]),
         (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
         (["--labels", "odd"], ["labels: cannot read 'odd'"]),
         (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
         (["--solver", "Euler,Huen"], ["solver: no Solver is called 'Huen'", "Heun"]),
-        (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: is an argument of no solver here"]),
-        (["--path.beta_max=3"], ["path.beta_max: is an argument of no path", "--path VP"]),
-        (["--steps", "5,x"], ["steps: cannot read '5,x'", "--steps 5,10,20"]),
-        (["--steps", "2,0"], ["steps: a solve takes at least 1 step"]),
-        (["--guidance.scale", "1;2"], ["guidance.scale: cannot read"]),
+        (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: no solver here takes this argument"]),
+        (["--path.beta_max=3"], ["path.beta_max: no path takes this argument", "--path VP"]),
+        (["--steps", "5,x"], ["steps: expected a whole number of at least 1, or several with commas"]),
+        (["--steps", "2,0"], ["steps: expected a whole number of at least 1"]),
+        (["--guidance.scale", "1;2"], ["guidance.scale: expected a finite number, or several with commas"]),
         (
             ["--grid", "ListGrid", "--grid.times=[0.5]", "--steps", "5"],
             ["steps: 1 times between the ends make 2 steps"],
         ),
-        (["--batch_size", "0"], ["batch_size: 0 samples a solve"]),
+        (["--batch_size", "0"], ["batch_size: expected a whole number of at least 1"]),
         (["--out", "a/b"], ["out: 'a/b' is no folder's name"]),
         (["--checkpoint", "bets"], ["no checkpoint 'bets'", "best"]),
-        (["--qqq", "1"], ["evaluate: unrecognized arguments: --qqq 1", "fmlab evaluate RUN"]),
-        (["--metric", "fid"], ["evaluate: unrecognized arguments: --metric fid", "did you mean --metrics"]),
+        (["--qqq", "1"], ["--qqq: fmlab evaluate has no such option", "fmlab evaluate --help"]),
+        (["--metric", "fid"], ["--metric: fmlab evaluate has no such option", "did you mean --metrics"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
 )
@@ -134,7 +134,7 @@ def test_mistakes_are_told_in_three_lines(
 def test_mistakes_of_points(toy: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for bad, expected in (
         (["--metrics", "fid"], "metrics: fid compares images"),
-        (["--n", "241"], "n: w2 matches 241 samples with 240 reference points"),
+        (["--num_samples", "241"], "num_samples: w2 matches 241 samples with 240 reference points"),
         (["--guidance.scale", "2"], "guidance_scale: guidance scale 2 asked of a model without labels"),
         (["--labels", "1"], "labels: this model was trained without labels"),
         (["--keep", str(tmp_path / "pictures")], "keep: points are not pictures"),
@@ -192,6 +192,6 @@ def test_wandb_offline_has_the_results(run: RunLayout) -> None:
 
 
 def test_commas_within_brackets_do_not_part() -> None:
-    assert words("a,b", "x") == ["a", "b"]
-    assert words("[0.1,0.2],[0.5]", "x") == ["[0.1,0.2]", "[0.5]"]
-    assert words("a,a", "x") == ["a"], "twice is once"
+    assert split_list("x", "a,b") == ["a", "b"]
+    assert split_list("x", "[0.1,0.2],[0.5]") == ["[0.1,0.2]", "[0.5]"]
+    assert convert("x", "a,a", tuple[str, ...]) == ("a",), "twice is once"

@@ -26,14 +26,14 @@ from fmlab.solvers import Euler, Heun, UniformGrid
 
 def evaluate(run: RunLayout, *extra: str) -> list[dict[str, str]]:
     """The generated rows of an evaluation called `mine`."""
-    words = ["evaluate", str(run.root), "--n", "20", "--steps", "4", "--device", "cpu", "--out", "mine"]
+    words = ["evaluate", str(run.root), "--num_samples", "20", "--steps", "4", "--device", "cpu", "--out", "mine"]
     assert main([*words, "--solver", "Euler", *extra]) == 0
     with (run.root / "evaluations" / "mine" / "results.csv").open() as file:
         return [row for row in csv.DictReader(file) if row["floor"] == "False"]
 
 
 def refused(run: RunLayout, capsys: pytest.CaptureFixture[str], *extra: str) -> str:
-    assert main(["evaluate", str(run.root), "--n", "20", "--device", "cpu", *extra]) == 2
+    assert main(["evaluate", str(run.root), "--num_samples", "20", "--device", "cpu", *extra]) == 2
     told = capsys.readouterr().err.strip()
     assert len(told.splitlines()) <= 3
     return told

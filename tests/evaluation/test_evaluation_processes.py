@@ -20,7 +20,7 @@ from fmlab.records import RunLayout
 
 # 92 images in batches of 24 are two batches a process, the last one shorter; Dopri5 takes its own steps for each image.
 # The covariance of fewer than the features' 72 dimensions would be singular, and its root magnify the rounding of sums.
-WORDS = ["--n", "92", "--batch_size", "24", "--solver", "Euler,Dopri5", "--solver.rtol=1e-2", "--steps", "3"]
+WORDS = ["--num_samples", "92", "--batch_size", "24", "--solver", "Euler,Dopri5", "--solver.rtol=1e-2", "--steps", "3"]
 
 
 def words(run: RunLayout, name: str, keep: Path) -> list[str]:
@@ -67,7 +67,6 @@ def test_two_tasks_of_a_slurm_job_equal_one_process(run: RunLayout, tmp_path: Pa
 def test_torchrun_equals_one_process(run: RunLayout, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "fmlab"]
     command = [*launcher, *words(run, "two", tmp_path / "two.npz")]
-    command[command.index("--n")] = "--num_samples"  # torchrun takes --n for an option of its own
     ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("floor: 92 real against") == 1
@@ -79,7 +78,7 @@ def test_torchrun_equals_one_process(run: RunLayout, tmp_path: Path) -> None:
 def test_a_killed_evaluation_goes_on(run: RunLayout) -> None:
     """With statistics half way saved at every batch, it is stopped at some batch and the command repeated."""
     code = "import fmlab.__main__ as m, fmlab.evaluation as e; e.Evaluation.SAVE_SECONDS = 0.0; exit(m.main())"
-    sampled = "--n 600 --solver RK4 --steps 8 --batch_size 12 --device cpu --out"
+    sampled = "--num_samples 600 --solver RK4 --steps 8 --batch_size 12 --device cpu --out"
     command = ["evaluate", str(run.root), *sampled.split()]
     program = [sys.executable, "-c", code, *command, "parts"]
     task = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -35,6 +35,14 @@ def arguments(
     return ["--config", str(file), *TINY, *limits, *extra]
 
 
+def fit_main(words: list[str]) -> int:
+    """`fmlab fit` in this process, except that a mistake raises its UserError."""
+    from fmlab.commands.fit import FitOptions, run
+    from fmlab.config.options import parse_options
+
+    return run(parse_options(FitOptions, words, "fit"))
+
+
 def newest(folder: Path, name: str = "digits") -> RunLayout:
     return RunLayout(max((folder / name).iterdir(), key=lambda run: run.stat().st_mtime_ns))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fmlab.records import RunLayout
-from helpers.tiny_runs import arguments, newest
+from helpers.tiny_runs import arguments, fit_main, newest
 
 LEARNS = ["--model.optimizer.lr=0.01", "--fid.seed=0", "--fid.guidance_scale=1"]
 AVERAGES = ["--power_ema.snapshots=3", "--power_ema.stds=[0.1,0.2]"]
@@ -26,12 +26,10 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(folder: Path, cache: Path, experiment: str, *extra: str) -> RunLayout:
-    from fmlab.commands.fit import main
-
     words = arguments(folder, *LEARNS, *extra, experiment=experiment, steps=30, validate=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
-        assert main([word for word in words if experiment == "digits" or "heads" not in word]) == 0
+        assert fit_main([word for word in words if experiment == "digits" or "heads" not in word]) == 0
     return newest(folder, experiment)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.tiny_runs import arguments, newest
+from helpers.tiny_runs import arguments, fit_main, newest
 
 from fmlab.records import RunLayout
 
@@ -17,10 +17,8 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunLay
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(*extra: str, experiment: str | Path = "digits", steps: int = 4, validate: int = 2) -> RunLayout:
-        from fmlab.commands.fit import main
-
         words = arguments(tmp_path / "runs", *extra, experiment=experiment, steps=steps, validate=validate)
-        assert main(words) == 0
+        assert fit_main(words) == 0
         name = experiment if isinstance(experiment, str) else experiment.stem
         return newest(tmp_path / "runs", name)
 

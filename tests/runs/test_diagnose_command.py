@@ -37,7 +37,7 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     steady = ["--model.lr_scheduler=WarmupConstant", "--model.lr_scheduler.warmup_steps=0"]
     run = fit("--model.path=VP", "--fid.solver=Heun", "--data.limit=300", "--trainer.log_every_n_steps=1", *steady)
     capsys.readouterr()
-    words = ["diagnose", str(run.root), "--n", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
+    words = ["diagnose", str(run.root), "--num_samples", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "step 4, averaged weights; Heun(), 2 steps of UniformGrid(), guidance scale 1.5" in said
@@ -73,7 +73,7 @@ def toy(folder: Path, *extra: str) -> RunLayout:
 def test_a_run_of_points_with_another_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = toy(tmp_path, "--model.source=EightGaussians")
     capsys.readouterr()
-    assert main(["diagnose", str(run.root), "--n", "50", "--weights", "raw"]) == 0
+    assert main(["diagnose", str(run.root), "--num_samples", "50", "--weights", "raw"]) == 0
     said = capsys.readouterr().out
     assert "not known: the exact field is not known: the source is not Gaussian noise" in said
     assert "val/w2, 50 against 50" in said
@@ -89,7 +89,7 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
         (str(run.root), "--checkpoint", "first"): "no checkpoint 'first'",
         (str(run.root), "--solver", "Heum"): "did you mean Heun",
         (str(run.root), "--steps", "0"): "at least 1 step",
-        (str(run.root), "--n", "1"): "at least 2",
+        (str(run.root), "--num_samples", "1"): "at least 2",
         (str(run.root), "--guidance.scale", "2"): "a model without labels",
         (str(run.root), "--path.beta_max=3"): "is an argument of no path",
         (str(run.root), "--device", "abacus"): "no device 'abacus'",

@@ -46,7 +46,7 @@ def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.Captur
     own = fmlab.load(run).field(torch.ones(len(x), dtype=torch.int64))(x, torch.tensor(0.4)).velocity
     torch.testing.assert_close(panel.arrows.vectors.float(), own)
     assert list(scene.fields()) == ["conditional", "marginal", "learned"]
-    for name, words in {"flow": ["--steps=2", "--times=1"], "trajectories": ["--steps=8", "--n=5"]}.items():
+    for name, words in {"flow": ["--steps=2", "--times=1"], "trajectories": ["--steps=8", "--num_samples=5"]}.items():
         assert main(["draw", name, run, *words, f"--out={tmp_path}/{name}.png"]) == 0
         assert (tmp_path / f"{name}.png").is_file()
     capsys.readouterr()
@@ -60,7 +60,7 @@ def test_a_run_between_two_laws_has_no_score_to_draw(
     """Its trajectories are those of the ODE; to ask for an SDE's is told off."""
     monkeypatch.setattr("fmlab.figures.scene.PAIRS", 400)
     run = trained(tmp_path, "circles_to_checkerboard")
-    words = ["draw", "trajectories", run, "--steps=8", "--n=5", f"--out={tmp_path}/a.png"]
+    words = ["draw", "trajectories", run, "--steps=8", "--num_samples=5", f"--out={tmp_path}/a.png"]
     assert main(words) == 0
     assert "from Circles to Checkerboard" in capsys.readouterr().out
     assert main([*words, "--diffusion=0.5"]) == 2
@@ -71,7 +71,7 @@ def test_a_run_between_two_laws_has_no_score_to_draw(
 
 def test_a_run_on_images_shows_its_path_alone(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(fit().root)
-    assert main(["draw", "path", run, "--n=1", f"--out={tmp_path}/a.png"]) == 0
+    assert main(["draw", "path", run, "--num_samples=1", f"--out={tmp_path}/a.png"]) == 0
     capsys.readouterr()
     assert main(["draw", "field", run]) == 2
     assert capsys.readouterr().err.splitlines() == [

@@ -61,7 +61,7 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
 
     images, labels = Digits().labelled_images("train")
     known = {label: torch.cat([images[labels == label], images[labels == label].flip(-1)]) for label in range(10)}
-    words = ["sample", str(run.root), "--exact", "--n", "20", "--out", str(tmp_path / "exact.npz")]
+    words = ["sample", str(run.root), "--exact", "--num_samples", "20", "--out", str(tmp_path / "exact.npz")]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "39 evaluations a sample, the exact field of the training data" in said

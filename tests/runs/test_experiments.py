@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.image_files import encoded, picture, write_cifar10, write_fashion_mnist, write_zip
-from helpers.tiny_runs import EXPERIMENTS, newest
+from helpers.tiny_runs import EXPERIMENTS, fit_main, newest
 
 import fmlab
-from fmlab.commands.fit import main
 from fmlab.config.compose import compose, resolve
 from fmlab.records import read_metrics, read_status
 
@@ -68,7 +67,7 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     few = [word for word in FEW if not (name in POINTS and ("columns" in word or "features" in word))]
     few = [word for word in few if not (name in CLASSIFIERS and word.startswith(("--fid", "--samples")))]
     words = ["--config", str(EXPERIMENTS / f"{name}.yaml"), *few, *SMALL[name], f"--run.dir={tmp_path / 'runs'}"]
-    assert main(words) == 0
+    assert fit_main(words) == 0
     run = newest(tmp_path / "runs", name)
     assert read_status(run).state == "done"
     logged = {key for row in read_metrics(run.metrics) for key, value in row.items() if value not in (None, "")}
@@ -117,4 +116,4 @@ def test_the_sweep_file_speaks_the_command(tmp_path: Path) -> None:
     file = EXPERIMENTS.parent / sweep["command"][4]
     for key, choice in sweep["parameters"].items():
         for value in choice["values"]:
-            assert main(["--config", str(file), f"--{key}={value}", "--print_config"]) == 0
+            assert fit_main(["--config", str(file), f"--{key}={value}", "--print_config"]) == 0

@@ -70,7 +70,7 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
 
     capsys.readouterr()
     out = tmp_path / "samples.npz"
-    words = ["sample", str(file), "--labels", "3", "--n", "2", "--solver", "Euler", "--steps", "2", "--out", str(out)]
+    words = ["sample", str(file), "--labels", "3", "--num_samples", "2", "--solver", "Euler", "--steps", "2", "--out", str(out)]
     assert main(words) == 0
     assert [found.name for found in (file.parent / "digits" / "samples").iterdir()] == ["sample_Euler2_w1_seed0.png"]
     images = after.generate(labels=[3, 3], steps=2, solver=Euler())
@@ -186,7 +186,7 @@ def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixtur
     assert main(["export", str(run.root), "--to", str(file), "--ema.std", "0.15"]) == 0
     assert torch.equal(fmlab.load(file).generate(**options), weights[1])
     assert "Weights: power-function average, std 0.15" in file.with_suffix(".md").read_text()
-    assert main(["sample", str(run.root), "--ema.std", "0.15", "--n", "10", "--steps", "2"]) == 0
+    assert main(["sample", str(run.root), "--ema.std", "0.15", "--num_samples", "10", "--steps", "2"]) == 0
     assert (run.samples / "sample_Heun2_w1_ema0.15_seed0.png").is_file()
     capsys.readouterr()
     for words, cause in ((["--weights", "raw"], "leave one of them out"), (["--checkpoint", "no"], "no checkpoint")):

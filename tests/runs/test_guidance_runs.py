@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.tiny_runs import EXPERIMENTS, arguments, newest
+from helpers.tiny_runs import EXPERIMENTS, arguments, fit_main, newest
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.commands.fit import main as fit_main
 from fmlab.errors import UserError
 from fmlab.fields import Guidance
 from fmlab.inference.guides import RunWeights, resolve_guides
@@ -54,13 +53,13 @@ Runs = tuple[RunLayout, RunLayout]
 def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command says what it did and what it cost, names the picture after it, and draws other images for each."""
     run, classifier = runs
-    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "4", "--n", "3", "--labels", "0-2"]
+    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "4", "--num_samples", "3", "--labels", "0-2"]
 
     def images(*extra: str) -> np.ndarray:
         assert main([*words, *extra, "--out", str(tmp_path / "a.npz")]) == 0
         return np.load(tmp_path / "a.npz")["images"].astype(int)
 
-    plain = images("--guidance_scale", "3")
+    plain = images("--guidance.scale", "3")
     assert "8 forwards a sample" in capsys.readouterr().out
     assert (run.samples / "sample_Euler4_w3_seed0.png").is_file()
     scale = ("--guidance.scale", "3")
@@ -82,7 +81,7 @@ def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest
 
 def test_mistakes_in_guidance_take_three_lines(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     run, classifier = runs
-    words = ["sample", str(run.root), "--steps", "2", "--n", "3", "--labels", "0-2"]
+    words = ["sample", str(run.root), "--steps", "2", "--num_samples", "3", "--labels", "0-2"]
     for bad, expected in (
         (["--guidance.interval", "0.9,0.2"], "guidance.interval: no interval of t in [0, 1]: 0.9, 0.2"),
         (["--guidance.scale", "1", "--guidance.rescale", "0.7"], "guidance.rescale: nothing is guided at scale 1"),

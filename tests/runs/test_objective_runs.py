@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers.tiny_runs import EXPERIMENTS, newest
+from helpers.tiny_runs import EXPERIMENTS, fit_main, newest
 
-from fmlab.commands.fit import main
 from fmlab.objectives import Moment, MovingLogitNormal
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.training.flow_matching import FlowMatching
@@ -57,7 +56,7 @@ CHOICES = {
 
 def fit(folder: Path, *words: str) -> RunLayout:
     config = str(EXPERIMENTS / "toy2d.yaml")
-    assert main(["--config", config, *TINY, *words, f"--run.dir={folder}"]) == 0
+    assert fit_main(["--config", config, *TINY, *words, f"--run.dir={folder}"]) == 0
     return newest(folder, "toy2d")
 
 
@@ -66,7 +65,7 @@ def test_objectives_are_chosen_by_configuration(name: str, tmp_path: Path, capsy
     """`--print_config` shows the part with its arguments, and a run with it trains."""
     flags, parts = CHOICES[name]
     words = [f"--model.{flag}" for flag in flags]
-    assert main(["--config", str(EXPERIMENTS / "toy2d.yaml"), *words, "--print_config"]) == 0
+    assert fit_main(["--config", str(EXPERIMENTS / "toy2d.yaml"), *words, "--print_config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
     for key, (class_name, arguments) in parts.items():
         assert printed[key]["class_path"] == f"fmlab.objectives.{class_name}"
@@ -105,7 +104,7 @@ def test_a_resumed_run_goes_on_where_the_moving_law_was(tmp_path: Path, monkeypa
             fit(tmp_path / "broken", "--model.time_sampler=MovingLogitNormal")
     run = newest(tmp_path / "broken", "toy2d")
     assert drawn == [0.0, 0.25]
-    assert main(["--resume", str(run.root)]) == 0
+    assert fit_main(["--resume", str(run.root)]) == 0
     assert drawn == [0.0, 0.25, 0.5, 0.75]
     first, second = (torch.load(layout.last, weights_only=True)["state_dict"] for layout in (whole, run))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.tiny_runs import arguments
+from helpers.tiny_runs import arguments, fit_main
 from PIL import Image
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.commands.fit import main as fit_main
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.solvers import Euler
@@ -75,7 +74,7 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
     run = fit()
     words = ["sample", str(run.root), "--solver", "EulerMaruyama", "--solver.diffusion=0.5", "--steps", "3"]
     assert (
-        main([*words, "--labels", "0-4", "--n", "10", "--guidance_scale", "2", "--out", str(tmp_path / "a.npz")]) == 0
+        main([*words, "--labels", "0-4", "--num_samples", "10", "--guidance.scale", "2", "--out", str(tmp_path / "a.npz")]) == 0
     )
     said = capsys.readouterr().out
     assert "6 forwards a sample" in said
@@ -83,7 +82,7 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert arrays["images"].shape == (10, 8, 8, 1)
     assert arrays["images"].dtype == np.uint8
     assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert main([*words, "--n", "3", "--labels", "7", "--out", str(tmp_path / "pictures")]) == 0
+    assert main([*words, "--num_samples", "3", "--labels", "7", "--out", str(tmp_path / "pictures")]) == 0
     assert len(list((tmp_path / "pictures").glob("*_class7.png"))) == 3
     for bad, expected in (
         (["--labels", "12"], "labels are 0 to 9"),

@@ -29,7 +29,7 @@ def test_another_path_everywhere(
     assert recorded["path"] == "VP(beta_min=0.1, beta_max=12.0)"
     assert yaml.safe_load(run.config.read_text())["samples"]["path"]["class_path"] == "fmlab.paths.Cosine"
 
-    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "3", "--n", "4", "--labels", "0-3"]
+    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "3", "--num_samples", "4", "--labels", "0-3"]
     capsys.readouterr()
     assert main([*words, "--path", "VP", "--path.beta_max=12", "--out", str(tmp_path / "a.npz")]) == 0
     said = capsys.readouterr().out

@@ -98,7 +98,7 @@ def test_a_finished_run_is_evaluated_in_every_way(tmp_path: Path) -> None:
         "method: grid\nmetric: {name: evaluate/fid_domain, goal: minimize}\nparameters:\n"
         "  run: {value: digits}\n  solver: {values: [Euler, Heun]}\n  steps: {value: 2}"
     )
-    file = write(tmp_path, text, "--n=40", verb="evaluate")
+    file = write(tmp_path, text, "--num_samples=40", verb="evaluate")
     ended = fmlab("sweep", str(file), "--workers", "2", cwd=tmp_path, timeout=1500)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     trials = views(file)

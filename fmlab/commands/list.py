@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
+from dataclasses import dataclass
+from typing import Annotated
 
 from fmlab.commands.help import explain
 from fmlab.config import catalog, schema
+from fmlab.config.option_help import table
+from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
 
 EXPERIMENTS, PREDICTIONS = "experiments", "predictions"
 
 
-def main(argv: list[str]) -> int:
-    """`fmlab list`, `fmlab list KIND`, `fmlab list KIND NAME`."""
+@dataclass(frozen=True)
+class ListOptions:
+    """Lists what there is to choose from; without a kind, the kinds.
+
+    Args:
+        kind: Such as networks, paths, solvers, data or experiments.
+        names: Classes of that kind, each explained with its arguments.
+    """
+
+    kind: Annotated[str | None, Positional("KIND")] = None
+    names: Annotated[tuple[str, ...], Positional("NAME")] = ()
+
+
+def run(options: ListOptions) -> int:
+    """Prints the kinds, the classes of a kind, or what a class says of itself."""
     kinds = [(kind.name, kind.about) for kind in catalog.KINDS.values()]
     kinds += [(PREDICTIONS, "what a network outputs"), (EXPERIMENTS, "experiment files")]
-    words = [word for word in argv if word not in ("-h", "--help")]
-    if not words:
+    if options.kind is None:
         print("fmlab list KIND [NAME], where KIND is one of\n")
         print(table(kinds))
         return 0
-    kind, *names = words
+    kind = options.kind
     if kind not in dict(kinds):
         raise UserError("there is no such list", key=kind, hint=nearest(kind, dict(kinds)))
     if kind == EXPERIMENTS:
@@ -30,38 +44,24 @@ def main(argv: list[str]) -> int:
         print("what a network outputs, named in a configuration at model.prediction\n")
         print(table(catalog.predictions()))
         return 0
-    if names:
-        for name in names:
+    if options.names:
+        for name in options.names:
             print(explain(name, kind))
         return 0
-    print(f"{catalog.KINDS[kind].about}, named {_place(catalog.KINDS[kind].key)}\n")
+    print(f"{catalog.KINDS[kind].about}, named {_where(catalog.KINDS[kind].key)}\n")
     print(table([(entry.name, entry.about) for entry in catalog.of_kind(kind)]))
     print(f"\nfmlab list {kind} NAME shows the arguments of one.")
     return 0
 
 
-def table(rows: list[tuple[str, str]], indent: str = "  ") -> str:
-    """Two columns, the second one wrapped to the terminal."""
-    if not rows:
-        return f"{indent}none"
-    width = max(len(name) for name, _ in rows)
-    columns = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
-    lines = []
-    for name, about in rows:
-        text = textwrap.wrap(about, columns - width - len(indent) - 2) or [""]
-        lines.append(f"{indent}{name:{width}}  {text[0]}".rstrip())
-        lines += [f"{indent}{'':{width}}  {line}" for line in text[1:]]
-    return "\n".join(lines)
-
-
-def _place(key: str) -> str:
+def _where(key: str) -> str:
     return f"in a configuration at {key}" if key.partition(".")[0] in schema.BY_NAME else f"by --{key}"
 
 
 def _list_experiments() -> int:
-    found = catalog.experiments()
-    if not found:
+    experiments = catalog.experiments()
+    if not experiments:
         raise UserError("there is no folder experiments here", key=EXPERIMENTS, hint="it lies beside fmlab's README")
     print("experiment files, for fmlab fit --config FILE\n")
-    print(table([(str(experiment.path), experiment.about) for experiment in found]))
+    print(table([(str(experiment.path), experiment.about) for experiment in experiments]))
     return 0

@@ -1,0 +1,52 @@
+"""`fmlab validate`: the validation of a finished run once more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fmlab.config.options import Overrides, Positional
+from fmlab.records import find_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateOptions:
+    """Repeats the validation of a finished run, as its configuration says, or as overrides change it.
+
+      fmlab validate digits
+      fmlab validate runs/digits/20261123-061203-a1b2 --checkpoint last --fid.num_samples=5000
+
+    Args:
+        run: A run's folder, its id, or an experiment's name (its newest run).
+        checkpoint: Which checkpoint: best, last or a file.
+        trust: Import the run author's own code, which the run names.
+        overrides: A key of the configuration and its value, such as --fid.steps=50.
+    """
+
+    run: Annotated[str, Positional()]
+    checkpoint: str = "best"
+    trust: bool = False
+    overrides: Annotated[tuple[str, ...], Overrides()] = ()
+
+
+def run(options: ValidateOptions) -> int:
+    """Measures, and prints the numbers."""
+    layout = find_run(options.run)
+    file = layout.checkpoint(options.checkpoint)
+    from fmlab.config.prepare import located_errors, prepare
+    from fmlab.training.builder import Builder, trainer_section
+    from fmlab.training.quiet import silence_lightning
+    from fmlab.training.run_folder import allow_imports
+
+    silence_lightning()
+    allow_imports(layout, options.trust)
+    prepared = prepare(["--config", str(layout.config), *options.overrides])
+    prepared.config["trainer"] = trainer_section(prepared.config)
+    with located_errors(prepared.config):
+        cli = Builder(prepared.config, str(layout.root / "validate"))
+    metrics = cli.trainer.validate(
+        cli.model, datamodule=cli.datamodule, ckpt_path=file, verbose=False, weights_only=True
+    )
+    for name, value in sorted(metrics[0].items()):
+        print(f"{name:20} {value:.5g}")
+    return 0

@@ -1,0 +1,142 @@
+"""One training, from a prepared configuration to its end: objects are built, trained, and the outcome is printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lightning.pytorch import Callback
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from fmlab.config.prepare import Prepared, located_errors
+from fmlab.config.run_options import TensorboardOptions, WandbOptions
+from fmlab.errors import UserError
+from fmlab.networks import describe
+from fmlab.records import RunLayout, keep_rows, read_status, write_status
+from fmlab.records.atomic import atomic_write_text
+from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
+from fmlab.records.meta import add_to_meta
+from fmlab.training.builder import Builder
+from fmlab.training.checkpoints import Checkpoints
+from fmlab.training.devices import look_for_gpus_once
+from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.loggers import RunCsv, make_tensorboard, make_wandb
+from fmlab.training.network_module import NetworkModule
+from fmlab.training.noisy_classifier import NoisyClassifier
+from fmlab.training.nonfinite import NonFinite
+from fmlab.training.preemption import Preemption
+from fmlab.training.progress import Heartbeat
+from fmlab.training.run_folder import RUN_DIRECTORY, is_first_process, place_run, recorded_status
+from fmlab.training.stop_signals import StopRequested, StopSignals
+
+
+def train(
+    prepared: Prepared,
+    resumed: RunLayout | None,
+    started_by_another: bool,
+    say_stopped: Callable[[RunLayout, signal.Signals, int], None],
+) -> signal.Signals | None:
+    """Trains a new run, or goes on with one; returns the signal that stopped it before its end.
+
+    Args:
+        prepared: The complete configuration, its trainer section completed.
+        resumed: The run to go on with.
+        started_by_another: Whether another process of the same run started this one.
+        say_stopped: Called with the run, the signal and the step when a signal has stopped the run.
+    """
+    layout = resumed or place_run(prepared, started_by_another)
+    if resumed and read_status(layout).state == "submitted" and is_first_process():
+        atomic_write_text(layout.config, prepared.yaml())  # with what only the machine it runs on could decide
+    os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
+    checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
+    with StopSignals() as signals, recorded_status(layout, resumed=resumed is not None) as say_done:
+        look_for_gpus_once()
+        preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
+        try:
+            cli = build(prepared, layout, checkpoint, preemption)
+        except UserError:
+            if resumed is None and is_first_process():
+                shutil.rmtree(layout.root)  # nothing began: it must not count as the newest run
+            raise
+        for callback in cli.trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                callback.damaged = list(damaged)
+        announce(cli, layout, prepared, checkpoint, damaged)
+        try:
+            with located_errors(prepared.config):
+                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+        except StopRequested as stop:
+            stop_signal, step = stop.signal, stop.step
+            preemption.conclude(lambda: say_stopped(layout, stop_signal, step))
+            return stop_signal
+        except SystemExit:
+            raise KeyboardInterrupt from None  # what Lightning makes an exit of
+        say_done(cli.trainer.global_step)
+    conclude(cli, layout)
+    return None
+
+
+def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Builder:
+    """Model, data and trainer of a run, with its loggers; metrics later than the checkpoint are dropped."""
+    config = prepared.config
+    options = WandbOptions(**(config.get("wandb") or {}))
+    if is_first_process():
+        keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
+    loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
+    if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
+        loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
+    with located_errors(config):
+        own: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+        return Builder(config, str(layout.root), loggers, own, [preemption])
+
+
+@rank_zero_only
+def announce(
+    cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Path | None, damaged: Mapping[Path, str]
+) -> None:
+    """Prints what is about to run, in a few lines."""
+    for note in prepared.notes:
+        print(f"note: {note}")
+    for file, cause in damaged.items():
+        print(f"note: {file} is damaged ({cause}); {checkpoint.name if checkpoint else 'nothing'} is used instead")
+    network, trainer = cli.model.network, cli.trainer
+    condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
+    parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
+    add_to_meta(layout, network={"parameters": parameters, "flops": flops})  # of one forward on one sample
+    print(f"run        {layout.root}" + (f" (from step {step_of(checkpoint)})" if checkpoint else ""))
+    print(
+        f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
+    )
+    print(f"path       {cli.model.about}")
+    device = f"{trainer.num_devices * trainer.num_nodes} x {trainer.strategy.root_device.type}"
+    print(f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps", flush=True)
+
+
+@rank_zero_only
+def conclude(cli: Builder, layout: RunLayout) -> None:
+    """Prints where the run is, its best scores and what to do next."""
+    trainer = cli.trainer
+    print(f"\ndone       {layout.root}")
+    metrics = trainer.callback_metrics.items()
+    scores = {name: float(value) for name, value in metrics if name.startswith("val/") and "_t_bin_" not in name}
+    if scores:
+        print("scores     " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())))
+    checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
+    if checkpoints is not None and checkpoints.best_score is not None:
+        print(f"best       {checkpoints.best_name} {checkpoints.best_score:.4g} at step {checkpoints.best_step}")
+    pictures = sorted((layout.root / "samples").glob("*.png"))
+    if pictures:
+        print(f"samples    {pictures[-1]}")
+    print(f"next       {next_command(cli.model, layout)}")
+    print(f"           fmlab fit --resume {layout.root} --trainer.max_steps={2 * trainer.global_step}", flush=True)
+
+
+def next_command(model: NetworkModule, layout: RunLayout) -> str:
+    """A command that uses the finished run."""
+    if isinstance(model, NoisyClassifier):
+        return f"fmlab sample RUN --guidance.classifier {layout.root} --guidance.scale 2"
+    labels = " --labels 0-9 --guidance.scale 2" if (model.num_classes or 0) >= 10 else ""
+    return f"fmlab sample {layout.root}{labels}"
