@@ -2,15 +2,16 @@
 
 Writes the section from two evaluations that are there already, which take about an hour of one core:
 
-    fmlab evaluate RUN --metrics fid,kid --num_samples 2000 --solver Euler,Heun,DPMSolverPP2M --steps 5,10,20,50 --out solvers
+    fmlab evaluate RUN --metrics fid,kid --num_samples 2000 --solver Euler,Heun,DPMSolverPP2M \\
+        --steps 5,10,20,50 --out solvers
     fmlab evaluate RUN --metrics fid,kid --num_samples 2000 --solver Euler,Heun --steps 5,10,20 --exact --out solvers
-    fmlab evaluate RUN --metrics fid,kid,accuracy,neighbours --num_samples 2000 --solver Euler --guidance.scale 0,1,1.5,2,4 \\
-        --out guidance
+    fmlab evaluate RUN --metrics fid,kid,accuracy,neighbours --num_samples 2000 --solver Euler \\
+        --guidance.scale 0,1,1.5,2,4 --out guidance
 
 and, because the exact field knows nothing of the network, from one more of any run on Fashion-MNIST:
 
-    fmlab evaluate RUN --metrics fid,kid,accuracy --num_samples 2000 --solver Euler --steps 20 --guidance.scale 0,1,1.5,2,4 \\
-        --exact --out exact_guidance
+    fmlab evaluate RUN --metrics fid,kid,accuracy --num_samples 2000 --solver Euler \\
+        --steps 20 --guidance.scale 0,1,1.5,2,4 --exact --out exact_guidance
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ class CompareOptions:
       fmlab compare 'runs/paths/*' --out paths.html
 
     RUN is a run's folder or its id; a folder of runs or an experiment's name, which here means all its runs; or a
-    pattern in quotes. Runs that differ in nothing but their seed are one group; groups are compared in pairs of the same seed.
+    pattern in quotes. Runs that differ in nothing but their seed are one group; groups are compared in pairs of the
+    same seed.
 
     Args:
         runs: Such as runs/paths/*, digits, or an id.

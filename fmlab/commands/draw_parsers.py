@@ -45,7 +45,9 @@ def flow_parser() -> argparse.ArgumentParser:
     """The options of `fmlab draw flow`."""
     command = _subject("flow", "--data Checkerboard [--steps 50] [--out flow.gif]", rows="marginal, learned")
     _times(command, "0,0.25,0.5,0.75,1")
-    command.add_argument("--num_samples", dest="n", type=int, default=400, help="points carried along beside the mesh (400)")
+    command.add_argument(
+        "--num_samples", dest="n", type=int, default=400, help="points carried along beside the mesh (400)"
+    )
     _solver(command, 50)
     _guidance(command)
     return command
@@ -77,13 +79,15 @@ def solvers_parser() -> argparse.ArgumentParser:
     command.add_argument("--solver", default="Euler,Midpoint,Heun,RK3,RK4,AB2,AB4,Dopri5", help="(%(default)s)")
     command.add_argument("--grid", default="UniformGrid", help="see fmlab list grids; --grid.NAME=VALUE likewise")
     command.add_argument("--nfe", default="8,16,32,64,128,256", help="budgets of field evaluations (%(default)s)")
-    command.add_argument("--num_samples", dest="n", type=int, default=256, help="how many samples the error is a mean over (256)")
+    command.add_argument(
+        "--num_samples", dest="n", type=int, default=256, help="how many samples the error is a mean over (256)"
+    )
     return command
 
 
 def process_parser() -> argparse.ArgumentParser:
     """The options of `fmlab draw process`."""
-    usage = "fmlab draw process --process OrnsteinUhlenbeck [--process.theta=1] [--until 5] [--num_samples 20] [--out ou.png]"
+    usage = "fmlab draw process --process OrnsteinUhlenbeck [--process.theta=1] [--until 5] [--out ou.png]"
     command = Parser(prog="fmlab draw process", usage=usage, allow_abbrev=False)
     command.add_argument(
         "--process", required=True, help="see fmlab list processes; --process.NAME=VALUE for arguments"

@@ -143,7 +143,7 @@ def parse_options(options: type[T], words: Sequence[str], command: str) -> T:
         if item.default is dataclasses.MISSING and item.path not in reader.values:
             label = item.positional or f"--{item.name}"
             raise UserError(f"{label} is missing", key=command, hint=f"fmlab {command} --help")
-    return _build(options, reader.values, ())
+    return options(**_given(options, reader.values, ()))
 
 
 class _Reader:
@@ -234,7 +234,7 @@ class _Reader:
 
     def _unknown(self, name: str) -> UserError:
         """The answer to an option that there is not, with the nearest that there is."""
-        options = [f"--{known}" for known in self.by_name]
+        options = [f"--{known}" for known, item in self.by_name.items() if not item.positional]
         hint = _other_spelling(name, options) or nearest(name, options)
         hint = hint if hint.startswith("did") else f"fmlab {self.command} --help lists the options"
         return UserError(f"fmlab {self.command} has no such option", key=name, hint=hint)
@@ -265,14 +265,14 @@ def _is_flag(item: OptionField) -> bool:
     return item.hint is bool
 
 
-def _build(options: type[T], values: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> T:
-    """The dataclass with the values that were given, nested ones included."""
+def _given(options: Any, values: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of a dataclass for which there are values, nested dataclasses changed in part."""
     given: dict[str, Any] = {}
-    for item in dataclasses.fields(options):  # type: ignore[arg-type]
+    for item in dataclasses.fields(options):
         inner = (*path, item.name)
         if inner in values:
             given[item.name] = values[inner]
         elif any(key[: len(inner)] == inner for key in values):
-            kind = type(item.default) if item.default is not dataclasses.MISSING else item.default_factory
-            given[item.name] = _build(kind, values, inner)  # type: ignore[arg-type]
-    return options(**given)
+            default = item.default_factory() if callable(item.default_factory) else item.default
+            given[item.name] = dataclasses.replace(default, **_given(default, values, inner))  # type: ignore[type-var]
+    return given

@@ -63,5 +63,7 @@ def check_wanted(names: Sequence[str], kind: str, samples: int) -> None:
         if samples < METRICS[name].least:
             least = METRICS[name].least
             raise UserError(
-                f"{name} needs at least {least} {kind}, got {samples}", key="num_samples", hint=f"--num_samples {least} or more"
+                f"{name} needs at least {least} {kind}, got {samples}",
+                key="num_samples",
+                hint=f"--num_samples {least} or more",
             )

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fmlab.__main__ import VERBS, main, verb_first
+from fmlab.__main__ import main, verb_first
 from fmlab._version import __version__
+from fmlab.commands import VERBS
+from fmlab.commands.list import ListOptions
 
 LIGHT = [
     ["--help"],
@@ -27,7 +29,11 @@ LIGHT = [
     ["help", "fid"],
     ["help", "DiT"],
     ["fit", "--help"],
-    ["validate", "--help"],
+    ["help", "validate"],
+    ["sample", "--help"],
+    ["evaluate", "--help"],
+    ["compare", "--help"],
+    ["runs", "--help"],
     ["export", "--help"],
     ["import", "--help"],
     ["sweep", "--help"],
@@ -51,6 +57,36 @@ def test_it_answers_at_once_without_torch(words: list[str]) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of processor time
 
 
+LIGHT_MISTAKES = [
+    ["fti"],
+    ["sample", "digits", "--stpes", "5"],
+    ["sample", "digits", "--steps", "0"],
+    ["sample", "no_such_run"],
+    ["evaluate", "no_such_run"],
+    ["validate", "no_such_run"],
+    ["export", "no_such_run", "--to", "safetensors"],
+    ["import", "no_such_file.pt", "--as", "DiT", "--to", "a.safetensors"],
+    ["fit", "--resume", "no_such_run"],
+    ["fit", "--resum", "digits"],
+    ["help", "no_such_word"],
+]
+
+
+@pytest.mark.parametrize("words", LIGHT_MISTAKES, ids=" ".join)
+def test_a_mistake_that_needs_no_torch_is_answered_without_it(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from fmlab.__main__ import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'lightning', 'wandb', 'numpy', 'jsonargparse'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert ended.returncode == 2, ended.stderr
+    assert 1 <= len(ended.stderr.splitlines()) <= 3
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of processor time
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"fmlab {__version__}\n"
@@ -66,12 +102,12 @@ def test_the_verb_may_come_late() -> None:
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
-        (["fti"], ["error: fti: is no verb", "  did you mean fmlab fit?"]),
-        (["train"], ["error: train: is no verb", "  did you mean fmlab fit?"]),
-        (["xyz"], ["error: xyz: is no verb", f"  verbs: {', '.join(VERBS)}"]),
+        (["fti"], ["error: fti: is not a verb", "  did you mean fmlab fit?"]),
+        (["train"], ["error: train: is not a verb", "  did you mean fmlab fit?"]),
+        (["xyz"], ["error: xyz: is not a verb", f"  verbs: {', '.join(VERBS)}"]),
         (["list", "network"], ["error: network: there is no such list", "  did you mean networks?"]),
-        (["list", "networks", "DIT"], ["error: DIT: nothing is known of it", "  did you mean DiT?"]),
-        (["help", "trainr"], ["error: trainr: nothing is known of it", "  did you mean trainer?"]),
+        (["list", "networks", "DIT"], ["error: DIT: is not known", "  did you mean DiT?"]),
+        (["help", "trainr"], ["error: trainr: is not known", "  did you mean trainer?"]),
     ],
 )
 def test_a_wrong_word_gets_the_right_one(
@@ -184,7 +220,10 @@ def test_the_full_traceback_is_a_flag_away(folder: Path) -> None:
 
 
 def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fmlab.commands.listing.main", lambda words: 1 // 0)
+    def fails(options: ListOptions) -> int:
+        return 1 // 0
+
+    monkeypatch.setattr("fmlab.commands.list.run", fails)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
 
@@ -192,13 +231,13 @@ def test_what_is_no_mistake_of_the_user_keeps_its_traceback(monkeypatch: pytest.
 def test_a_wrapped_mistake_is_still_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from fmlab.errors import UserError
 
-    def fails(words: list[str]) -> int:
+    def fails(options: ListOptions) -> int:
         try:
             raise UserError("too\nwide", key="x")
         except UserError as error:
             raise RuntimeError("inner machinery") from error
 
-    monkeypatch.setattr("fmlab.commands.listing.main", fails)
+    monkeypatch.setattr("fmlab.commands.list.run", fails)
     assert main(["list"]) == 2
     assert capsys.readouterr().err == "error: x: too wide\n"
 

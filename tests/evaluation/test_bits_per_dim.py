@@ -180,7 +180,18 @@ def test_what_has_no_bits_is_refused(run: RunLayout, toy: RunLayout) -> None:
 
 def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
     """Both guidance scales as rows of one table, which says what was measured; mistakes in one line."""
-    words = ["evaluate", str(run.root), "--checkpoint", "last", "--device", "cpu", "--metrics", "bpd", "--num_samples", "3"]
+    words = [
+        "evaluate",
+        str(run.root),
+        "--checkpoint",
+        "last",
+        "--device",
+        "cpu",
+        "--metrics",
+        "bpd",
+        "--num_samples",
+        "3",
+    ]
     grid = ["--steps", "2", "--guidance.scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
     assert main([*words, *grid]) == 0
     said = capsys.readouterr().out

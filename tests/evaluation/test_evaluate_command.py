@@ -97,7 +97,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--metrics", "fid,w2"], ["metrics: w2 compares points", "fid, kid"]),
         (["--metrics", "fid,,kid"], ["metrics: cannot read"]),
         (["--num_samples", "1"], ["num_samples: fid needs at least 20 images, got 1"]),
-        (["--num_samples", "0"], ["num_samples: expected a whole number of at least 1, got \"0\""]),
+        (["--num_samples", "0"], ['num_samples: expected a whole number of at least 1, got "0"']),
         (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
         (["--labels", "odd"], ["labels: cannot read 'odd'"]),

@@ -176,7 +176,9 @@ def test_imported_weights_sample_like_any_other(
     assert torch.equal(trained.network(x, t), direct(x, t))
     assert trained.generate(3, steps=2, guidance=1.5).isfinite().all()
     assert prediction in file.with_suffix(".md").read_text()
-    assert main(["sample", str(file), "--steps", "2", "--num_samples", "5", "--out", str(tmp_path / "samples.npz")]) == 0
+    assert (
+        main(["sample", str(file), "--steps", "2", "--num_samples", "5", "--out", str(tmp_path / "samples.npz")]) == 0
+    )
     capsys.readouterr()
     assert main(["sample", str(file), "--exact"]) == 2
     assert "the data are not known" in capsys.readouterr().err

@@ -70,7 +70,20 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
 
     capsys.readouterr()
     out = tmp_path / "samples.npz"
-    words = ["sample", str(file), "--labels", "3", "--num_samples", "2", "--solver", "Euler", "--steps", "2", "--out", str(out)]
+    words = [
+        "sample",
+        str(file),
+        "--labels",
+        "3",
+        "--num_samples",
+        "2",
+        "--solver",
+        "Euler",
+        "--steps",
+        "2",
+        "--out",
+        str(out),
+    ]
     assert main(words) == 0
     assert [found.name for found in (file.parent / "digits" / "samples").iterdir()] == ["sample_Euler2_w1_seed0.png"]
     images = after.generate(labels=[3, 3], steps=2, solver=Euler())

@@ -74,7 +74,20 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
     run = fit()
     words = ["sample", str(run.root), "--solver", "EulerMaruyama", "--solver.diffusion=0.5", "--steps", "3"]
     assert (
-        main([*words, "--labels", "0-4", "--num_samples", "10", "--guidance.scale", "2", "--out", str(tmp_path / "a.npz")]) == 0
+        main(
+            [
+                *words,
+                "--labels",
+                "0-4",
+                "--num_samples",
+                "10",
+                "--guidance.scale",
+                "2",
+                "--out",
+                str(tmp_path / "a.npz"),
+            ]
+        )
+        == 0
     )
     said = capsys.readouterr().out
     assert "6 forwards a sample" in said
