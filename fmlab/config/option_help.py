@@ -89,7 +89,7 @@ def _label(item: OptionField) -> str:
         return item.positional
     if item.hint is bool:
         return f"--{item.name}"
-    dotted = ".NAME" if item.takes_arguments and item.hint is not Component else ""
+    dotted = ".NAME" if item.is_open else ""
     return f"--{item.name}{dotted} {_value(item.hint)}"
 
 

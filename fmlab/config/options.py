@@ -70,6 +70,11 @@ class Overrides:
 
 
 @dataclass(frozen=True)
+class Typed:
+    """Marks the tuple that holds all words as they were typed, for a record; it is not an option."""
+
+
+@dataclass(frozen=True)
 class OptionField:
     """One field of a dataclass, as an option.
 
@@ -94,9 +99,9 @@ class OptionField:
     overrides: bool = False
 
     @property
-    def takes_arguments(self) -> bool:
-        """Whether `--name.anything VALUE` belongs to it."""
-        return self.hint is Component or get_origin(self.hint) in (Mapping, dict)
+    def is_open(self) -> bool:
+        """Whether it takes every `--name.anything VALUE`, and nothing else."""
+        return get_origin(self.hint) is Mapping
 
 
 def option_fields(
@@ -114,6 +119,8 @@ def option_fields(
     fields: list[OptionField] = []
     for item in dataclasses.fields(options):
         hint, markers = _split_markers(hints[item.name])
+        if Typed() in markers:
+            continue
         own = item.default_factory() if callable(item.default_factory) else item.default
         own = own if default is None else getattr(default, item.name)
         name = prefix + next((marker.name for marker in markers if isinstance(marker, Named)), item.name)
@@ -143,7 +150,9 @@ def parse_options(options: type[T], words: Sequence[str], command: str) -> T:
         if item.default is dataclasses.MISSING and item.path not in reader.values:
             label = item.positional or f"--{item.name}"
             raise UserError(f"{label} is missing", key=command, hint=f"fmlab {command} --help")
-    return options(**_given(options, reader.values, ()))
+    hints = get_type_hints(options, include_extras=True)
+    typed = {name: tuple(words) for name, hint in hints.items() if Typed() in _split_markers(hint)[1]}
+    return options(**_given(options, reader.values, ()), **typed)
 
 
 class _Reader:
@@ -159,7 +168,8 @@ class _Reader:
 
     def __init__(self, fields: Sequence[OptionField], command: str) -> None:
         self.fields, self.command = fields, command
-        self.by_name = {item.name: item for item in fields if not item.overrides}
+        self.by_name = {item.name: item for item in fields if not item.overrides and not item.is_open}
+        self.owners = {item.name: item for item in fields if item.hint is Component or item.is_open}
         self.positionals = [item for item in fields if item.positional]
         self.overrides = next((item for item in fields if item.overrides), None)
         self.values: dict[tuple[str, ...], Any] = {}
@@ -204,8 +214,7 @@ class _Reader:
     def _owner(self, name: str) -> OptionField | None:
         """The component or mapping that `--solver.x` is an argument of."""
         first, _, argument = name.removeprefix("--").partition(".")
-        item = self.by_name.get(first)
-        return item if item is not None and argument and item.takes_arguments and name.startswith("--") else None
+        return self.owners.get(first) if argument and name.startswith("--") else None
 
     def _assign(self, item: OptionField, text: str | None, *, add: bool = False) -> None:
         """Sets a field to a text; None is a flag without a value."""
@@ -216,8 +225,6 @@ class _Reader:
             self.values[item.path] = True
         elif item.repeated or (add and is_list(item.hint)):
             self._add(item, text)
-        elif item.takes_arguments:
-            raise UserError("needs a name", key=f"--{item.name}", hint=f"write --{item.name}.NAME VALUE")
         else:
             self.values[item.path] = convert(item.name, text, item.hint)
 
@@ -235,6 +242,7 @@ class _Reader:
     def _unknown(self, name: str) -> UserError:
         """The answer to an option that there is not, with the nearest that there is."""
         options = [f"--{known}" for known, item in self.by_name.items() if not item.positional]
+        options += [f"--{known}.NAME" for known, item in self.owners.items() if item.is_open]
         hint = _other_spelling(name, options) or nearest(name, options)
         hint = hint if hint.startswith("did") else f"fmlab {self.command} --help lists the options"
         return UserError(f"fmlab {self.command} has no such option", key=name, hint=hint)
@@ -254,7 +262,7 @@ def _split_markers(hint: Any) -> tuple[Any, list[Any]]:
     if get_origin(hint) is not Annotated:
         return hint, []
     base, *extras = get_args(hint)
-    markers = [extra for extra in extras if isinstance(extra, (Positional, Named, Repeated, Overrides))]
+    markers = [extra for extra in extras if isinstance(extra, (Positional, Named, Repeated, Overrides, Typed))]
     for extra in extras:
         if extra not in markers:
             base = Annotated[base, extra]

@@ -10,7 +10,7 @@ import pytest
 from annotated_types import Ge
 
 from fmlab.config.option_help import describe_options
-from fmlab.config.options import Component, Named, Overrides, Positional, Repeated, parse_options
+from fmlab.config.options import Component, Named, Overrides, Positional, Repeated, Typed, parse_options
 from fmlab.errors import UserError
 
 
@@ -66,6 +66,7 @@ class Configured:
     run: Annotated[str | None, Positional()] = None
     resume: str | None = None
     checkpoint: str = "best"
+    typed: Annotated[tuple[str, ...], Typed()] = ()
     overrides: Annotated[tuple[str, ...], Overrides()] = ()
 
 
@@ -145,7 +146,7 @@ def test_a_negative_number_is_a_value() -> None:
         ("x --num_samples 2.5", "num_samples: expected a whole number"),
         ("x --guidance.interval 0.1", "guidance.interval: expected 2 values with commas, each a number"),
         ("x --kind rwa", 'kind: expected averaged or raw, got "rwa"\n  did you mean raw?'),
-        ("x --slurm 5", "--slurm: needs a name"),
+        ("x --slurm 5", "did you mean --slurm.NAME?"),
         ("x --trust=maybe", "trust: expected true or false"),
     ],
 )
@@ -172,6 +173,7 @@ def test_overrides_go_to_the_configuration_as_they_were_typed() -> None:
         "--checkpoint.monitor=y",
     ]
     options = parse_options(Configured, words, "try")
+    assert options.typed == tuple(words)
     assert options.run == "digits"
     assert options.resume == "x"
     assert options.checkpoint == "best"
