@@ -146,14 +146,14 @@ def _rows(options: argparse.Namespace) -> list[str] | None:
 
 
 def _scales(options: argparse.Namespace) -> list[float]:
-    return numbers(options.guidance_scale, "guidance_scale", float, "--guidance.scale 2, or --guidance.scale 1,2,4")
+    return numbers(options.guidance_scale, "guidance.scale", float, "--guidance.scale 2, or --guidance.scale 1,2,4")
 
 
 def _guided_scene(options: argparse.Namespace, parts: Parts, figure: str) -> Scene:
     scales = _scales(options)
     if len(scales) > 1:
         hint = "several scales stand side by side in fmlab draw trajectories"
-        raise UserError("one scale", key="guidance_scale", hint=hint)
+        raise UserError("one scale", key="guidance.scale", hint=hint)
     return replace(plane_scene(options, parts, figure), guidance_scale=scales[0])
 
 

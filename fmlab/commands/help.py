@@ -85,6 +85,11 @@ def explain_word(word: str) -> str:
     return explain(word)
 
 
+def _all_words() -> list[str]:
+    """What `fmlab help` explains."""
+    return [*VERBS, *schema.BY_NAME, *catalog.exported_names()]
+
+
 def _sections() -> str:
     """The sections of a configuration, and where to read on."""
     rows = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
@@ -104,14 +109,13 @@ def explain(name: str, kind: str | None = None) -> str:
         UserError: If the package has no such class, or not of that kind.
     """
     entries = catalog.of_kind(kind) if kind else catalog.named(name)
-    found = [entry for entry in entries if entry.name == name]
-    if not found:
-        names = [entry.name for listed in ([kind] if kind else catalog.KINDS) for entry in catalog.of_kind(listed)]
-        choices = names if kind else [*names, *schema.BY_NAME, *VERBS]
+    matches = [entry for entry in entries if entry.name == name]
+    if not matches:
+        choices = [entry.name for entry in entries] if kind else _all_words()
         hint = nearest(name, choices)
         hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
         raise UserError("is not known", key=name, hint=hint)
-    return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in found)
+    return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in matches)
 
 
 def _describe_path(path: str) -> str:
@@ -162,7 +166,7 @@ def _arguments(node: ast.ClassDef | ast.FunctionDef, room: str) -> Iterator[tupl
     else:
         own = set()
     for base in catalog.bases_in(node, room)[:1]:
-        yield from (found for found in _arguments(base, room) if found[0] not in own)
+        yield from (argument for argument in _arguments(base, room) if argument[0] not in own)
 
 
 def _constructor(node: ast.AST) -> ast.FunctionDef | None:

@@ -137,6 +137,11 @@ def named(name: str) -> list[Entry]:
     return [entries[name] for room in mentioning if name in (entries := room_entries(room))]
 
 
+def exported_names() -> list[str]:
+    """Every name that a room of the package exports."""
+    return [name for room in rooms() for name in _exported(PACKAGE / room / "__init__.py")]
+
+
 def find_node(room: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
     """The syntax tree of a class in a room, exported or not."""
     return _nodes(room).get(name)

@@ -79,7 +79,8 @@ def describe_type(hint: Any) -> str:
         base, *ranges = get_args(member)
         finite = any("isfinite" in str(limit) for limit in ranges)
         text = "a finite number" if finite else describe_type(base)
-        return " ".join([text, *(part for limit in ranges for part in _describe_range(limit))])
+        limits = " and ".join(phrase for limit in ranges for phrase in _describe_range(limit))
+        return f"{text} {limits}".rstrip()
     if choices := literals(member):
         return "one of " + ", ".join(map(str, choices)) if len(choices) > 2 else " or ".join(map(str, choices))
     if is_list(member):
@@ -93,7 +94,7 @@ def describe_type(hint: Any) -> str:
 
 def _describe_range(limit: Any) -> Iterator[str]:
     """`of at least 1`."""
-    phrases = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+    phrases = {"ge": "of at least", "gt": "above", "le": "at most", "lt": "below"}
     for name, phrase in phrases.items():
         if getattr(limit, name, None) is not None:
             yield f"{phrase} {getattr(limit, name):g}"

@@ -247,7 +247,7 @@ def test_an_evaluation_needs_its_run_and_right_options(
     text = Path("sweep.yaml").read_text()
     for old, new, cause in (
         ("evaluate/fid_domain", "val/fid_domain", "metric: val/fid_domain is never logged by this command"),
-        ("{value: digits}", "{value: digits}\n  stepz: {value: 3}", "evaluate: unrecognized arguments: --stepz=3"),
+        ("{value: digits}", "{value: digits}\n  stepz: {value: 3}", "--stepz: fmlab evaluate has no such option"),
     ):
         Path("sweep.yaml").write_text(text.replace(old, new))
         capsys.readouterr()

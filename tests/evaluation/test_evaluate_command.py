@@ -152,7 +152,7 @@ def test_what_is_no_run_and_what_is_no_checkpoint(
     assert main(["evaluate", str(tmp_path / "empty")]) == 2
     assert "there is no such run" in capsys.readouterr().err
     assert main(["evaluate"]) == 2
-    assert "run" in capsys.readouterr().err
+    assert "RUN is missing" in capsys.readouterr().err
     shutil.copy(run.last, tmp_path / "whole.ckpt")
     for length in (0, 100, 20_000):
         run.last.write_bytes((tmp_path / "whole.ckpt").read_bytes()[:length])
