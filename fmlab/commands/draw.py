@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from fmlab.commands.draw_subject import plane_scene, read_subject
 from fmlab.commands.draw_parsers import numbers, words
+from fmlab.commands.draw_subject import plane_scene, read_subject
 from fmlab.config.parts import Parts, part
 from fmlab.config.values import read_value
 from fmlab.errors import UserError

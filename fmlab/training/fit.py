@@ -17,9 +17,9 @@ from fmlab.errors import UserError
 from fmlab.networks import describe
 from fmlab.records import RunLayout, keep_rows, read_status, write_status
 from fmlab.records.atomic import atomic_write_text
-from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.records.meta import add_to_meta
 from fmlab.training.builder import Builder
+from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.training.checkpoints import Checkpoints
 from fmlab.training.devices import look_for_gpus_once
 from fmlab.training.generative_module import GenerativeModule
