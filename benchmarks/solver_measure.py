@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fmlab.distributions import GaussianMixture
-from fmlab.figures.convergence import TOLERANCES, Case, Solve, is_adaptive, max_steps_within, rms
+from fmlab.fields import max_steps_within
+from fmlab.figures.convergence import TOLERANCES, Case, Solve, rms
 
 __all__ = [
     "TOLERANCES",
@@ -16,7 +17,6 @@ __all__ = [
     "LawPoint",
     "Results",
     "Solve",
-    "is_adaptive",
     "law_errors",
     "max_steps_within",
     "rms",

@@ -21,7 +21,6 @@ from solver_measure import (
     Case,
     LawPoint,
     Results,
-    is_adaptive,
     law_errors,
     max_steps_within,
     typical_law_errors,
@@ -77,7 +76,7 @@ class Parts:
     def _kind(self, part: Solver | Grid) -> list:
         if isinstance(part, Grid):
             return self.grids
-        return self.stochastic if part.stochastic else self.adaptive if is_adaptive(part) else self.fixed
+        return self.stochastic if part.stochastic else self.adaptive if part.adaptive else self.fixed
 
 
 def measure(case: Case, parts: Parts, budgets: Sequence[int]) -> Results:

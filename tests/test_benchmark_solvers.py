@@ -37,11 +37,11 @@ def test_every_solver_and_grid_is_on_the_page(tmp_path: Path, monkeypatch: pytes
 
 
 def test_budgets_and_kinds() -> None:
-    from solver_measure import is_adaptive, max_steps_within
+    from solver_measure import max_steps_within
 
     assert [max_steps_within(16, solver, CondOT()) for solver in (Euler(), Heun(), AB3())] == [16, 8, 12]
     assert [max_steps_within(2, solver, CondOT()) for solver in (Euler(), Heun(), AB3())] == [2, 1, 0]
-    assert [is_adaptive(solver) for solver in (Euler(), Dopri5())] == [False, True]
+    assert [solver.adaptive for solver in (Euler(), Dopri5())] == [False, True]
 
 
 def test_ranks_and_their_correlation() -> None:

@@ -29,7 +29,7 @@ class ModelError:
     """The excess loss of a network by time.
 
     Attributes:
-        means: The terms of the loss; `fmlab.fields.TERMS`.
+        means: The terms of the loss; `fmlab.training.loss_terms.TERMS`.
         law: Whose exact field it is compared with, in words.
         finite: Whether that is a finite set of examples.
     """

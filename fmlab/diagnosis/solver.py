@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fmlab.diagnosis.subject import Subject
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
-from fmlab.figures.convergence import Solve, count_evaluations, max_steps_within, rms
+from fmlab.fields import Sampling, count_evaluations, max_steps_within
+from fmlab.figures.convergence import Solve, rms
 from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence

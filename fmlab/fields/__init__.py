@@ -1,20 +1,17 @@
 """What a solver follows: a learned field, an exact field in closed form, and guidance round either."""
 
 from fmlab.fields.base import ConditionedField, PathField
-from fmlab.fields.exact import ExactField
-from fmlab.fields.floor import TERMS, Measure, TrainingDraw, loss_floor, loss_terms
+from fmlab.fields.classifier_guidance import Classifier, ClassifierConditioned, LearnedClassifier
+from fmlab.fields.cost import ZeroField, count_evaluations, max_steps_within
+from fmlab.fields.exact import ExactField, PosteriorMean
 from fmlab.fields.generate import Generated, Sampling, Start, collect, gaussian_start, generate
-from fmlab.fields.guidance import Guidance
-from fmlab.fields.guidance_classifier import Classifier, ClassifierConditioned, LearnedClassifier
-from fmlab.fields.guided import GuidedField, guided
+from fmlab.fields.guidance import Guidance, GuidedField, guided
 from fmlab.fields.learned import LearnedField, output_of, run_network
 from fmlab.fields.paired import PairedField
 from fmlab.fields.precision import Precision, choose_precision, compute_in, resolve_precision
 from fmlab.fields.schedule_change import ScheduleChange
-from fmlab.fields.still import StillField
 
 __all__ = [
-    "TERMS",
     "Classifier",
     "ClassifierConditioned",
     "ConditionedField",
@@ -24,23 +21,22 @@ __all__ = [
     "GuidedField",
     "LearnedClassifier",
     "LearnedField",
-    "Measure",
     "PairedField",
     "PathField",
+    "PosteriorMean",
     "Precision",
     "Sampling",
     "ScheduleChange",
     "Start",
-    "StillField",
-    "TrainingDraw",
+    "ZeroField",
     "choose_precision",
     "collect",
     "compute_in",
+    "count_evaluations",
     "gaussian_start",
     "generate",
     "guided",
-    "loss_floor",
-    "loss_terms",
+    "max_steps_within",
     "output_of",
     "resolve_precision",
     "run_network",

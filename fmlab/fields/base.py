@@ -1,4 +1,4 @@
-"""A field on a probability path: one evaluation gives what is known there."""
+"""A field on a probability path: one evaluation gives a prediction of velocity, score, noise and data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fmlab.paths import PathPrediction, ProbabilityPath
 
 
 class PathField(ABC):
-    """Bound to its condition, carries its path, counts its forwards.
+    """A field that is bound to its condition, carries its path and counts its forwards.
 
     Attributes:
         path: The path it lives on.
-        nfe: Network forwards per image since the field was made or `nfe` was last set to 0.
+        nfe: Network forwards per sample since the field was made or `nfe` was last set to 0.
     """
 
     def __init__(self, path: ProbabilityPath) -> None:
@@ -30,10 +30,10 @@ class PathField(ABC):
         self.nfe += 1
         return self.evaluate(x, t)
 
-    def together(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
+    def evaluate_both(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
         """This field's prediction and another's at the same points, each counted by its own field.
 
-        A field that knows how to get both for less than two evaluations does so.
+        A field that can compute both for less than two evaluations does so.
         """
         return self(x, t), other(x, t)
 

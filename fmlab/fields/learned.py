@@ -95,11 +95,11 @@ class LearnedField(ConditionedField):
     def evaluate(self, x: Tensor, t: Tensor) -> PathPrediction:
         return run_network(self.network, self.path, self.prediction, x, self._admissible(x, t), self.condition)
 
-    def together(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
+    def evaluate_both(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
         """Both predictions; of the same network in one batch, where that is faster."""
         labels = self._labels_with(other, x) if one_batch_is_faster(x) else None
         if labels is None:
-            return super().together(other, x, t)
+            return super().evaluate_both(other, x, t)
         self.nfe, other.nfe = self.nfe + 1, other.nfe + 1
         t = self._admissible(x, t)
         t = torch.cat([t, t]) if t.ndim else t

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import ExactField, PathField, StillField
-from fmlab.fields.exact import PosteriorMean
+from fmlab.fields import ExactField, PathField, PosteriorMean, max_steps_within
 from fmlab.figures.canvas import FAINT, INK, LINE_COLOURS, new_figure
 from fmlab.figures.scene import Scene
-from fmlab.paths import CondOT, GaussianPath, ProbabilityPath
+from fmlab.paths import CondOT, GaussianPath
 from fmlab.solvers import Dopri5, Grid, Solver, UniformGrid
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -109,7 +106,7 @@ class Case:
         Raises:
             UserError: If no budget pays for a step.
         """
-        if is_adaptive(solver):
+        if solver.adaptive:
             solvers: list[Any] = [type(solver)(tolerance, tolerance) for tolerance in TOLERANCES]  # type: ignore[call-arg]
             return SolverCurve([self.measure(solver, grid, 1) for solver in solvers], adaptive=True)
         solves = [solve for solve in self.measure_within(sorted(budgets), solver, grid) if solve]
@@ -145,24 +142,6 @@ class SceneCase(Case):
 def rms(x: Tensor) -> float:
     """The root mean square of all entries, computed in float64."""
     return x.double().square().mean().sqrt().item()
-
-
-def count_evaluations(solver: Solver, steps: int, path: ProbabilityPath) -> int:
-    """Counts the evaluations of the field that so many steps take; at a path's ends some solvers take fewer."""
-    field = StillField(path)
-    noise = torch.zeros(1, 1)
-    solver.solve(field, torch.ones(1, 1), UniformGrid()(steps, path), noise=lambda step, like: noise)
-    return field.nfe
-
-
-def max_steps_within(budget: int, solver: Solver, path: ProbabilityPath) -> int:
-    """The most steps of a solver that take at most `budget` evaluations; 0 if one step takes more."""
-    return bisect_right(range(1, budget + 1), budget, key=lambda steps: count_evaluations(solver, steps, path))
-
-
-def is_adaptive(solver: Solver) -> bool:
-    """Whether it chooses its own steps, whatever the grid."""
-    return count_evaluations(solver, 8, CondOT()) == count_evaluations(solver, 16, CondOT())
 
 
 def draw_convergence(curves: Mapping[str, SolverCurve], budgets: Sequence[int], resolution: float) -> Any:

@@ -17,8 +17,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from fmlab.config.trust import check_names, check_trusted
 from fmlab.errors import UserError
-from fmlab.fields import LearnedClassifier
-from fmlab.fields.exact import PosteriorMean
+from fmlab.fields import LearnedClassifier, PosteriorMean
 from fmlab.inference.exported import Exported, check_importable, is_exported, read_exported
 from fmlab.inference.guides import RunWeights
 from fmlab.inference.trained import Origin, Trained, TrainedClassifier

@@ -19,6 +19,7 @@ from fmlab.fields import (
     LearnedClassifier,
     LearnedField,
     PathField,
+    PosteriorMean,
     Sampling,
     Start,
     collect,
@@ -26,7 +27,6 @@ from fmlab.fields import (
     generate,
     guided,
 )
-from fmlab.fields.exact import PosteriorMean
 from fmlab.paths import EDMPreconditioning, GaussianPath, Output, ProbabilityPath, gaussian_path
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from fmlab.data import DataModule, ImageData, TensorSet
 from fmlab.distributions import Empirical
 from fmlab.errors import UserError
-from fmlab.fields import TrainingDraw
-from fmlab.fields.exact import PosteriorMean
+from fmlab.fields import PosteriorMean
 from fmlab.objectives import Independent, SquaredError
 from fmlab.paths import GaussianPath
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.batches import unpack
 from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.loss_terms import TrainingDraw
 from fmlab.training.sources import NoiseSource
 
 

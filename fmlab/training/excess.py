@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.data import DataModule
-from fmlab.fields import TERMS, ExactField, loss_terms, run_network
-from fmlab.fields.exact import PosteriorMean
+from fmlab.fields import ExactField, PosteriorMean, run_network
 from fmlab.objectives import MeansByTime
 from fmlab.paths import GaussianPath, PathSample, Posterior
 from fmlab.training.exact_law import RepeatableDraws
 from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.loss_terms import TERMS, loss_terms
 
 
 class ExcessLoss:
-    """The terms of a module's loss (`fmlab.fields.TERMS`) by time, on draws of training that repeat.
+    """The terms of a module's loss (`fmlab.training.loss_terms.TERMS`) by time, on draws of training that repeat.
 
     Where it is measured again and again, the exact side of each draw is computed once and kept on the CPU; the law,
     whose points may be large, is let go after that.

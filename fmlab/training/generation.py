@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import Sampling, StillField, generate
+from fmlab.fields import Sampling, ZeroField, generate
 from fmlab.paths import GaussianPath
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.preemption import stop_point
@@ -63,7 +63,7 @@ def check_sampler(sampling: Sampling, pl_module: LightningModule, prefix: str) -
     try:
         times = sampling.grid(sampling.steps, path)
         part, other = "solver", "Heun, or another that follows any flow"
-        sampling.solver.solve(StillField(path), torch.zeros(1, 1), times)
+        sampling.solver.solve(ZeroField(path), torch.zeros(1, 1), times)
     except UserError as error:
         raise UserError(error.message, key=f"{prefix}{part}", hint=f"use {other}") from error
 

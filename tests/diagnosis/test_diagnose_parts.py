@@ -27,8 +27,8 @@ from fmlab.diagnosis.solver import (
 from fmlab.diagnosis.subject import Subject
 from fmlab.distributions import EightGaussians, Gaussian
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
-from fmlab.figures.convergence import Solve, count_evaluations, max_steps_within
+from fmlab.fields import Sampling, count_evaluations, max_steps_within
+from fmlab.figures.convergence import Solve
 from fmlab.metrics import RandomFeatures, frechet_distance
 from fmlab.networks import MLP
 from fmlab.paths import VE, VP, CondOT, Interpolant

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from fmlab.data import Toy2D
 from fmlab.diagnosis.subject import Subject
 from fmlab.distributions import Empirical
-from fmlab.fields import ExactField, Sampling
-from fmlab.fields.exact import PosteriorMean
+from fmlab.fields import ExactField, PosteriorMean, Sampling
 from fmlab.paths import CondOT
 from fmlab.solvers import Euler, Solver, UniformGrid
 from fmlab.training.flow_matching import FlowMatching

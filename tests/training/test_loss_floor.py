@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fmlab.data import Digits, ImageData, Toy2D
 from fmlab.distributions import Empirical, Gaussian
 from fmlab.errors import UserError
-from fmlab.fields import TERMS, ExactField, TrainingDraw, loss_floor, loss_terms, run_network
+from fmlab.fields import ExactField, run_network
 from fmlab.networks import MLP
 from fmlab.objectives import Coupling, LogitNormal, Loss, MeansByTime, Space, Weight
 from fmlab.paths import CondOT, Cosine, GaussianPath, Interpolant, ProbabilityPath
@@ -25,6 +25,7 @@ from fmlab.training.exact_law import RepeatableDraws, exact_law
 from fmlab.training.flow_matching import FlowMatching
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.loss_floor import LossFloor
+from fmlab.training.loss_terms import TERMS, TrainingDraw, loss_floor, loss_terms
 from fmlab.training.score_matching import ScoreMatching
 
 MEAN, STD = 2.0, 0.5

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fmlab.fields.exact import ExactField, PosteriorMean
+from fmlab.fields import ExactField, PosteriorMean
 from fmlab.objectives import MeansByTime
 from fmlab.paths import GaussianPath, PathPrediction, PathSample, Posterior
 
@@ -21,7 +21,7 @@ Measure = Callable[[PathPrediction, PathSample], Tensor]
 """`measure(prediction, point)`: the loss a sample, (B,), a weighted square of an error that is linear in both."""
 
 TrainingDraw = tuple[PathSample, Tensor | None]
-"""What one batch of training draws: points on the path, and the condition the network is told of each, or None."""
+"""What one batch of training draws: points on the path, and the condition of each, or None."""
 
 TERMS = ("loss", "floor", "excess", "difference", "size")
 
@@ -43,10 +43,10 @@ def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, 
         measure: The loss a sample.
     """
     loss, floor = measure(prediction, point), measure(exact, point)
-    known = replace(point, velocity=exact.velocity, noise=exact.noise)
+    target = replace(point, velocity=exact.velocity, noise=exact.noise)
     zero = torch.zeros_like(point.x)
-    nothing = replace(exact, expected_data=zero, expected_noise=zero, exact_score=None)
-    return torch.stack([loss, floor, measure(prediction, known), loss - floor, measure(nothing, known)])
+    zero_answer = replace(exact, expected_data=zero, expected_noise=zero, exact_score=None)
+    return torch.stack([loss, floor, measure(prediction, target), loss - floor, measure(zero_answer, target)])
 
 
 @torch.no_grad()

@@ -79,16 +79,17 @@ class ClassifierConditioned(ConditionedField):
         """The field that it is made of."""
         return self.field
 
-    def together(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
+    def evaluate_both(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
         """Both predictions; where the other is the field it is made of, that is evaluated once."""
         if other is not self.field:
-            return super().together(other, x, t)
-        found = other(x, t)
+            return super().evaluate_both(other, x, t)
+        prediction = other(x, t)
         self.nfe += 1
-        return self._conditioned(found), found
+        return self._conditioned(prediction), prediction
 
-    def _conditioned(self, found: PathPrediction) -> PathPrediction:
-        return found.moved("score", self._gradient(found.x, self.gaussian.clip(found.t, "score")))
+    def _conditioned(self, prediction: PathPrediction) -> PathPrediction:
+        t = self.gaussian.clip(prediction.t, "score")
+        return prediction.moved("score", self._gradient(prediction.x, t))
 
     def _gradient(self, x: Tensor, t: Tensor) -> Tensor:
         """grad_x log p_t(y | x) of each point's own label; differentiable where gradients are asked for."""
