@@ -1,4 +1,4 @@
-"""Whose the distance from real data is: the measure's own floor, the network's, the solver's or guidance's."""
+"""The distance of samples from real data, split into what real data, network, solver and guidance contribute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIXED = 20_261_125  # keys the halves
 
 
 @dataclass(frozen=True)
-class Value:
+class SplitMean:
     """A mean over splits of the real data, with the standard deviation over them.
 
     The splits share their examples, so their spread is not divided by the root of their number.
@@ -42,7 +42,7 @@ class Distances:
         key: The metric's name.
         n: Samples in each set, and real examples in each half.
         features: The feature network's name and weights, or None for points.
-        values: Distances of each split, by set: `floor` is the other half.
+        values: Distances of each split, by set: `real` is the other half of the real data.
     """
 
     key: str
@@ -50,12 +50,12 @@ class Distances:
     features: dict[str, str] | None
     values: Mapping[str, list[float]]
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> SplitMean:
         """The distance of a set."""
         return _summary(self.values[name])
 
-    def part(self, more: str, less: str) -> Value:
-        """How much farther one set is than another, split by split."""
+    def part(self, more: str, less: str) -> SplitMean:
+        """How much farther one set is than another, over splits."""
         return _summary([a - b for a, b in zip(self.values[more], self.values[less])])
 
     def record(self) -> dict[str, Any]:
@@ -69,14 +69,14 @@ class Distances:
         }
 
 
-def _summary(values: list[float]) -> Value:
-    return Value(statistics.fmean(values), statistics.stdev(values))
+def _summary(values: list[float]) -> SplitMean:
+    return SplitMean(statistics.fmean(values), statistics.stdev(values))
 
 
 def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: FeatureKind) -> Distances:
-    """Distances of sets of samples, and of the other half, from halves of the reference split of their size.
+    """Measures distances of sets of samples, and of the other half, from halves of the reference split.
 
-    Every set is measured against the same halves: what differs between them is how the samples were made.
+    Every set is measured against the same halves, so differences come only from how the samples were made.
 
     Args:
         subject: Whose data are real.
@@ -94,23 +94,23 @@ def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: Fe
     if subject.images:
         images = getattr(subject.data, "images", subject.data)  # pairs are judged by what they are pairs of
         network = feature_network(features, images, cache_folder()).to(subject.device)
-        key, named = metric_key("fid", network.name), {"name": network.name, "weights": network.weights_hash}
-        seen = {name: network(to_uint8(samples[:n]).to(subject.device)).cpu() for name, samples in sets.items()}
+        key, facts = metric_key("fid", network.name), {"name": network.name, "weights": network.weights_hash}
+        features_of = {name: network(to_uint8(samples[:n]).to(subject.device)).cpu() for name, samples in sets.items()}
     else:
-        network, key, named = None, metric_key("w2"), None
-        seen = {name: samples[:n] for name, samples in sets.items()}
-    values: dict[str, list[float]] = {name: [] for name in ("floor", *sets)}
+        network, key, facts = None, metric_key("w2"), None
+        features_of = {name: samples[:n] for name, samples in sets.items()}
+    values: dict[str, list[float]] = {name: [] for name in ("real", *sets)}
     for index in range(SPLITS):
         rows = torch.randperm(len(split), generator=keyed_generator(_FIXED, Purpose.ORDER, index))[: 2 * n]
         real = split.take(rows)
         if network is not None:
             real = network(real.to(subject.device)).cpu()
         metric = _metric(subject.images)(real[:n])
-        for name, rows_of_set in {"floor": real[n:], **seen}.items():
+        for name, rows_of_set in {"real": real[n:], **features_of}.items():
             metric.reset()
             metric.update(rows_of_set)
             values[name].append(float(metric.compute()))
-    return Distances(key, n, named, values)
+    return Distances(key, n, facts, values)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class _Moments:
 
 
 def _metric(images: bool) -> Callable[[Tensor], Metric]:
-    """Makes the metric from the rows of a real half."""
+    """Chooses the metric; it is made from the rows of a real half."""
 
     def frechet(rows: Tensor) -> Metric:
         rows = rows.double()

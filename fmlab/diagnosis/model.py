@@ -1,4 +1,4 @@
-"""Model error: what the network loses beyond the exact field, by time, and whether training still lowers it."""
+"""Model error: the excess loss of the network over the exact field, by time, and whether training still lowers it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fmlab.training.excess import ExcessLoss
 DRAWS, BATCH = 2048, 256
 # Products that the exact field of a finite set may cost: a minute on two cores, all draws for Fashion-MNIST.
 BUDGET = 4e11
-# A bin whose floor is below this share of E |u|^2 is one where the exact field of a finite set knows its example
-# already and draws nothing else: an excess there is no fault.
-KNOWN_EXAMPLE = 0.01
+# In a bin whose floor is below this share of E |u|^2, the exact field of a finite set already leads to one example and
+# nothing else: an excess there is no fault.
+DECIDED = 0.01
 FEWEST = 20  # draws that a bin needs to be called the worst
 NEGLIGIBLE = 1e-6  # a relative excess of rounding in float32
 
@@ -51,20 +51,20 @@ class ModelError:
 
     @property
     def undecided(self) -> list[bool]:
-        """In which bins the exact field does not know its example yet; in all of them for a law in closed form."""
+        """In which bins the exact field does not lead to one example yet; all of them for a law in closed form."""
         floor, size = self.means.by_bin("floor"), self.means.by_bin("size")
-        return [not self.finite or f.value > KNOWN_EXAMPLE * s.value for f, s in zip(floor, size)]
+        return [not self.finite or f.value > DECIDED * s.value for f, s in zip(floor, size)]
 
     @property
     def worst(self) -> int | None:
         """The undecided bin with the largest relative excess, of those with enough draws; None where there is none."""
         draws = [mean.draws for mean in self.means.by_bin("excess")]
-        found = [
+        candidates = [
             (relative, index)
-            for index, (relative, open_) in enumerate(zip(self.relative_by_bin, self.undecided))
-            if open_ and draws[index] >= FEWEST and relative > NEGLIGIBLE
+            for index, (relative, is_undecided) in enumerate(zip(self.relative_by_bin, self.undecided))
+            if is_undecided and draws[index] >= FEWEST and relative > NEGLIGIBLE
         ]
-        return max(found)[1] if found else None
+        return max(candidates)[1] if candidates else None
 
     def bounds(self, index: int) -> str:
         """A bin's times in words."""
@@ -82,7 +82,7 @@ class ModelError:
 
 
 def measure_model(subject: Subject) -> ModelError:
-    """The excess of the subject's network over the closest exact field that is known.
+    """Measures the excess loss of the subject's network over the closest exact field that is known.
 
     Raises:
         UserError: If none is known.
@@ -94,21 +94,21 @@ def measure_model(subject: Subject) -> ModelError:
         draws = int(min(DRAWS, max(BATCH, BUDGET / (4 * entries))))
     terms = ExcessLoss(subject.module, subject.data, law, draws, BATCH, repeated=False)
     means = terms.measure(subject.module.evaluation_network, subject.device)
-    return ModelError(means, _words(law, subject.images), finite)
+    return ModelError(means, _describe(law, subject.images), finite)
 
 
-def _words(law: Any, images: bool) -> str:
+def _describe(law: Any, images: bool) -> str:
     if not isinstance(law, Empirical):
         return "the law that the data are drawn from"
     mirrored = ", mirror images included" if law.mirrored else ""
     return f"all {len(law):,} training {'images' if images else 'points'}{mirrored}"
 
 
-def still_falling(run: RunLayout, floor: float) -> float | None:
+def recent_fall(run: RunLayout, floor: float) -> float | None:
     """By what share the excess of the training loss fell in the last quarter of training at a high learning rate.
 
-    A loss stands still once the learning rate is low, whatever the network could still learn. So only the part of
-    training counts in which the rate was at least half its largest, and its last quarter is held against its third.
+    A loss no longer falls once the learning rate is low, whatever the network could still learn. So only the part of
+    training counts in which the rate was at least half its largest, and its last quarter is compared with its third.
 
     Args:
         run: The run, whose log holds `train/loss` and `train/lr`.

@@ -17,7 +17,7 @@ from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, Unifo
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
 OTHERS: tuple[Solver, ...] = (Euler(), AB2(), Heun(), RK4())
-"""What the run's own solver is compared with at its own cost."""
+"""Solvers that the run's own is compared with at its cost."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Converged:
     settled: bool
     sampling: Sampling
 
+    def record(self) -> dict[str, Any]:
+        """Everything in plain values."""
+        plain = {name: getattr(self, name) for name in ("steps", "bound", "unit", "spread", "settled")}
+        return {**plain, "seeds": len(self.samples), "sets_by": f"Midpoint, {self.sampling.steps} steps"}
+
 
 @dataclass(frozen=True)
 class SolverError:
@@ -71,8 +76,8 @@ class SolverError:
     others: dict[str, Solve]
 
     def need(self, distance: float) -> Need | None:
-        """The forwards after which the error is below a distance; None where the scan does not tell."""
-        return needed(self.scan, distance)
+        """The forwards after which the error is below a distance; None where the scan does not show it."""
+        return forwards_for(self.scan, distance)
 
     def record(self, converged: Converged) -> dict[str, Any]:
         """Everything in plain values."""
@@ -81,41 +86,39 @@ class SolverError:
             "own": asdict(self.own),
             "scan": [asdict(solve) for solve in self.scan],
             "others": {name: asdict(solve) for name, solve in self.others.items()},
-            "forwards_below": {name: _plain(self.need(distance)) for name, distance in needs.items()},
+            "forwards_below": {
+                name: asdict(need) if (need := self.need(distance)) else None for name, distance in needs.items()
+            },
         }
 
 
-def _plain(need: Need | None) -> dict[str, Any] | None:
-    return None if need is None else asdict(need)
-
-
 def converge(subject: Subject) -> Converged:
-    """Midpoint steps on the run's own grid, doubled until twice as many end at the same place.
+    """Solves by the midpoint rule on the run's own grid, with twice the steps until that changes nothing.
 
-    Not an adaptive or a high-order method: a network that is told the time by sines up to 1000 t is rough in t below
-    that scale, which fools error estimates and gives orders above two nothing to gain; and the midpoint rule never
-    asks the field at the path's ends, where some predictions are clipped.
+    An adaptive or a high-order method would not do: a network embeds the time by sines up to 1000 t and is rough in t
+    below that scale, which misleads error estimates and leaves nothing to gain for orders above two. And the midpoint
+    rule never evaluates the field at the path's ends, where some predictions are clipped.
 
     Raises:
         UserError: If a sample is not finite.
     """
-    rungs: list[tuple[Sampling, Tensor]] = []
+    solves: list[tuple[Sampling, Tensor]] = []
     steps, bound, unit, spread = FIRST, math.inf, 0.0, math.inf
     while steps <= LAST and bound > unit / 2:
-        sampling = refined(subject, steps)
+        sampling = refine(subject, steps)
         samples, _ = subject.solve(sampling, subject.pairs)
         spread = math.sqrt(2 * samples.double().var(0).mean().item())
         unit = 2 / 255 if subject.images else spread / 255
-        bound = rms(samples - rungs[-1][1]) if rungs else math.inf
-        rungs.append((sampling, samples))
+        bound = rms(samples - solves[-1][1]) if solves else math.inf
+        solves.append((sampling, samples))
         steps *= 2
-    finest = rungs[-1][1]
-    cheapest = next(sampling for sampling, samples in rungs if rms(samples - finest) <= unit)
-    return Converged(finest, rungs[-1][0].steps, bound, unit, spread, bound <= unit / 2, cheapest)
+    finest = solves[-1][1]
+    cheapest = next(sampling for sampling, samples in solves if rms(samples - finest) <= unit)
+    return Converged(finest, solves[-1][0].steps, bound, unit, spread, bound <= unit / 2, cheapest)
 
 
-def refined(subject: Subject, steps: int) -> Sampling:
-    """The midpoint rule on the run's own grid with so many steps, or on a uniform one where that cannot be refined."""
+def refine(subject: Subject, steps: int) -> Sampling:
+    """Chooses the midpoint rule on the run's own grid, or on a uniform one if that does not allow so many steps."""
     sampling = replace(subject.sampling, solver=Midpoint(), steps=steps)
     try:
         sampling.grid(steps, sampling.path or subject.module.path)
@@ -125,14 +128,14 @@ def refined(subject: Subject, steps: int) -> Sampling:
 
 
 def measure_solver(subject: Subject, converged: Converged) -> SolverError:
-    """The run's own sampler, the same with other numbers of steps, and other solvers at its cost.
+    """Measures the run's own sampler, the same with other numbers of steps, and other solvers at its cost.
 
     Raises:
         UserError: If its solver adds noise, so that no two solves end at the same place, or a sample is not finite.
     """
     sampling = subject.sampling
     if sampling.solver.stochastic:
-        raise UserError(f"{sampling.solver!r} adds noise, and its samples do not end where the flow does")
+        raise UserError(f"{sampling.solver!r} adds noise, so its samples do not end where those of the flow do")
     own = _measure(subject, sampling, converged)
     if isinstance(sampling.solver, Dopri5):
         return SolverError(own, [own], {})
@@ -155,14 +158,14 @@ def measure_solver(subject: Subject, converged: Converged) -> SolverError:
 
 
 def scan_steps(own: int) -> list[int]:
-    """A quarter of the run's own steps to four times as many, and to 32 where those are fewer, each the double."""
+    """Numbers of steps, each twice the last: from a quarter of the run's own to four times as many, at least to 32."""
     counts = sorted({max(1, round(own * 2.0**power)) for power in range(-2, 3)})
     while counts[-1] < 32:
         counts.append(2 * counts[-1])
     return counts
 
 
-def needed(scan: Sequence[Solve], distance: float) -> Need | None:
+def forwards_for(scan: Sequence[Solve], distance: float) -> Need | None:
     """The forwards after which the error falls below a distance, along straight lines in the logarithms of both."""
     if scan[0].error <= distance:
         return Need(scan[0].nfe, "at most")
@@ -185,7 +188,7 @@ def _measure(subject: Subject, sampling: Sampling, converged: Converged) -> Solv
 
 
 def _attempt(subject: Subject, sampling: Sampling, converged: Converged) -> Solve | None:
-    """The same, or None where the grid or the solver does not go with so many steps, or ends in infinity."""
+    """Does the same; None where grid or solver does not allow so many steps, or a sample is not finite."""
     try:
         return _measure(subject, sampling, converged)
     except UserError:

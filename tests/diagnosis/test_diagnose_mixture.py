@@ -58,7 +58,7 @@ def test_a_perfect_network_with_a_good_solver_is_left_alone() -> None:
     distances = diagnosis.findings.distances
     assert distances is not None
     assert distances.part("own", "converged").mean == pytest.approx(0, abs=0.01)
-    assert distances.part("converged", "floor").mean == pytest.approx(0, abs=2 * distances.value("floor").error)
+    assert distances.part("converged", "real").mean == pytest.approx(0, abs=2 * distances.value("real").error)
 
 
 def test_a_wrong_network_comes_first_whatever_the_solver() -> None:
@@ -71,7 +71,7 @@ def test_a_wrong_network_comes_first_whatever_the_solver() -> None:
     moved = converged.samples - ends(found, Dopri5(1e-10, 1e-10, 100_000), 1)
     assert moved.mean().item() > 0.4
     assert diagnosis.verdict.first == "network"
-    assert distances.part("converged", "floor").mean > 0.3
+    assert distances.part("converged", "real").mean > 0.3
     assert abs(distances.part("own", "converged").mean) < 0.01
     assert "Change the network first" in diagnosis.verdict.text
 

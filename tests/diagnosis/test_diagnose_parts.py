@@ -15,13 +15,13 @@ from torch import nn
 from fmlab.data import Digits, Toy2D
 from fmlab.diagnosis.diagnose import diagnose
 from fmlab.diagnosis.distance import measure_distances
-from fmlab.diagnosis.memory import measure_neighbours
-from fmlab.diagnosis.model import still_falling
+from fmlab.diagnosis.memorisation import measure_neighbours
+from fmlab.diagnosis.model import recent_fall
 from fmlab.diagnosis.solver import (
     Need,
     converge,
+    forwards_for,
     measure_solver,
-    needed,
     scan_steps,
 )
 from fmlab.diagnosis.subject import Subject
@@ -46,12 +46,12 @@ def powers(order: float, counts: list[int]) -> list[Solve]:
 def test_needed_forwards_follow_a_power_law() -> None:
     """An error steps^-p falls below e at e^(-1/p) steps, here of two forwards each."""
     scan = powers(2, [4, 8, 16])
-    assert needed(scan, 0.1) == Need(8, "at most")
-    assert needed(scan, 10.0**-2) == Need(20, "about")
-    assert needed(scan, 1 / 100**2) == Need(200, "extrapolated")
-    assert needed(scan[:1], 1e-3) is None
+    assert forwards_for(scan, 0.1) == Need(8, "at most")
+    assert forwards_for(scan, 10.0**-2) == Need(20, "about")
+    assert forwards_for(scan, 1 / 100**2) == Need(200, "extrapolated")
+    assert forwards_for(scan[:1], 1e-3) is None
     flat = [Solve(4, 4, 0.2), Solve(8, 8, 0.19)]
-    assert needed(flat, 0.01) is None, "what steps do not change, more of them do not promise to"
+    assert forwards_for(flat, 0.01) is None, "what steps do not change, more of them do not promise to"
 
 
 def test_what_a_solver_costs_and_what_a_budget_buys() -> None:
@@ -192,7 +192,7 @@ def test_distances_of_images_are_frechet_distances_of_halves(digits: Subject) ->
         network = RandomFeatures((1, 8, 8))
         first, second = (network(images[half]).double() for half in (rows[:30], rows[30:]))
         values.append(float(frechet_distance(second.mean(0), second.T.cov(), first.mean(0), first.T.cov())))
-    assert found.values["floor"] == pytest.approx(values, rel=1e-6)
+    assert found.values["real"] == pytest.approx(values, rel=1e-6)
     part = found.part("own", "converged")
     differences = torch.tensor(found.values["own"]) - torch.tensor(found.values["converged"])
     assert part.mean == pytest.approx(differences.mean().item(), abs=1e-5)
@@ -213,11 +213,11 @@ def test_how_the_excess_fell_in_the_last_quarter(
     rates = [0.5, *[1.0] * 6, 0.5, 0.4, 0.1]
     rows = "".join(f"{step},{loss},{rate},\n" for step, (loss, rate) in enumerate(zip([*losses, 99, 99], rates)))
     (tmp_path / "metrics.csv").write_text(f"step,train/loss,train/lr,val/loss\n{rows}9,,,3.0\n")
-    assert still_falling(RunLayout(tmp_path), floor) == pytest.approx(share)
-    assert still_falling(RunLayout(tmp_path), 100.0) is None
-    assert still_falling(RunLayout(tmp_path / "elsewhere"), 0.0) is None
+    assert recent_fall(RunLayout(tmp_path), floor) == pytest.approx(share)
+    assert recent_fall(RunLayout(tmp_path), 100.0) is None
+    assert recent_fall(RunLayout(tmp_path / "elsewhere"), 0.0) is None
     (tmp_path / "metrics.csv").write_text("step,train/loss\n1,5\n2,4\n3,3\n")
-    assert still_falling(RunLayout(tmp_path), floor) is None
+    assert recent_fall(RunLayout(tmp_path), floor) is None
 
 
 def test_the_size_of_a_field_is_known() -> None:

@@ -41,8 +41,8 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "step 4, averaged weights; Heun(), 2 steps of UniformGrid(), guidance scale 1.5" in said
-    assert "the exact field of all 300 training images" in said
-    assert "val/fid_domain, 40 against 40 real examples" in said
+    assert "The exact field is that of all 300 training images." in said
+    assert "val/fid_domain between 40 samples and 40 real images" in said
     assert "guidance scale 1 " in said
     assert "not known" not in said
     folder = run.root / "diagnosis"
@@ -76,7 +76,7 @@ def test_a_run_of_points_with_another_source(tmp_path: Path, capsys: pytest.Capt
     assert main(["diagnose", str(run.root), "--num_samples", "50", "--weights", "raw"]) == 0
     said = capsys.readouterr().out
     assert "not known: the exact field is not known: the source is not Gaussian noise" in said
-    assert "val/w2, 50 against 50" in said
+    assert "val/w2 between 50 samples and 50 real points" in said
     record = json.loads((run.root / "diagnosis" / "Heun2_w1_step4_raw.json").read_text())
     assert record["unknown"].keys() == {"model"}
     assert (run.root / "diagnosis" / "Heun2_w1_step4_raw.png").is_file()

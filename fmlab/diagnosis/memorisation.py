@@ -37,15 +37,15 @@ class Neighbours:
 
 
 def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
-    """The nearest training examples of samples, mirror images included where training saw them.
+    """Finds the nearest training examples of samples, mirror images included where training saw them.
 
     Raises:
         UserError: If the training examples are not in memory, or too few are held out.
     """
-    known, held_out = neighbour_sets(subject.data)
+    training, held_out = neighbour_sets(subject.data)
     compared = to_uint8(samples) if subject.images else samples
-    metric = NearestNeighbours(known.to(subject.device), held_out.to(subject.device))
+    metric = NearestNeighbours(training.to(subject.device), held_out.to(subject.device))
     metric.update(compared)
     distances, rows = metric.neighbours()
     summary = Memorisation(**metric.compute())
-    return Neighbours(summary, compared, known[rows.to(known.device)], distances.cpu(), metric.held_out.cpu())
+    return Neighbours(summary, compared, training[rows.to(training.device)], distances.cpu(), metric.held_out.cpu())
