@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Predicate
 
-from fmlab.config.options import Component, Positional
+from fmlab.config.options import Component, Named, Positional, Typed
 from fmlab.errors import UserError
 from fmlab.records import find_run
 
 if TYPE_CHECKING:
     from fmlab.fields import Guidance
+    from fmlab.launch.slurm.script import Submission
 
 Count = Annotated[int, Ge(1)]
 Finite = Annotated[float, Predicate(math.isfinite)]
@@ -77,6 +80,36 @@ class GuidanceOptions:
         names = ("interval", "rescale", "eta", "norm_threshold", "weak", "classifier")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return resolve_guides(Guidance(scale, **given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueOptions:
+    """How a job waits and runs on a SLURM cluster; nodes, processes and GPUs follow from the trainer.
+
+    Args:
+        slurm_options: The cluster's own settings: partition, account, qos, constraint, time, gpu, cpus_per_task, mem,
+            signal_seconds, modules, container, setup, options.
+        cluster: A YAML file of such settings; cluster.yaml here, or fmlab/cluster.yaml in ~/.config, if left out.
+        at_once: How many tasks of an array run at the same time; all if left out.
+        max_restarts: How often a job may be put back into the queue.
+        dry_run: Check everything, print the script, submit nothing.
+    """
+
+    slurm_options: Annotated[Mapping[str, str], Named("slurm")] = field(default_factory=dict)
+    cluster: str | None = None
+    at_once: Count | None = None
+    max_restarts: Annotated[int, Ge(0)] = 50
+    dry_run: Annotated[bool, Named("dry-run")] = False
+    typed: Annotated[tuple[str, ...], Typed()] = ()
+
+    def submission(self, verb: str, after: int | None = None) -> Submission:
+        """Returns how to submit, with the cluster's settings read and checked."""
+        from fmlab.launch.slurm.cluster import find_cluster_file, read_cluster
+        from fmlab.launch.slurm.script import Submission
+
+        cluster = read_cluster(find_cluster_file(self.cluster), self.slurm_options)
+        typed = shlex.join(["fmlab", verb, *self.typed])
+        return Submission(typed, cluster, self.at_once, after, self.max_restarts, self.dry_run)
 
 
 def check_guidance_is_used(guidances: list[Guidance]) -> None:

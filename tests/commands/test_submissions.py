@@ -77,7 +77,7 @@ def test_a_sweep_is_an_array_with_a_task_a_trial(tmp_path: Path, capsys: pytest.
     ):
         assert line in script.splitlines()
     assert "gpu" not in script, "the file says accelerator=cpu"
-    assert script.splitlines()[-1].endswith(f"three.yaml --dir {tmp_path}/runs --worker 1")
+    assert script.splitlines()[-1].endswith(f"three.yaml --dir {tmp_path}/runs --worker --trials=1")
     assert len(list((tmp_path / "runs" / "three").iterdir())) == 1, "nothing is begun"
 
 
@@ -147,7 +147,7 @@ def test_a_misspelt_option_of_submit_is_no_key_of_the_configuration(
     argv: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = refused(capsys, "submit", "--config", "experiments/digits.yaml", *argv.split())
-    assert message.startswith(f"error: {argv.split()[0].partition('=')[0]}: is no option")
+    assert message.startswith(f"error: {argv.split()[0].partition('=')[0]}: fmlab submit has no such option")
     assert hint in message
 
 

@@ -123,7 +123,7 @@ JOB = Job(
     folder=FOLDER,
     arguments='fit --resume "$run"',
     allocation=Allocation(2, 8, 8),
-    submission=Submission("fmlab submit --config x.yaml", CLUSTER, after="17", max_restarts=3),
+    submission=Submission("fmlab submit --config x.yaml", CLUSTER, after=17, max_restarts=3),
     code=[FOLDER / "code" / "own0", FOLDER / "code" / "fmlab"],
     before=choose_run([FOLDER]),
     start_folder=Path("/home/me"),

@@ -31,7 +31,7 @@ class Submission:
     typed: str = ""
     cluster: Cluster = field(default_factory=Cluster)
     at_once: int | None = None
-    after: str | None = None
+    after: int | None = None
     max_restarts: int = 50
     dry_run: bool = False
 

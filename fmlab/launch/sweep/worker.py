@@ -30,7 +30,7 @@ def worker_command(file: Path, runs_dir: Path, trials: int | None = None) -> lis
         runs_dir: Where all runs live.
         trials: How many trials it runs before it ends; as long as there are any if left out.
     """
-    limit = [] if trials is None else [str(trials)]
+    limit = [] if trials is None else [f"--trials={trials}"]
     return ["sweep", str(file), "--dir", str(runs_dir), "--worker", *limit]
 
 
