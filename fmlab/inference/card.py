@@ -15,7 +15,7 @@ def model_card(record: Exported, file: Path) -> str:
     """The card's text: what it is, how to load it, scores, and everything they depend on.
 
     Args:
-        record: What the exported file says.
+        record: The record of the exported file.
         file: The exported file.
     """
     sections = [

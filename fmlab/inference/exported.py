@@ -24,7 +24,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported file says beside its weights; plain values only.
+    """The record beside the weights in an exported file; plain values only.
 
     Attributes:
         name: The experiment, or what the weights are known as.
@@ -35,7 +35,7 @@ class Exported:
         prediction: What the network outputs, as the configuration says it.
         path: The path it was trained on.
         step: The optimizer steps it was trained for, or None where they are not known.
-        weights: Which weights these are, in words.
+        weights: Which weights these are, as `Origin` names them.
         scores: The validation's numbers for exactly these weights, where they are known.
         measurement: How the scores were measured.
         setting: How the scores' samples were made.
@@ -61,13 +61,13 @@ class Exported:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def is_exported(what: str | os.PathLike[str]) -> bool:
+def is_exported(name: str | os.PathLike[str]) -> bool:
     """Whether this names an exported file rather than a run."""
-    return Path(what).suffix == SUFFIX
+    return Path(name).suffix == SUFFIX
 
 
 def check_target(file: Path) -> None:
-    """Refuses a place to which nothing can be exported.
+    """Refuses a file to which nothing can be exported.
 
     Raises:
         UserError: If the file is not called .safetensors, or its folder is not there.
@@ -95,20 +95,20 @@ def read_exported(file: Path) -> tuple[dict[str, Tensor], Exported]:
         UserError: If there is no such file, it is damaged, or it is not one that `fmlab export` or `import` made.
     """
     with open_tensors(file) as opened:
-        said = opened.metadata() or {}
+        metadata = opened.metadata() or {}
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    known = [one.name for one in fields(Exported)]
+    names = [one.name for one in fields(Exported)]
     try:
-        record = json.loads(said["fmlab"])
-        made = Exported(**{name: value for name, value in record.items() if name in known})
+        content = json.loads(metadata["fmlab"])
+        record = Exported(**{name: value for name, value in content.items() if name in names})
     except (KeyError, ValueError, TypeError, AttributeError):
         hint = "fmlab export RUN --to FILE makes one; fmlab import FILE makes one of published weights"
         raise UserError("was not made by fmlab export", key=str(file), hint=hint) from None
-    if record["format"] > _FORMAT:
+    if content["format"] > _FORMAT:
         raise UserError("was made by a newer fmlab", key=str(file), hint="upgrade fmlab")
-    if _hash(tensors, said["fmlab"]) != said.get("sha256"):
+    if _hash(tensors, metadata["fmlab"]) != metadata.get("sha256"):
         raise UserError("is damaged: its content is not what was written", key=str(file))
-    return tensors, made
+    return tensors, record
 
 
 def check_importable(section: Mapping[str, Any], key: str, where: Path) -> None:
@@ -122,14 +122,14 @@ def check_importable(section: Mapping[str, Any], key: str, where: Path) -> None:
     Raises:
         UserError: For the first such class, with the file in which it is looked for.
     """
-    for place, path in class_paths(section, key):
+    for dotted_key, path in class_paths(section, key):
         module, _, name = path.rpartition(".")
         try:
             getattr(importlib.import_module(module), name)
         except Exception as error:
             cause = " ".join(str(error).split()) or type(error).__name__
             hint = f"put {module.partition('.')[0]}.py beside {where.name} or in this folder, or install it"
-            raise UserError(f"{path} cannot be imported: {cause}", key=f"{where}: {place}", hint=hint) from error
+            raise UserError(f"{path} cannot be imported: {cause}", key=f"{where}: {dotted_key}", hint=hint) from error
 
 
 def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -142,14 +142,14 @@ def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def class_paths(node: Any, place: str) -> Iterator[tuple[str, str]]:
+def class_paths(node: Any, key: str) -> Iterator[tuple[str, str]]:
     """Every import path in a section, with its dotted key."""
     if isinstance(node, Mapping):
         if "class_path" in node:
-            yield place, str(node["class_path"])
+            yield key, str(node["class_path"])
             node = node.get("init_args") or {}
         for name, value in node.items():
-            yield from class_paths(value, f"{place}.{name}")
+            yield from class_paths(value, f"{key}.{name}")
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
-            yield from class_paths(value, f"{place}.{index}")
+            yield from class_paths(value, f"{key}.{index}")

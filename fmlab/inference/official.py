@@ -63,7 +63,7 @@ def import_official(file: str | Path, convention: Convention, heads: int | None 
 
 
 def _record(arguments: dict[str, Any], convention: Convention, name: str) -> Exported:
-    """What an exported file says, with the path and the prediction that the weights were trained for."""
+    """The record of an exported file, with the path and the prediction that the weights were trained for."""
     path, prediction = {"DiT": ("VP", "noise"), "SiT": ("CondOT", "velocity")}[convention]
     init_args = {
         "network": {"class_path": "fmlab.networks.DiT", "init_args": arguments},
@@ -110,8 +110,8 @@ def _sized(file: Path, convention: Convention, heads: int | None) -> tuple[dict[
     except KeyError as error:
         raise UserError(f"is no state dict of DiT or SiT: it has no {error.args[0]}", key=str(file)) from None
     width, channels, patch_size, _ = patches.shape
-    known = {published[0]: published[2] for published in SIZES.values()}
-    if heads is None and width not in known:
+    heads_by_width = {size[0]: size[2] for size in SIZES.values()}
+    if heads is None and width not in heads_by_width:
         raise UserError(f"how many heads has a width of {width}?", key=str(file), hint="give heads")
     side = math.isqrt(tokens) * patch_size
     arguments = {
@@ -120,7 +120,7 @@ def _sized(file: Path, convention: Convention, heads: int | None) -> tuple[dict[
         "patch_size": patch_size,
         "width": width,
         "depth": len({name.split(".")[1] for name in state if name.startswith("blocks.")}),
-        "heads": heads or known[width],
+        "heads": heads or heads_by_width[width],
         "mlp_ratio": hidden / width,
         "time_scale": DIFFUSION_STEPS if convention == "DiT" else 1.0,
     }

@@ -19,7 +19,7 @@ def test_tensors_and_words_come_back(tmp_path: Path) -> None:
         assert opened.metadata() == {"word": "yes"}
         assert torch.equal(opened.get_tensor("tied"), table)
         assert opened.get_tensor("column").tolist() == [1, 4]
-    assert [found.name for found in tmp_path.iterdir()] == ["a.safetensors"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
     (tmp_path / "b").touch()
     assert file.stat().st_mode == (tmp_path / "b").stat().st_mode
 
@@ -31,7 +31,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_tensors(file, {"x": torch.ones(2)}, {"word": 3})  # type: ignore[dict-item]
     assert file.read_bytes() == before
-    assert [found.name for found in tmp_path.iterdir()] == ["a.safetensors"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense that is long enough", None], ids=["empty", "other", "cut"])

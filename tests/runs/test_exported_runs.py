@@ -70,7 +70,7 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
 
     capsys.readouterr()
     out = tmp_path / "samples.npz"
-    words = [
+    command = [
         "sample",
         str(file),
         "--labels",
@@ -84,8 +84,8 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
         "--out",
         str(out),
     ]
-    assert main(words) == 0
-    assert [found.name for found in (file.parent / "digits" / "samples").iterdir()] == ["sample_Euler2_w1_seed0.png"]
+    assert main(command) == 0
+    assert [entry.name for entry in (file.parent / "digits" / "samples").iterdir()] == ["sample_Euler2_w1_seed0.png"]
     images = after.generate(labels=[3, 3], steps=2, solver=Euler())
     assert np.array_equal(np.load(out)["images"][..., 0], (images[:, 0] * 127.5 + 128).clip(0, 255).byte().numpy())
 
@@ -95,16 +95,16 @@ def test_what_cannot_be_loaded_says_so_in_a_line(fit: FIT, tmp_path: Path, capsy
     file = tmp_path / "a.safetensors"
     assert main(["export", str(run.root), "--to", str(file), "--checkpoint", "last"]) == 0
     with safe_open(file, framework="pt") as opened:
-        said = opened.metadata()
+        metadata = opened.metadata()
     tensors, whole = load_file(file), file.read_bytes()
     flipped = bytearray(whole)
     flipped[-1] ^= 1
-    changed = said["fmlab"].replace('"width": 16', '"width": 32')
+    changed = metadata["fmlab"].replace('"width": 16', '"width": 32')
     other = {"mlp.weight": torch.zeros(2)}
     cases = [
         (whole[:-7], "cannot be read"),
         (bytes(flipped), "is damaged: its content is not what was written"),
-        ((tensors, {**said, "fmlab": changed}), "is damaged"),
+        ((tensors, {**metadata, "fmlab": changed}), "is damaged"),
         ((other, {}), "was not made by fmlab export"),
         ((other, {"fmlab": "[1]"}), "was not made by fmlab export"),
     ]
@@ -188,9 +188,9 @@ def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixtur
     assert [file.name for file in sorted(run.power_averages.iterdir())] == [
         f"step_{step:08d}.safetensors" for step in (2, 4, 6)
     ]
-    kept = torch.load(run.last, weights_only=True)["callbacks"]["PowerAverages"]["averages"]["0.2"]
+    average = torch.load(run.last, weights_only=True)["callbacks"]["PowerAverages"]["averages"]["0.2"]
     for name, parameter in load_module(run, "last", ema_std=0.2).module.network.named_parameters():
-        assert torch.allclose(parameter, kept[name], rtol=0, atol=1e-7)
+        assert torch.allclose(parameter, average[name], rtol=0, atol=1e-7)
     options = {"labels": [1, 2], "steps": 2}
     weights = [fmlab.load(run.root, ema_std=std).generate(**options) for std in (0.2, 0.15)]
     weights.append(fmlab.load(run.root, weights="raw").generate(**options))
@@ -202,8 +202,8 @@ def test_a_width_is_chosen_after_training(fit: FIT, capsys: pytest.CaptureFixtur
     assert main(["sample", str(run.root), "--ema.std", "0.15", "--num_samples", "10", "--steps", "2"]) == 0
     assert (run.samples / "sample_Heun2_w1_ema0.15_seed0.png").is_file()
     capsys.readouterr()
-    for words, cause in ((["--weights", "raw"], "leave one of them out"), (["--checkpoint", "no"], "no checkpoint")):
-        assert main(["sample", str(run.root), "--ema.std", "0.15", *words]) == 2
+    for command, cause in ((["--weights", "raw"], "leave one of them out"), (["--checkpoint", "no"], "no checkpoint")):
+        assert main(["sample", str(run.root), "--ema.std", "0.15", *command]) == 2
         assert cause in capsys.readouterr().err
     plain = fit(*BARE, steps=2)
     assert main(["sample", str(plain.root), "--ema.std", "0.1"]) == 2
@@ -218,8 +218,8 @@ def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pyt
     file = tmp_path / "start.safetensors"
     assert main(["export", str(first.root), "--to", str(file), "--checkpoint", "last"]) == 0
     weights = load_file(file)
-    still = ("--model.optimizer.lr=0", "--model.lr_scheduler=null", f"--initial.weights={file}")
-    run = fit(*BARE, *still, steps=2)
+    frozen = ("--model.optimizer.lr=0", "--model.lr_scheduler=null", f"--initial.weights={file}")
+    run = fit(*BARE, *frozen, steps=2)
     for which in ("averaged", "raw"):
         state = load_module(run, "last", which).module.network.state_dict()
         assert all(torch.equal(state[name], value) for name, value in weights.items())
@@ -234,8 +234,8 @@ def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pyt
         ("--model.network.time_scale=1", "compute something else in this network"),
     ):
         capsys.readouterr()
-        words = arguments(tmp_path / "wrong", *BARE, begin, wrong, steps=2)
-        assert main(["fit", *words]) == 2
+        command = arguments(tmp_path / "wrong", *BARE, begin, wrong, steps=2)
+        assert main(["fit", *command]) == 2
         shown = capsys.readouterr().err
         assert f"initial.weights: {cause}" in shown
         assert len(shown.splitlines()) == 2

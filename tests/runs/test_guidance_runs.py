@@ -53,10 +53,10 @@ Runs = tuple[RunLayout, RunLayout]
 def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command says what it did and what it cost, names the picture after it, and draws other images for each."""
     run, classifier = runs
-    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "4", "--num_samples", "3", "--labels", "0-2"]
+    command = ["sample", str(run.root), "--solver", "Euler", "--steps", "4", "--num_samples", "3", "--labels", "0-2"]
 
     def images(*extra: str) -> np.ndarray:
-        assert main([*words, *extra, "--out", str(tmp_path / "a.npz")]) == 0
+        assert main([*command, *extra, "--out", str(tmp_path / "a.npz")]) == 0
         return np.load(tmp_path / "a.npz")["images"].astype(int)
 
     plain = images("--guidance.scale", "3")
@@ -71,9 +71,9 @@ def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest
         (("--guidance.classifier", str(classifier.root)), 8, f"classifier{classifier.id}@best"),
     ):
         assert (images(*scale, *extra) != plain).any()
-        said = capsys.readouterr().out
-        assert f"{forwards} forwards a sample" in said
-        assert "guidance   scale 3.0, " in said
+        output = capsys.readouterr().out
+        assert f"{forwards} forwards a sample" in output
+        assert "guidance   scale 3.0, " in output
         assert (run.samples / f"sample_Euler4_w3_{name}_seed0.png").is_file()
     difference = images(*scale, "--guidance.weak", str(run.root)) - images()
     assert abs(difference).max() <= 1, "a network that guides itself changes nothing"
@@ -81,7 +81,7 @@ def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest
 
 def test_mistakes_in_guidance_take_three_lines(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     run, classifier = runs
-    words = ["sample", str(run.root), "--steps", "2", "--num_samples", "3", "--labels", "0-2"]
+    command = ["sample", str(run.root), "--steps", "2", "--num_samples", "3", "--labels", "0-2"]
     for bad, expected in (
         (["--guidance.interval", "0.9,0.2"], "guidance.interval: no interval of t in [0, 1]: 0.9, 0.2"),
         (["--guidance.scale", "1", "--guidance.rescale", "0.7"], "guidance.rescale: nothing is guided at scale 1"),
@@ -93,7 +93,7 @@ def test_mistakes_in_guidance_take_three_lines(runs: Runs, capsys: pytest.Captur
         (["--guidance.classifier", "digits"], "this is not a run of NoisyClassifier"),
     ):
         capsys.readouterr()
-        assert main([*words, "--guidance.scale", "3", *bad]) == 2
+        assert main([*command, "--guidance.scale", "3", *bad]) == 2
         message = capsys.readouterr().err.strip()
         assert expected in message
         assert len(message.splitlines()) <= 3, message
@@ -147,10 +147,10 @@ def test_callbacks_that_generate_refuse_a_classifier(
     section: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["fit", *classifier_words(tmp_path, f"--{section}={{}}")]) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[0].startswith(f"error: {section}: ")
-    assert said[0].endswith("NoisyClassifier generates nothing")
-    assert f"set {section}.enabled to false" in said[1]
+    output = capsys.readouterr().err.strip().splitlines()
+    assert output[0].startswith(f"error: {section}: ")
+    assert output[0].endswith("NoisyClassifier generates nothing")
+    assert f"set {section}.enabled to false" in output[1]
 
 
 def test_a_classifier_tells_its_accuracy_by_time(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
