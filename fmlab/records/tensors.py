@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from fmlab.errors import UserError
 from fmlab.records.atomic import atomic_write_bytes
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Writes tensors and texts that go with them to a file in a folder that exists.
 
     Args:
         path: The file.
-        tensors: On any device; those that share memory are written one by one.
+        tensors: torch's tensors on any device; those that share memory are written one by one.
         metadata: The texts.
     """
     from safetensors.torch import save
