@@ -45,7 +45,7 @@ def on_rank(data: DataModule, rank: int, world_size: int, accumulate: int = 1) -
     return data
 
 
-def test_digits_are_split_by_class_once_and_for_all() -> None:
+def test_digits_are_split_by_class_and_always_alike() -> None:
     train, validation = (Digits(seed=seed).split(name) for seed, name in ((0, "train"), (1, "validation")))
     assert (len(train), len(validation)) == (1437, 360)
     assert validation.labels.bincount().tolist() == [36] * 10
@@ -259,7 +259,7 @@ def test_two_processes_finish_when_one_has_nothing_to_validate(tmp_path: Path) -
     assert trainer.state.finished
 
 
-def test_what_augments_says_so() -> None:
+def test_a_module_that_augments_says_so() -> None:
     class Darker(Flat):
         def augment(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
             return x - 0.1

@@ -57,7 +57,7 @@ def test_the_digits_have_seventeen_levels() -> None:
     assert len(GreyLevels(CIFAR10.grey_levels)) == 256
 
 
-def test_what_are_no_levels_is_refused() -> None:
+def test_wrong_levels_are_refused() -> None:
     with pytest.raises(UserError, match="none of the 17 grey levels"):
         GreyLevels(Digits.grey_levels).dequantised(torch.full((1, 1), 3, dtype=torch.uint8), torch.zeros(1, 1))
     for wrong in ([0], [3, 2], [0, 256], [4, 4]):

@@ -133,13 +133,13 @@ def test_validation_is_preferred_to_test() -> None:
         (["1.png"], "one image is too few"),
     ],
 )
-def test_a_wrong_layout_is_told_in_one_line(names: list[str], message: str) -> None:
+def test_a_wrong_layout_is_explained_in_one_line(names: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         arrange(names, 0.1)
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_image_is_passed_over(tmp_path: Path) -> None:
+def test_files_other_than_images_are_ignored(tmp_path: Path) -> None:
     litter = {"README.txt": b"x", ".cache/1.png": b"x", "__MACOSX/cat/._0.png": b"x", "cat/Thumbs.db": b"x"}
     files = ImageFiles(write_zip(tmp_path / "images.zip", {**PETS, **litter}))
     assert files.names == sorted(PETS)

@@ -39,13 +39,13 @@ def test_labels_come_with_their_examples() -> None:
         assert (x.flatten() * 10).equal(label.float())
 
 
-def test_one_label_an_example() -> None:
+def test_every_example_needs_a_label() -> None:
     with pytest.raises(UserError, match="23 examples"):
         numbers(labels=torch.zeros(22))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_goes_on_where_another_stopped(workers: int) -> None:
+def test_a_loader_continues_where_another_stopped(workers: int) -> None:
     whole = ResumableLoader(numbers(), ShardedBatches(23, 3), workers)
     whole.sampler.set_epoch(2)
     expected = rows(whole)

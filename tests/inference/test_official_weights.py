@@ -184,7 +184,7 @@ def test_imported_weights_sample_like_any_other(
     assert "the data are not known" in capsys.readouterr().err
 
 
-def test_what_is_no_official_state_dict_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     state = official_state()
     cases: dict[str, object] = {
         "nothing.pt": {"weight": torch.zeros(2)},

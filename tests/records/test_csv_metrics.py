@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "metrics.csv"
 
 
-def test_columns_come_as_metrics_come(path: Path) -> None:
+def test_a_new_metric_adds_a_column(path: Path) -> None:
     metrics = CsvMetrics(path)
     assert not path.exists()
     metrics.write(0, {"loss": 1.5})
@@ -43,14 +43,14 @@ def test_rows_without_new_columns_only_append(path: Path, monkeypatch: pytest.Mo
     assert len(read_metrics(path)) == 20
 
 
-def test_what_is_not_finite_is_written_and_read(path: Path) -> None:
+def test_values_that_are_not_finite_come_back(path: Path) -> None:
     CsvMetrics(path).write(1, {"a": math.nan, "b": -math.inf})
     row = read_metrics(path)[0]
     assert math.isnan(row["a"])
     assert row["b"] == -math.inf
 
 
-def test_a_resumed_run_goes_on_after_its_checkpoint(path: Path) -> None:
+def test_a_resumed_run_continues_after_its_checkpoint(path: Path) -> None:
     metrics = CsvMetrics(path)
     for step in range(6):
         metrics.write(step, {"loss": float(step)})
@@ -68,7 +68,7 @@ def test_a_resumed_run_goes_on_after_its_checkpoint(path: Path) -> None:
     assert path.read_text() == "step,loss,fid\n"
 
 
-def test_truncating_what_is_not_there_does_nothing(path: Path) -> None:
+def test_truncating_a_missing_file_does_nothing(path: Path) -> None:
     keep_rows(path, 3)
     assert count_rows(path) == 0
     assert not path.exists()
@@ -85,7 +85,7 @@ def test_a_line_torn_by_a_kill_is_dropped(path: Path, torn: str) -> None:
     assert path.read_text() == whole + "3,4.0,\n"
 
 
-def test_a_torn_header_is_a_new_beginning(path: Path) -> None:
+def test_a_file_with_a_torn_header_begins_again(path: Path) -> None:
     path.write_text("step,lo")
     assert read_metrics(path) == []
     CsvMetrics(path).write(3, {"loss": 4.0})

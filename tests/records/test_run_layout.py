@@ -11,7 +11,7 @@ from fmlab.errors import UserError
 from fmlab.records import RunLayout, find_run, new_run, write_meta
 
 
-def made(experiment: str, run_id: str | None = None, folder: str | Path = "runs") -> RunLayout:
+def make_run(experiment: str, run_id: str | None = None, folder: str | Path = "runs") -> RunLayout:
     layout = new_run(folder, experiment, run_id)
     layout.config.write_text("{}\n")
     return layout
@@ -22,7 +22,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_new_run_has_a_place_of_its_own() -> None:
+def test_a_new_run_has_a_folder_of_its_own() -> None:
     layout = new_run("runs", "digits")
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", layout.id)
     assert layout.root == Path("runs/digits") / layout.id
@@ -31,7 +31,7 @@ def test_a_new_run_has_a_place_of_its_own() -> None:
     assert layout.samples.is_dir()
 
 
-def test_runs_started_at_once_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_start_at_once_get_different_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([f"{number // 2:04x}" for number in range(200)])  # every name comes twice
     monkeypatch.setattr("fmlab.records.layout.secrets.token_hex", lambda size: next(drawn))
     with ThreadPoolExecutor(8) as pool:
@@ -51,7 +51,7 @@ def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
     assert not Path("runs").exists()
 
 
-def test_a_place_that_cannot_be_made_is_told() -> None:
+def test_a_folder_that_cannot_be_made_is_named() -> None:
     Path("runs").write_text("a file")
     with pytest.raises(UserError, match="cannot make") as caught:
         new_run("runs", "digits")
@@ -59,8 +59,8 @@ def test_a_place_that_cannot_be_made_is_told() -> None:
 
 
 def test_a_run_is_found_by_folder_id_or_name() -> None:
-    old, other = made("digits", "20250101-000000-aaaa"), made("toy", "20990101-000000-cccc")
-    new = made("digits", "20260101-000000-bbbb")
+    old, other = make_run("digits", "20250101-000000-aaaa"), make_run("toy", "20990101-000000-cccc")
+    new = make_run("digits", "20260101-000000-bbbb")
     assert find_run(old.root).root == old.root
     assert find_run(old.root.resolve()).root == old.root.resolve()
     assert find_run(other.id).root == other.root
@@ -69,17 +69,17 @@ def test_a_run_is_found_by_folder_id_or_name() -> None:
     assert find_run("digits/20250101-000000-aaaa").root == old.root
 
 
-def test_the_newest_is_the_last_made_whatever_its_id_and_files_say() -> None:
-    first = made("digits", "slurm-9")
+def test_the_newest_run_is_the_one_created_last() -> None:
+    first = make_run("digits", "slurm-9")
     write_meta(first, argv=[], seed=0)
-    second = made("digits", "slurm-10")
+    second = make_run("digits", "slurm-10")
     write_meta(second, argv=[], seed=0)
     os.utime(first.config, (2e9, 2e9))
     assert find_run("digits").root == second.root
 
 
 def test_runs_may_live_elsewhere() -> None:
-    layout = made("digits", folder="else/where")
+    layout = make_run("digits", folder="else/where")
     with pytest.raises(UserError):
         find_run("digits")
     assert find_run("digits", "else/where").root == layout.root
@@ -88,16 +88,16 @@ def test_runs_may_live_elsewhere() -> None:
 
 def test_a_folder_that_is_no_run_does_not_hide_one() -> None:
     Path("digits").mkdir()
-    layout = made("digits")
+    layout = make_run("digits")
     assert find_run("digits").root == layout.root
 
 
-def test_what_is_not_found_names_the_nearest() -> None:
+def test_an_unknown_run_names_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         find_run("digits")
     assert "there are no runs in" in str(caught.value.hint)
-    layout = made("digits")
-    made("toy2d")
+    layout = make_run("digits")
+    make_run("toy2d")
     Path("runs/empty/x").mkdir(parents=True)
     with pytest.raises(UserError) as caught:
         find_run("digit")
@@ -111,7 +111,7 @@ def test_what_is_not_found_names_the_nearest() -> None:
 
 
 def test_checkpoints() -> None:
-    layout = made("digits")
+    layout = make_run("digits")
     with pytest.raises(UserError, match="no checkpoint 'best'") as caught:
         layout.checkpoint()
     assert caught.value.hint == "it has not saved one yet"

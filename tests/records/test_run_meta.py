@@ -10,12 +10,12 @@ from fmlab.records import RunLayout, read_meta, write_meta
 from fmlab.records.meta import git_state, versions
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     options = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", *options, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["git", *options, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-def test_what_a_run_ran_on(tmp_path: Path) -> None:
+def test_the_record_of_what_a_run_ran_on(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path)
     assert read_meta(layout) == {}
     write_meta(layout, argv=["--a=1", "b"], seed=7, import_folders=["/x"])

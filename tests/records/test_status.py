@@ -19,7 +19,7 @@ def layout(tmp_path: Path) -> RunLayout:
     return RunLayout(tmp_path)
 
 
-def test_a_run_says_how_it_is(layout: RunLayout) -> None:
+def test_a_status_is_written_and_read(layout: RunLayout) -> None:
     assert read_status(layout).state == "unknown"
     write_status(layout, "running", step=5)
     status = read_status(layout)
@@ -65,7 +65,7 @@ def test_another_process_with_the_number_of_a_dead_one_is_not_it(layout: RunLayo
     assert read_status(layout).state == "interrupted"
 
 
-def test_of_another_machine_nothing_is_assumed(layout: RunLayout) -> None:
+def test_a_run_on_another_machine_counts_as_running(layout: RunLayout) -> None:
     write_status(layout, "running")
     status = read_status(layout)
     other = dataclasses.asdict(dataclasses.replace(status, host="elsewhere", pid=2**22 + 1))

@@ -11,7 +11,7 @@ from fmlab.errors import UserError
 from fmlab.records.tensors import open_tensors, write_tensors
 
 
-def test_tensors_and_words_come_back(tmp_path: Path) -> None:
+def test_tensors_and_metadata_come_back(tmp_path: Path) -> None:
     """Tied tensors and views included; nothing else is left in the folder."""
     file, table = tmp_path / "a.safetensors", torch.arange(6.0).view(2, 3)
     write_tensors(file, {"table": table, "tied": table, "column": table[:, 1]}, {"word": "yes"})

@@ -90,7 +90,9 @@ def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pyt
     assert np.array_equal(np.load(out)["images"][..., 0], (images[:, 0] * 127.5 + 128).clip(0, 255).byte().numpy())
 
 
-def test_what_cannot_be_loaded_says_so_in_a_line(fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_cannot_be_loaded_is_refused_in_one_line(
+    fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = fit(*BARE, steps=2)
     file = tmp_path / "a.safetensors"
     assert main(["export", str(run.root), "--to", str(file), "--checkpoint", "last"]) == 0
