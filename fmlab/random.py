@@ -7,8 +7,12 @@ resumed run, in another process and in another order of calls.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import torch
+
+GOLDEN = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio, splitmix64's increment."""
 
 _MASK = (1 << 64) - 1
 
@@ -33,14 +37,22 @@ class Purpose(IntEnum):
 
 
 def fold(*keys: int) -> int:
-    """One 63-bit seed from several integers, by splitmix64's finaliser (Steele, Lea and Flood, 2014)."""
+    """One 63-bit seed from several integers."""
     state = 0
     for key in keys:
-        state = (state + int(key) + 0x9E3779B97F4A7C15) & _MASK
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-        state ^= state >> 31
+        state = scramble((state + int(key) + GOLDEN) & _MASK)
     return state >> 1
+
+
+def scramble(state: Any) -> Any:
+    """splitmix64's finaliser (Steele, Lea and Flood, 2014), one-to-one on 64 bits.
+
+    Args:
+        state: An integer in [0, 2^64), or an array of numpy's uint64; the result is of the same type.
+    """
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+    return state ^ (state >> 31)
 
 
 def keyed_generator(*keys: int, device: torch.device | str = "cpu") -> torch.Generator:

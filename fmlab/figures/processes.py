@@ -13,6 +13,7 @@ from torch import Tensor
 from fmlab.distributions import Distribution, GaussianMixture
 from fmlab.errors import UserError
 from fmlab.paths import ProbabilityPath
+from fmlab.representation import ShownByAttributes
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class TransitionLaw:
         return self.covariance.diagonal().sqrt().view(self.mean.shape[1:])
 
 
-class Process(ABC):
+class Process(ShownByAttributes, ABC):
     """dX = drift(X_t, t) dt + diffusion(t) dW, a field that lies on no path; its time runs from 0 to any t.
 
     Attributes:
@@ -78,9 +79,6 @@ class Process(ABC):
     def __call__(self, x: Tensor, t: Tensor) -> Drift:
         """One evaluation."""
         return Drift(self.drift(x, t))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class LinearODE(Process):

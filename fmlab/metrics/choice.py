@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fmlab.random import GOLDEN, scramble
+
 
 def _priority(indices: np.ndarray) -> np.ndarray:
-    """A fixed pseudo-random uint64 for each index (splitmix64's finaliser); distinct indices give distinct values."""
-    state = (indices.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    """A fixed pseudo-random uint64 for each index; distinct indices give distinct values."""
+    priorities: np.ndarray = scramble((indices.astype(np.uint64) + np.uint64(1)) * np.uint64(GOLDEN))
+    return priorities
 
 
 def keyed_rows(n: int, limit: int) -> Tensor:

@@ -1,13 +1,16 @@
-"""What training draws and measures: times, couplings, weights, losses, the loss by time."""
+"""What training draws and measures: times, couplings, weights, losses, the loss by time.
+
+A time sampler, coupling, weight or loss of one's own is one class with one method, derived from the base named here.
+"""
 
 from fmlab.objectives.couplings import ConditionalOT, Coupling, Independent, MinibatchOT, SinkhornOT
+from fmlab.objectives.loss_by_time import LossByTime, Mean, MeansByTime, time_bin
 from fmlab.objectives.losses import Loss, PseudoHuber, SquaredError
-from fmlab.objectives.time_bins import LossByTime, Mean, MeansByTime, time_bin
 from fmlab.objectives.time_samplers import (
     LogitNormal,
     LogNormalSigma,
-    Moment,
     MovingLogitNormal,
+    StepContext,
     Stratified,
     TimeSampler,
     Uniform,
@@ -29,12 +32,12 @@ __all__ = [
     "MeansByTime",
     "MinSNRWeight",
     "MinibatchOT",
-    "Moment",
     "MovingLogitNormal",
     "PseudoHuber",
     "SinkhornOT",
     "Space",
     "SquaredError",
+    "StepContext",
     "Stratified",
     "TimeSampler",
     "UShaped",

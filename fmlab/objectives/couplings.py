@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.objectives.transport import entropic_plan, exact_matching, spread, squared_distances
+from fmlab.representation import ShownByAttributes
 
 
-class Coupling(ABC):
+class Coupling(ShownByAttributes, ABC):
     """Pairs the data of a batch with draws of the source; every data point exactly once.
 
     Where pairs depend on each other, the flow's velocity is learned all the same, and so are E[z | x_t] and
@@ -35,12 +36,9 @@ class Coupling(ABC):
         Args:
             data: The data.
             source: As many draws of the source.
-            condition: What the model is told of each data point, of shape (B,) or (B, ...), or None.
+            condition: The condition of each data point, of shape (B,) or (B, ...), or None.
             generator: Where a random coupling's draws come from.
         """
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class Independent(Coupling):
@@ -197,14 +195,14 @@ def ratio_weight(cost: Tensor, between: Tensor, ratio: float) -> float:
     largest = torch.where(between > 0, slack / between, torch.where(slack >= 0, torch.inf, -torch.inf)).flatten()
     largest = largest[largest.isfinite() | (largest < 0)].clamp_min(0)
     always = cost.numel() - largest.numel()
-    wanted = max(1, math.ceil(ratio * cost.numel()) - always)
+    needed = max(1, math.ceil(ratio * cost.numel()) - always)
     if largest.numel() == 0:
         return 0.0
-    return float(largest.kthvalue(max(1, largest.numel() - wanted + 1)).values)
+    return float(largest.kthvalue(max(1, largest.numel() - needed + 1)).values)
 
 
 def _costs(data: Tensor, source: Tensor) -> Tensor:
-    if data.shape != source.shape:  # to choose among more draws than data would change the law of those that are kept
+    if data.shape != source.shape:  # choosing among more draws than data would change the law of those chosen
         raise UserError(f"data of shape {tuple(data.shape)} and a source of shape {tuple(source.shape)}", key="source")
     cost = squared_distances(data, source)
     if not bool(torch.isfinite(cost).all()):

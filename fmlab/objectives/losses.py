@@ -1,4 +1,4 @@
-"""What is made of an error: one number a sample."""
+"""Losses: from the error of a sample to one number."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
+from fmlab.representation import ShownByAttributes
 
 
-class Loss(ABC):
+class Loss(ShownByAttributes, ABC):
     """A function of the error of a sample, 0 where there is none."""
 
     @abstractmethod
     def __call__(self, error: Tensor) -> Tensor:
         """A loss a sample, of shape (B,), from an error of shape (B, *event)."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class SquaredError(Loss):
@@ -29,7 +27,7 @@ class SquaredError(Loss):
 
 
 class PseudoHuber(Loss):
-    """sqrt(m + c^2) - c for the mean square m over an event's entries, less swayed by outliers (Song, Dhariwal 2024).
+    """sqrt(m + c^2) - c for the mean square m over an event's entries, robust to outliers (Song, Dhariwal 2024).
 
     For |e|^2 = d m over d entries it is their sqrt(|e|^2 + c^2 d) - c sqrt(d) divided by sqrt(d), so that, like
     `SquaredError`, it does not grow with the size of the event. Small errors give SquaredError / (2 c), large ones its

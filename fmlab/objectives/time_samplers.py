@@ -11,11 +11,12 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import CondOT, ProbabilityPath, gaussian_path
+from fmlab.representation import ShownByAttributes
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where in training times are drawn.
+class StepContext:
+    """What a time sampler knows of the optimizer step for which it draws.
 
     Attributes:
         path: The path they lie on.
@@ -30,19 +31,16 @@ class Moment:
     shards: int = 1
 
 
-class TimeSampler(ABC):
+class TimeSampler(ShownByAttributes, ABC):
     """A law on [0, 1], given by its quantile function."""
 
     @abstractmethod
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
         """The times below which the shares `u`, in (0, 1), of the law lie; shaped like `u`."""
 
-    def sample(self, n: int, generator: torch.Generator, moment: Moment | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, context: StepContext | None = None) -> Tensor:
         """`n` times in float32 on the generator's device."""
-        return self.quantile(uniform(n, generator), moment or Moment())
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        return self.quantile(uniform(n, generator), context or StepContext())
 
 
 def uniform(n: int, generator: torch.Generator) -> Tensor:
@@ -58,7 +56,7 @@ def inside(u: Tensor) -> Tensor:
 class Uniform(TimeSampler):
     """t uniform on (0, 1)."""
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
         return u
 
 
@@ -75,7 +73,7 @@ class LogitNormal(TimeSampler):
             raise UserError(f"LogitNormal needs std > 0, got {std}", key="std")
         self.mean, self.std = mean, std
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
         return torch.sigmoid(self.mean + self.std * torch.special.ndtri(u))
 
 
@@ -96,9 +94,9 @@ class MovingLogitNormal(TimeSampler):
             raise UserError(f"MovingLogitNormal needs std > 0, got {std}", key="std")
         self.start, self.end, self.std = start, end, std
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
-        mean = self.start + moment.progress * (self.end - self.start)
-        return LogitNormal(mean, self.std).quantile(u, moment)
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
+        mean = self.start + context.progress * (self.end - self.start)
+        return LogitNormal(mean, self.std).quantile(u, context)
 
 
 class LogNormalSigma(TimeSampler):
@@ -117,8 +115,8 @@ class LogNormalSigma(TimeSampler):
             raise UserError(f"LogNormalSigma needs std > 0, got {std}", key="std")
         self.mean, self.std = mean, std
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
-        path = gaussian_path(moment.path, "LogNormalSigma")
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
+        path = gaussian_path(context.path, "LogNormalSigma")
         log_sigma = self.mean - self.std * torch.special.ndtri(u)  # t grows as sigma falls
         return path.log_snr_inverse(-2 * log_sigma).clamp(path.t_start, path.t_end)
 
@@ -137,7 +135,7 @@ class UShaped(TimeSampler):
             raise UserError(f"UShaped needs 0 < steepness <= 80, got {steepness}", key="steepness")
         self.steepness = steepness
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
         # The distribution function is 1/2 + sinh(a (t - 1/2)) / (2 sinh(a/2)).
         a = self.steepness
         return (0.5 + torch.asinh((2 * u - 1) * math.sinh(a / 2)) / a).clamp(0, 1)
@@ -156,11 +154,11 @@ class Stratified(TimeSampler):
     def __init__(self, base: TimeSampler) -> None:
         self.base = base
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
-        return self.base.quantile(u, moment)
+    def quantile(self, u: Tensor, context: StepContext) -> Tensor:
+        return self.base.quantile(u, context)
 
-    def sample(self, n: int, generator: torch.Generator, moment: Moment | None = None) -> Tensor:
-        moment, device = moment or Moment(), generator.device
-        strata = moment.shard + moment.shards * torch.randperm(n, generator=generator, device=device)
+    def sample(self, n: int, generator: torch.Generator, context: StepContext | None = None) -> Tensor:
+        context, device = context or StepContext(), generator.device
+        strata = context.shard + context.shards * torch.randperm(n, generator=generator, device=device)
         within = torch.rand(n, generator=generator, device=device)
-        return self.quantile(inside((strata + within) / (n * moment.shards)), moment)
+        return self.quantile(inside((strata + within) / (n * context.shards)), context)

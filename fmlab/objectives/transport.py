@@ -1,4 +1,4 @@
-"""Optimal transport between as many points as points: exact, and with entropy."""
+"""Optimal transport between two sets of equally many points: exact, and with entropy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 def spread(cost: Tensor) -> float:
     """How much a matching can matter: the standard deviation of the costs less the means of their row and column.
 
-    Those means every matching pays alike. Of squared distances it is the standard deviation of -2 <x_i, y_j>, x and y
+    Every matching pays those means alike. Of squared distances it is the standard deviation of -2 <x_i, y_j>, x and y
     centred.
     """
     rest = cost - cost.mean(0) - cost.mean(1, keepdim=True) + cost.mean()

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.paths import GaussianPath, ProbabilityPath, gaussian_path
+from fmlab.representation import ShownByAttributes
 
 Space = Literal["velocity", "noise"]
 """In what a module measures its error; the weight of one error differs from space to space by a function of t."""
 
 
-class Weight(ABC):
+class Weight(ShownByAttributes, ABC):
     """A factor w(t) >= 0 of the squared error."""
 
     @abstractmethod
@@ -25,9 +26,6 @@ class Weight(ABC):
     def clip(self, t: Tensor, path: ProbabilityPath, space: Space) -> Tensor:
         """`t` moved to where the factor is finite; by default it is so everywhere."""
         return t
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class UniformWeight(Weight):

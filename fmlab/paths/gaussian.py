@@ -158,6 +158,6 @@ def gaussian_path(path: ProbabilityPath | None, asks: str) -> GaussianPath:
         UserError: If it is not; `asks` says what needs it.
     """
     if not isinstance(path, GaussianPath):
-        found = "no path" if path is None else type(path).__name__
-        raise UserError(f"{asks} needs a Gaussian path, here is {found}", key="path")
+        given = "no path" if path is None else type(path).__name__
+        raise UserError(f"{asks} needs a Gaussian path, here is {given}", key="path")
     return path

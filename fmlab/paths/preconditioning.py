@@ -9,9 +9,10 @@ from fmlab.errors import UserError
 from fmlab.paths.base import expand_time
 from fmlab.paths.gaussian import GaussianPath
 from fmlab.paths.prediction import Prediction
+from fmlab.representation import ShownByAttributes
 
 
-class EDMPreconditioning:
+class EDMPreconditioning(ShownByAttributes):
     """A network F of unit-variance inputs and targets (Karras et al. 2022, table 1 and section 5).
 
     With V = alpha^2 sigma_data^2 + beta^2 the network sees c_in x = x / sqrt(V), and the expected data are
@@ -56,6 +57,3 @@ class EDMPreconditioning:
         growth = path.alpha(time) * path.alpha_dot(time) * self.sigma_data**2 + path.beta(time) * path.beta_dot(time)
         scale = self.sigma_data * path.wronskian(time) * torch.rsqrt(variance)
         return Prediction(path, x, t, "velocity", growth / variance * x + scale * output)
-
-    def __repr__(self) -> str:
-        return f"EDMPreconditioning(sigma_data={self.sigma_data!r})"

@@ -1,4 +1,4 @@
-"""What is known about a path at (x, t), seen as velocity, score, noise or data."""
+"""What a model says of a path at (x, t), seen as velocity, score, noise or data."""
 
 from __future__ import annotations
 
@@ -56,11 +56,12 @@ class PathPrediction(ABC):
 
     @abstractmethod
     def combine(self, other: PathPrediction, function: Combination) -> PathPrediction:
-        """`function(own, other's)` in each quantity that is kept, at the same (x, t).
+        """The prediction whose quantities are `function(own, other's)`, at the same (x, t).
 
-        Every conversion is affine in the value, with a slope and an offset that depend on (x, t) alone. So the result
-        does not depend on which quantities are kept if the function is a own + b other's + c (other's - own) with
-        a + b = 1 and coefficients a, b that are numbers a sample and c any linear map.
+        The function is applied to the quantities that this prediction holds; the others are converted from the results.
+        Every conversion is affine in the value, with a slope and an offset that depend on (x, t) alone. So it does not
+        matter which quantities are held if the function is a own + b other's + c (other's - own) with a + b = 1,
+        coefficients a, b that are numbers a sample, and c any linear map.
         """
 
     def mix(self, other: PathPrediction, weight: float | Tensor) -> PathPrediction:

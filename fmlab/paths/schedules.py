@@ -58,9 +58,6 @@ class CondOT(_FlowPath):
         sigma_min: The noise that is left at t = 1, in [0, 1); 0 ends in the data themselves.
     """
 
-    def __init__(self, sigma_min: float = 0.0) -> None:
-        super().__init__(sigma_min)
-
     def alpha(self, t: Tensor) -> Tensor:
         return t
 
@@ -91,9 +88,6 @@ class Cosine(_FlowPath):
     Args:
         sigma_min: The noise that is left at t = 1, in [0, 1); 0 ends in the data themselves.
     """
-
-    def __init__(self, sigma_min: float = 0.0) -> None:
-        super().__init__(sigma_min)
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * t)

@@ -62,9 +62,6 @@ class VP(_LinearRate):
 
     beta_dot_infinite_at_end = True
 
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        super().__init__(beta_min, beta_max)
-
     def beta(self, t: Tensor) -> Tensor:
         return torch.sqrt(-torch.expm1(2 * self._log_alpha(t)))
 
@@ -86,9 +83,6 @@ class SubVP(_LinearRate):
         beta_min: The diffusion's rate at the data end, positive.
         beta_max: The diffusion's rate at the noise end, larger than `beta_min`.
     """
-
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        super().__init__(beta_min, beta_max)
 
     def beta(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self._log_alpha(t))

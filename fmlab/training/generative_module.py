@@ -17,9 +17,9 @@ from fmlab.objectives import (
     Coupling,
     Independent,
     Loss,
-    Moment,
     Space,
     SquaredError,
+    StepContext,
     TimeSampler,
     UniformWeight,
     Weight,
@@ -155,7 +155,7 @@ class GenerativeModule(NetworkModule):
         return batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
 
     def losses(
-        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None
+        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
         """Loss and time a sample, both (B,), for freshly drawn source and times.
 
@@ -169,7 +169,7 @@ class GenerativeModule(NetworkModule):
         prediction = run_network(network, self.path, self.prediction, point.x, point.t, batch.condition)
         return self.measure(prediction, point), point.t
 
-    def draw_point(self, batch: Batch, draw: Generators, moment: Moment | None = None) -> PathSample:
+    def draw_point(self, batch: Batch, draw: Generators, moment: StepContext | None = None) -> PathSample:
         """A point of the path for each data point of a batch, for freshly drawn source and times.
 
         Args:

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from fmlab.objectives import LossByTime, Moment, TimeSampler, Uniform
+from fmlab.objectives import LossByTime, StepContext, TimeSampler, Uniform
 from fmlab.paths import ProbabilityPath
 from fmlab.random import Purpose, fold, keyed_generator, seed_default_generators
 from fmlab.training.batches import Batch, unpack
@@ -81,7 +81,7 @@ class NetworkModule(LightningModule):
 
     @abstractmethod
     def losses(
-        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None
+        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
         """Loss and time a sample, both (B,), for fresh draws.
 
@@ -107,9 +107,9 @@ class NetworkModule(LightningModule):
             return batch
         return batch.replace(data=data.augment(batch.data, draw(Purpose.AUGMENT)))
 
-    def moment(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> Moment:
+    def moment(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> StepContext:
         """Where in training times are drawn."""
-        return Moment(self.path, progress, shard, shards)
+        return StepContext(self.path, progress, shard, shards)
 
     @property
     def progress(self) -> float:
@@ -196,7 +196,7 @@ class NetworkModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint knows the shape of a sample, which a network need not, and what the next report will average."""
-        sizes, losses = self.loss_by_time.kept()
+        sizes, losses = self.loss_by_time.pending()
         everyone = self.all_gather(losses.to(self.device)) if self.trainer.world_size > 1 else losses[None]
         checkpoint["fmlab"] = {
             "shape": list(self.trainer.datamodule.shape),  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fmlab.errors import UserError
 from fmlab.fields import LearnedClassifier
-from fmlab.objectives import Moment, TimeSampler
+from fmlab.objectives import StepContext, TimeSampler
 from fmlab.paths import CondOT, GaussianPath, gaussian_path
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.batches import Batch, unpack
@@ -70,7 +70,7 @@ class NoisyClassifier(NetworkModule):
         return f"{self.path!r}, {type(self).__name__} of {self.num_classes} classes"
 
     def losses(
-        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: Moment | None = None
+        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
         t = self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment())
         t = self.path.clip(t, "velocity")

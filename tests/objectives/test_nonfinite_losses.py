@@ -34,11 +34,11 @@ def test_a_time_that_is_not_finite_counts_everywhere() -> None:
 
 def test_what_is_kept_reports_the_same() -> None:
     whole, other = by_time(([1.0, 2.0], [0.1, 0.9]), ([3.0], [0.5])), LossByTime(bins=4)
-    other.restore(*whole.kept())
+    other.restore(*whole.pending())
     later = (torch.tensor([4.0]), torch.tensor([0.2]))
     for one in (whole, other):
         one.add(*later)
         one.add(*later)
         one.forget(1)
     assert torch.equal(whole.take(), other.take())
-    assert whole.kept()[0] == []
+    assert whole.pending()[0] == []

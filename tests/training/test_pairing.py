@@ -20,7 +20,7 @@ from fmlab.data import DataModule, Digits, TensorSet, Toy2D
 from fmlab.errors import UserError
 from fmlab.fields import ScheduleChange
 from fmlab.networks import MLP
-from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT, Moment, SinkhornOT, TimeSampler
+from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT, SinkhornOT, StepContext, TimeSampler
 from fmlab.objectives.time_samplers import Uniform
 from fmlab.paths import Cosine
 from fmlab.random import Purpose, keyed_generator
@@ -235,10 +235,10 @@ class Times(TimeSampler):
     def __init__(self, rank: int, world: int) -> None:
         self.rank, self.world = rank, world
 
-    def quantile(self, u: Tensor, moment: Moment) -> Tensor:
+    def quantile(self, u: Tensor, moment: StepContext) -> Tensor:
         return u
 
-    def sample(self, n: int, generator: torch.Generator, moment: Moment | None = None) -> Tensor:
+    def sample(self, n: int, generator: torch.Generator, moment: StepContext | None = None) -> Tensor:
         return Uniform().sample(n * self.world, keyed_generator(8)).chunk(self.world)[self.rank]
 
 
@@ -270,7 +270,7 @@ def step_of(rank: int, world: int, case: str) -> dict[str, Tensor]:
         return path_draw(data, source, *rest)
 
     module.path.draw = spy  # type: ignore[method-assign]
-    losses, _ = module.losses(network, Batch(data, labels, source), draws(rank), Moment())
+    losses, _ = module.losses(network, Batch(data, labels, source), draws(rank), StepContext())
     losses.mean().backward()
     gradient = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
     return {"source": seen[0], "gradient": gradient}

@@ -28,22 +28,22 @@ class LossByTime:
         self._batches: list[tuple[Tensor, Tensor]] = []
 
     def add(self, losses: Tensor, t: Tensor) -> None:
-        """Keeps one batch until the report: a loss and a time a sample, both of shape (B,)."""
+        """Adds a batch: a loss and a time a sample, both of shape (B,)."""
         self._batches.append((losses.detach(), t))
 
-    def kept(self) -> tuple[list[int], Tensor]:
+    def pending(self) -> tuple[list[int], Tensor]:
         """The sizes of the batches since the last report, and their losses and times, float32 of shape (2, B)."""
         if not self._batches:
             return [], torch.zeros(2, 0)
         losses, t = (torch.cat(parts).float() for parts in zip(*self._batches))
         return [len(batch) for batch, _ in self._batches], torch.stack([losses, t])
 
-    def restore(self, sizes: list[int], kept: Tensor) -> None:
-        """Makes them the batches since the last report."""
-        self._batches = [(losses, t) for losses, t in (part.unbind() for part in kept.split(sizes, dim=1))]
+    def restore(self, sizes: list[int], pending: Tensor) -> None:
+        """Sets the batches since the last report to what `pending` gave."""
+        self._batches = [(losses, t) for losses, t in (part.unbind() for part in pending.split(sizes, dim=1))]
 
     def ages_of_nonfinite(self) -> Tensor:
-        """For each bin how many batches ago the first loss that is not finite came: 1 is the latest batch, 0 never.
+        """For each bin, how many batches ago the first loss came that is not finite: 1 is the latest batch, 0 never.
 
         One more number follows: the same over all bins if that batch had a finite loss too, else 0. Integers of shape
         (bins + 1,) on the device of the losses. Times that are not finite count for every bin.
@@ -63,11 +63,11 @@ class LossByTime:
         return ages
 
     def forget(self, batches: int) -> None:
-        """Leaves the latest batches out of the report."""
+        """Drops the latest batches."""
         del self._batches[len(self._batches) - batches :]
 
     def take(self) -> Tensor:
-        """(sum of losses, number of samples) a bin, of shape (2, bins), and starts again from 0.
+        """Returns (sum of losses, number of samples) a bin, of shape (2, bins), and starts again from 0.
 
         The sums of several processes add up.
         """
@@ -142,8 +142,8 @@ class MeansByTime:
         return entries
 
     def _mean(self, name: str, total: Tensor) -> Mean:
-        place = 1 + self.names.index(name)
-        count, value, square = (total[index].item() for index in (0, place, place + len(self.names)))
+        column = 1 + self.names.index(name)
+        count, value, square = (total[index].item() for index in (0, column, column + len(self.names)))
         if count < 2:
             return Mean(value if count else math.nan, math.nan, int(count))
         variance = max(square - value**2 / count, 0.0) / (count - 1)
