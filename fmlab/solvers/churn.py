@@ -53,7 +53,7 @@ class EDMChurn(Solver):
         if state > 0 and start.finite and self.S_min <= start.beta / start.alpha <= self.S_max:
             step.require_forwards()
             t, raised = raise_noise(gaussian_path(field.path, "EDMChurn"), t, start, state)
-            added = raised.alpha * math.sqrt(max(ratio(raised) ** 2 - ratio(start) ** 2, 0))
+            added = raised.alpha * math.sqrt(max(noise_level(raised) ** 2 - noise_level(start) ** 2, 0))
             x, start = raised.alpha / start.alpha * x + added * self.S_noise * step.noise(x), raised
         value = evaluate(field, x, t)
         predicted = first_order_step(x, value, start, end)
@@ -62,7 +62,7 @@ class EDMChurn(Solver):
         # x / alpha moves by the noise's direction times the change of sigma; predicted, with that of the start alone.
         direction = (x - start.alpha * value.data) / start.beta
         ahead = (predicted - end.alpha * evaluate(field, predicted, step.t_next).data) / end.beta
-        return predicted + end.alpha * (ratio(end) - ratio(start)) / 2 * (ahead - direction), state
+        return predicted + end.alpha * (noise_level(end) - noise_level(start)) / 2 * (ahead - direction), state
 
 
 def raise_noise(path: GaussianPath, t: Tensor, start: Level, gamma: float) -> tuple[Tensor, Level]:
@@ -74,6 +74,6 @@ def raise_noise(path: GaussianPath, t: Tensor, start: Level, gamma: float) -> tu
     return time, level(path, time)  # not `sigma` itself: the time is clamped and rounded
 
 
-def ratio(at: Level) -> float:
+def noise_level(at: Level) -> float:
     """The noise level sigma = beta / alpha."""
     return at.beta / at.alpha

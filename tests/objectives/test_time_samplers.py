@@ -13,8 +13,8 @@ from fmlab.errors import UserError
 from fmlab.objectives import (
     LogitNormal,
     LogNormalSigma,
-    Moment,
     MovingLogitNormal,
+    StepContext,
     Stratified,
     TimeSampler,
     Uniform,
@@ -56,7 +56,7 @@ def test_the_quantile_inverts_the_distribution_function(name: str) -> None:
     values = density(t).nan_to_num(0)
     integral = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(values, t)])
     for u in (0.001, 0.05, 0.3, 0.5, 0.8, 0.99):
-        found = sampler.quantile(torch.tensor(u, dtype=torch.float64), Moment())
+        found = sampler.quantile(torch.tensor(u, dtype=torch.float64), StepContext())
         below = integral[torch.searchsorted(t, found)] / integral[-1]
         assert below.item() == pytest.approx(u, abs=2e-4)
 
@@ -64,7 +64,7 @@ def test_the_quantile_inverts_the_distribution_function(name: str) -> None:
 def density_at(sampler: TimeSampler, u: float) -> tuple[float, float]:
     """(t, density) where the distribution function is u: the density is the inverse of the quantile's derivative."""
     share = torch.tensor(u, dtype=torch.float64, requires_grad=True)
-    t = sampler.quantile(share, Moment())
+    t = sampler.quantile(share, StepContext())
     (slope,) = torch.autograd.grad(t, share)
     return t.item(), 1 / slope.item()
 
@@ -80,7 +80,7 @@ def test_densities_have_their_known_values() -> None:
 @pytest.mark.parametrize("path", [CondOT(), Cosine(), VP(), Polynomial(2)], ids=repr)
 def test_the_noise_level_is_log_normal_on_every_path(path) -> None:
     """ln(beta / alpha) ~ N(-1.2, 1.2^2), EDM's law, whatever the path; the largest share P(sigma > 1) is 0.15866."""
-    t = LogNormalSigma().sample(50_000, generator(), Moment(path)).double()
+    t = LogNormalSigma().sample(50_000, generator(), StepContext(path)).double()
     log_sigma = torch.log(path.beta(t) / path.alpha(t))
     assert t.dtype == torch.float64
     assert log_sigma.mean().item() == pytest.approx(-1.2, abs=0.02)
@@ -90,10 +90,10 @@ def test_the_noise_level_is_log_normal_on_every_path(path) -> None:
 
 def test_levels_beyond_the_path_are_moved_to_its_ends() -> None:
     """VP knows no level above 1 / 0.0066 = 152: with mean ln sigma 8 every draw is the start."""
-    t = LogNormalSigma(mean=8.0, std=0.1).sample(100, generator(), Moment(VP()))
+    t = LogNormalSigma(mean=8.0, std=0.1).sample(100, generator(), StepContext(VP()))
     assert (t == 0).all()
     with pytest.raises(UserError, match="Gaussian path, here is Interpolant"):
-        LogNormalSigma().sample(3, generator(), Moment(Interpolant()))
+        LogNormalSigma().sample(3, generator(), StepContext(Interpolant()))
 
 
 def ks_statistic(t: Tensor, law: Callable[[Tensor], Tensor]) -> float:
@@ -113,7 +113,9 @@ def test_strata_hold_one_time_each(shards: int) -> None:
         return torch.special.ndtr((torch.logit(t) - 0.3) / 0.9)
 
     for seed in range(20):
-        parts = [sampler.sample(n, generator(100 * seed + k), Moment(shard=k, shards=shards)) for k in range(shards)]
+        parts = [
+            sampler.sample(n, generator(100 * seed + k), StepContext(shard=k, shards=shards)) for k in range(shards)
+        ]
         together = torch.cat(parts)
         assert ks_statistic(together, law) < 1 / (n * shards) + 1e-5
         strata = (law(together.double()) * n * shards - 1e-4).floor().long()
@@ -135,7 +137,7 @@ def test_strata_are_shuffled_and_every_sample_has_the_law() -> None:
 @pytest.mark.parametrize("name", DENSITIES)
 def test_equal_generators_draw_equal_times(name: str) -> None:
     sampler = DENSITIES[name][0]
-    moment = Moment(progress=0.5, shard=1, shards=2)
+    moment = StepContext(progress=0.5, shard=1, shards=2)
     draws = [sampler.sample(64, generator(seed), moment) for seed in (3, 3, 4)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -147,9 +149,9 @@ def test_the_law_moves_with_progress() -> None:
     """The median is sigmoid(start + progress (end - start)), by default from the data end to the noise end."""
     half = torch.tensor(0.5)
     for progress, mean in ((0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (1.0, -1.0)):
-        median = MovingLogitNormal().quantile(half, Moment(progress=progress))
+        median = MovingLogitNormal().quantile(half, StepContext(progress=progress))
         assert median.item() == pytest.approx(1 / (1 + math.exp(-mean)), abs=1e-6)
-        moving = Stratified(MovingLogitNormal()).quantile(half, Moment(progress=progress))
+        moving = Stratified(MovingLogitNormal()).quantile(half, StepContext(progress=progress))
         assert moving == median, "strata of a moving law move with it"
 
 
@@ -190,7 +192,7 @@ def test_bad_arguments_are_refused(make: Callable[[], TimeSampler], key: str) ->
 
 def test_a_steep_u_shape_stays_finite_in_float32() -> None:
     u = torch.tensor([2.0**-25, 0.25, 0.5, 0.75, 1 - 2.0**-24])
-    t = UShaped(80).quantile(u, Moment())
+    t = UShaped(80).quantile(u, StepContext())
     assert torch.isfinite(t).all()
     assert t.tolist() == pytest.approx([0, math.log(2) / 80, 0.5, 1 - math.log(2) / 80, 1], abs=1e-5)
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from helpers.tiny_runs import EXPERIMENTS, fit_main, newest
 
-from fmlab.objectives import Moment, MovingLogitNormal
+from fmlab.objectives import MovingLogitNormal, StepContext
 from fmlab.records import RunLayout, read_metrics, read_status
 from fmlab.training.flow_matching import FlowMatching
 
@@ -82,7 +82,7 @@ def test_a_resumed_run_goes_on_where_the_moving_law_was(tmp_path: Path, monkeypa
     drawn: list[float] = []
     quantile: Callable[..., torch.Tensor] = MovingLogitNormal.quantile
 
-    def spy(self: MovingLogitNormal, u: torch.Tensor, moment: Moment) -> torch.Tensor:
+    def spy(self: MovingLogitNormal, u: torch.Tensor, moment: StepContext) -> torch.Tensor:
         if len(u) == 8 and moment.progress < 1:  # a training batch; validation and checks draw the last law
             drawn.append(moment.progress)
         return quantile(self, u, moment)
