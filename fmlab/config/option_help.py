@@ -97,7 +97,10 @@ def _value(hint: Any) -> str:
     """What stands for a value: `N`, `X,X`, `best|last`."""
     if hint is Component:
         return "CLASS"
-    first = next(member for member in members(hint) if member is not type(None))
+    plain = [member for member in members(hint) if member is not type(None)]
+    if len(plain) > 1:
+        return "|".join(map(_value, plain))
+    first = plain[0]
     if get_origin(first) is Annotated:
         return _value(get_args(first)[0])
     if choices := literals(first):

@@ -171,7 +171,7 @@ def guided(
     if field.condition is None and (classifier is not None or (weak is None and guidance.scale != 1)):
         raise UserError(
             f"guidance scale {guidance.scale:g} asked of a model without labels",
-            key="guidance_scale",
+            key="guidance.scale",
             hint="use guidance scale 1",
         )
     main = field if classifier is None else _by_bayes(field.unconditional(), classifier, field.condition)

@@ -37,6 +37,7 @@ LIGHT = [
     ["export", "--help"],
     ["import", "--help"],
     ["sweep", "--help"],
+    ["submit", "--help"],
     ["help", "power_ema"],
 ]
 
@@ -69,6 +70,10 @@ LIGHT_MISTAKES = [
     ["fit", "--resume", "no_such_run"],
     ["fit", "--resum", "digits"],
     ["help", "no_such_word"],
+    ["submit", "--dryrun"],
+    ["submit"],
+    ["sweep", "no_such_file.yaml"],
+    ["sweep", "--wokers", "2"],
 ]
 
 

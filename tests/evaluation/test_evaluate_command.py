@@ -135,7 +135,7 @@ def test_mistakes_of_points(toy: RunLayout, tmp_path: Path, capsys: pytest.Captu
     for bad, expected in (
         (["--metrics", "fid"], "metrics: fid compares images"),
         (["--num_samples", "241"], "num_samples: w2 matches 241 samples with 240 reference points"),
-        (["--guidance.scale", "2"], "guidance_scale: guidance scale 2 asked of a model without labels"),
+        (["--guidance.scale", "2"], "guidance.scale: guidance scale 2 asked of a model without labels"),
         (["--labels", "1"], "labels: this model was trained without labels"),
         (["--keep", str(tmp_path / "pictures")], "keep: points are not pictures"),
     ):
