@@ -85,11 +85,6 @@ def explain_word(word: str) -> str:
     return explain(word)
 
 
-def _all_words() -> list[str]:
-    """What `fmlab help` explains."""
-    return [*VERBS, *schema.BY_NAME, *catalog.exported_names()]
-
-
 def _sections() -> str:
     """The sections of a configuration, and where to read on."""
     rows = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
@@ -111,8 +106,8 @@ def explain(name: str, kind: str | None = None) -> str:
     entries = catalog.of_kind(kind) if kind else catalog.named(name)
     matches = [entry for entry in entries if entry.name == name]
     if not matches:
-        choices = [entry.name for entry in entries] if kind else _all_words()
-        hint = nearest(name, choices)
+        hint = nearest(name, [entry.name for entry in entries] if kind else [*VERBS, *schema.BY_NAME])
+        hint = hint if kind or hint.startswith("did") else nearest(name, catalog.exported_names())
         hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
         raise UserError("is not known", key=name, hint=hint)
     return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in matches)

@@ -112,7 +112,7 @@ def test_the_verb_may_come_late() -> None:
         (["xyz"], ["error: xyz: is not a verb", f"  verbs: {', '.join(VERBS)}"]),
         (["list", "network"], ["error: network: there is no such list", "  did you mean networks?"]),
         (["list", "networks", "DIT"], ["error: DIT: is not known", "  did you mean DiT?"]),
-        (["help", "trainr"], ["error: trainr: is not known", "  did you mean trainer or TrainingDraw?"]),
+        (["help", "trainr"], ["error: trainr: is not known", "  did you mean trainer?"]),
     ],
 )
 def test_a_wrong_word_gets_the_right_one(
