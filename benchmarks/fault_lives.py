@@ -17,7 +17,7 @@ from pathlib import Path
 from helpers.compare_runs import assert_same_end
 from helpers.tiny_runs import arguments, newest
 
-import fmlab.commands.fit  # noqa: F401  (before the forks)
+import fmlab.training.fit  # noqa: F401  (before the forks)
 from fmlab.__main__ import main
 from fmlab.records import RunLayout, read_status
 from fmlab.training.checkpoint_files import damage, step_of

@@ -17,14 +17,14 @@ HELP = ("-h", "--help")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 1 for a failure, 2 for a mistake in what was asked."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    show_traceback = TRACEBACK in words
+    argv = list(sys.argv[1:] if argv is None else argv)
+    show_traceback = TRACEBACK in argv
     try:
-        return run(verb_first([word for word in words if word != TRACEBACK]))
+        return run(verb_first([word for word in argv if word != TRACEBACK]))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        if words[:1] not in (["list"], ["help"], ["runs"]):
+        if argv[:1] not in (["list"], ["help"], ["runs"]):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
@@ -36,25 +36,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1 if isinstance(mistake, RunFailure) else 2
 
 
-def verb_first(words: list[str]) -> list[str]:
+def verb_first(argv: list[str]) -> list[str]:
     """The words with the verb at the front: `--config x fit` is `fit --config x`."""
     index = 0
-    while index < len(words) and words[index].startswith("-"):
-        has_value = "=" not in words[index] and words[index] not in (*HELP, "-V", "--version", "--print_config")
+    while index < len(argv) and argv[index].startswith("-"):
+        has_value = "=" not in argv[index] and argv[index] not in (*HELP, "-V", "--version", "--print_config")
         index += 2 if has_value else 1
-    if index < len(words) and words[index] in VERBS:
-        return [words[index], *words[:index], *words[index + 1 :]]
-    return words
+    if index < len(argv) and argv[index] in VERBS:
+        return [argv[index], *argv[:index], *argv[index + 1 :]]
+    return argv
 
 
-def run(words: list[str]) -> int:
+def run(argv: list[str]) -> int:
     """Runs what the words say; the first is the verb."""
-    if not words or words[0] in HELP:
-        words = ["help"]
-    if words[0] in ("-V", "--version"):
+    if not argv or argv[0] in HELP:
+        argv = ["help"]
+    if argv[0] in ("-V", "--version"):
         print(f"fmlab {__version__}")
         return 0
-    verb, *rest = words
+    verb, *rest = argv
     if verb not in VERBS:
         raise UserError("is not a verb", key=verb, hint=_nearest_verb(verb))
     commands = commands_of(verb)

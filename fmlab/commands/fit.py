@@ -74,10 +74,10 @@ def run(options: FitOptions) -> int:
 def prepare_run(options: FitOptions, layout: RunLayout | None) -> Prepared:
     """The configuration of a new run, or that of a run to resume with what is typed now laid over it."""
     from fmlab.config.prepare import prepare
-    from fmlab.training.run_folder import resumed_words
+    from fmlab.training.run_folder import resumed_arguments
 
     return prepare(
-        list(options.overrides) if layout is None else resumed_words(layout, options.overrides, options.trust)
+        list(options.overrides) if layout is None else resumed_arguments(layout, options.overrides, options.trust)
     )
 
 

@@ -133,25 +133,25 @@ def option_fields(
     return fields
 
 
-def parse_options(options: type[T], words: Sequence[str], command: str) -> T:
+def parse_options(options: type[T], argv: Sequence[str], command: str) -> T:
     """The options that the words give.
 
     Args:
         options: The dataclass.
-        words: The words after the verb.
+        argv: The words after the verb.
         command: The verb, as the user typed it, for messages.
 
     Raises:
         UserError: If an option is unknown or missing, or a value does not fit.
     """
     reader = _Reader(option_fields(options), command)
-    reader.read(list(words))
+    reader.read(list(argv))
     for item in reader.fields:
         if item.default is dataclasses.MISSING and item.path not in reader.values:
             label = item.positional or f"--{item.name}"
             raise UserError(f"{label} is missing", key=command, hint=f"fmlab {command} --help")
     hints = get_type_hints(options, include_extras=True)
-    typed = {name: tuple(words) for name, hint in hints.items() if Typed() in _split_markers(hint)[1]}
+    typed = {name: tuple(argv) for name, hint in hints.items() if Typed() in _split_markers(hint)[1]}
     return options(**_given(options, reader.values, ()), **typed)
 
 
@@ -174,21 +174,21 @@ class _Reader:
         self.overrides = next((item for item in fields if item.overrides), None)
         self.values: dict[tuple[str, ...], Any] = {}
 
-    def read(self, words: list[str]) -> None:
+    def read(self, argv: list[str]) -> None:
         """Reads all words."""
-        while words:
-            word = words.pop(0)
+        while argv:
+            word = argv.pop(0)
             name, equals, text = word.partition("=")
             if not word.startswith("-") or word == "-":
                 self._read_bare(word)
             elif (item := self.by_name.get(name[2:])) is not None and name.startswith("--"):
-                self._assign(item, text if equals else None if _is_flag(item) else take_value(name, words))
+                self._assign(item, text if equals else None if item.hint is bool else take_value(name, argv))
             elif (owner := self._owner(name)) is not None:
-                self._assign_argument(owner, name[2:], text if equals else take_value(name, words))
+                self._assign_argument(owner, name[2:], text if equals else take_value(name, argv))
             elif self.overrides is None:
                 raise self._unknown(name)
             else:
-                self._override(word, words)
+                self._override(word, argv)
 
     def _read_bare(self, word: str) -> None:
         """A word without dashes: the next positional, or an override such as `model.path=VP`."""
@@ -201,15 +201,15 @@ class _Reader:
         else:
             raise UserError("is not an option", key=word, hint=f"fmlab {self.command} --help")
 
-    def _override(self, word: str, words: list[str]) -> None:
+    def _override(self, word: str, argv: list[str]) -> None:
         """An option that is a key of the configuration, with its value; not what looks like an option misspelt."""
         name = word.partition("=")[0]
-        if difflib.get_close_matches(name, [f"--{known}" for known in self.by_name], n=1, cutoff=0.8):
+        if difflib.get_close_matches(name, [f"--{option}" for option in self.by_name], n=1, cutoff=0.8):
             raise self._unknown(name)
         assert self.overrides is not None
         self._add(self.overrides, word)
-        if "=" not in word and words and is_value(words[0]):
-            self._add(self.overrides, words.pop(0))
+        if "=" not in word and argv and is_value(argv[0]):
+            self._add(self.overrides, argv.pop(0))
 
     def _owner(self, name: str) -> OptionField | None:
         """The component or mapping that `--solver.x` is an argument of."""
@@ -241,8 +241,8 @@ class _Reader:
 
     def _unknown(self, name: str) -> UserError:
         """The answer to an option that there is not, with the nearest that there is."""
-        options = [f"--{known}" for known, item in self.by_name.items() if not item.positional]
-        options += [f"--{known}.NAME" for known, item in self.owners.items() if item.is_open]
+        options = [f"--{option}" for option, item in self.by_name.items() if not item.positional]
+        options += [f"--{option}.NAME" for option, item in self.owners.items() if item.is_open]
         hint = _other_spelling(name, options) or nearest(name, options)
         hint = hint if hint.startswith("did") else f"fmlab {self.command} --help lists the options"
         return UserError(f"fmlab {self.command} has no such option", key=name, hint=hint)
@@ -251,10 +251,10 @@ class _Reader:
 def _other_spelling(name: str, options: Sequence[str]) -> str | None:
     """The option that is meant by `--dry_run`, `--guidance_scale` or the beginning `--n`."""
     plain = re.sub(r"\W|_", "", name)
-    spelt = [known for known in options if re.sub(r"\W|_", "", known) == plain]
-    begun = [known for known in options if known.startswith(f"--{name.lstrip('-')}")]
-    meant = spelt[:1] or begun[:3]
-    return f"did you mean {' or '.join(meant)}?" if meant else None
+    same = [option for option in options if re.sub(r"\W|_", "", option) == plain]
+    longer = [option for option in options if option.startswith(f"--{name.lstrip('-')}")]
+    matches = same[:1] or longer[:3]
+    return f"did you mean {' or '.join(matches)}?" if matches else None
 
 
 def _split_markers(hint: Any) -> tuple[Any, list[Any]]:
@@ -267,10 +267,6 @@ def _split_markers(hint: Any) -> tuple[Any, list[Any]]:
         if extra not in markers:
             base = Annotated[base, extra]
     return base, markers
-
-
-def _is_flag(item: OptionField) -> bool:
-    return item.hint is bool
 
 
 def _given(options: Any, values: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> dict[str, Any]:

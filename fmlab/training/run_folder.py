@@ -38,7 +38,7 @@ def allow_imports(layout: RunLayout, trust: bool) -> None:
     sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
 
 
-def resumed_words(layout: RunLayout, overrides: Sequence[str], trust: bool) -> list[str]:
+def resumed_arguments(layout: RunLayout, overrides: Sequence[str], trust: bool) -> list[str]:
     """The command line of a resumed run: its own configuration first, then what is typed now.
 
     What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
