@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from fmlab.data.base import ImageData, fixed_permutation
 from fmlab.data.sets import BatchSet, TensorSet
+from fmlab.errors import UserError
 
 VALIDATION_PER_CLASS = 36
 
@@ -24,14 +29,20 @@ class Digits(ImageData):
     grey_levels = tuple(round(255 * level / 16) for level in range(17))
 
     def read(self) -> tuple[BatchSet, BatchSet]:
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images = (torch.from_numpy(digits.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-        labels = torch.from_numpy(digits.target).long()
+        table = torch.from_numpy(np.loadtxt(_digits_file(), delimiter=","))
+        images = (table[:, :-1].reshape(-1, *self.shape) * (255 / 16)).round().to(torch.uint8)
+        labels = table[:, -1].long()
         train, validation = _stratified(labels)
         train = train[self.limited(len(train))]
         return TensorSet(images[train], labels[train]), TensorSet(images[validation], labels[validation])
+
+
+def _digits_file() -> Path:
+    """The file that `sklearn.datasets.load_digits` reads; to import that function takes longer than a second."""
+    sklearn = find_spec("sklearn")
+    if sklearn is None or sklearn.origin is None:
+        raise UserError("the digits come with scikit-learn, which is not installed", key="data")
+    return Path(sklearn.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 
 def _stratified(labels: Tensor) -> tuple[Tensor, Tensor]:
