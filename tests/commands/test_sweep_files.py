@@ -197,6 +197,20 @@ def test_a_training_is_asked_which_metrics_it_logs(metric: str, argv: list[str],
     assert (metric in metrics) == logged
 
 
+def test_parts_of_the_users_own_may_log_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "swept_parts.py").write_text(
+        "import lightning.pytorch as pl\nfrom fmlab.data import Digits\nfrom fmlab.training import FlowMatching\n\n\n"
+        "class Model(FlowMatching): ...\n\n\nclass Quiet(pl.Callback): ...\n\n\n"
+        "class Data(pl.LightningDataModule):\n    def __init__(self) -> None:\n        super().__init__()\n"
+        "        self.shape, self.num_classes = Digits.shape, None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    digits = ["--config", str(ROOT / "experiments" / "digits.yaml")]
+    callbacks = "--trainer.callbacks=[{class_path: swept_parts.Quiet}]"
+    for argv in (["--model=swept_parts.Model"], [callbacks], ["--data=swept_parts.Data", "--model.label_dropout=0"]):
+        assert check_fit([*digits, *argv]) is None
+
+
 def test_images_without_labels_have_random_features(tmp_path: Path) -> None:
     for index in range(12):
         Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index}.png")

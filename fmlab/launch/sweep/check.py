@@ -57,19 +57,21 @@ def fetch_data(sweep: Sweep) -> None:
 
 
 def check_fit(argv: list[str]) -> set[str] | None:
-    """Checks the words of `fmlab fit`, and asks its parts which metrics they log."""
+    """Checks the words of `fmlab fit`, and asks its parts which metrics they log; None where a part is the user's."""
     from fmlab.config.names import find_class
     from fmlab.config.prepare import prepare
     from fmlab.config.schema import callbacks_in
+    from fmlab.data import DataModule
     from fmlab.training import NonFinite
     from fmlab.training.network_module import NetworkModule
 
     prepared = prepare(argv)
     config = prepared.config
-    module = find_class(config["model"]["class_path"], (NetworkModule,), "model")
-    assert issubclass(module, NetworkModule)
-    if not module.__module__.startswith("fmlab.") or (config.get("trainer") or {}).get("callbacks"):
+    model, callbacks = config["model"]["class_path"], (config.get("trainer") or {}).get("callbacks")
+    if not model.startswith("fmlab.") or callbacks or not isinstance(prepared.data, DataModule):
         return None
+    module = find_class(model, (NetworkModule,), "model")
+    assert issubclass(module, NetworkModule)
     callbacks = [NonFinite(), *(_build_callback(section, config) for section in callbacks_in(config))]
     parts = [part for part in callbacks if hasattr(part, "logged_metrics") and part.enabled]
     return set(module.LOGGED_METRICS).union(*(part.logged_metrics(prepared.data) for part in parts))
