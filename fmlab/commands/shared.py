@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Predicate
 from fmlab.config.options import Component, Named, Positional, Typed
 from fmlab.errors import UserError
 from fmlab.records import find_run
+from fmlab.records.secrets import without_secrets
 
 if TYPE_CHECKING:
     from fmlab.fields import Guidance
@@ -108,7 +109,7 @@ class QueueOptions:
         from fmlab.launch.slurm.script import Submission
 
         cluster = read_cluster(find_cluster_file(self.cluster), self.slurm_options)
-        typed = shlex.join(["fmlab", verb, *self.typed])
+        typed = shlex.join(["fmlab", verb, *map(without_secrets, self.typed)])
         return Submission(typed, cluster, self.at_once, after, self.max_restarts, self.dry_run)
 
 

@@ -175,6 +175,13 @@ def test_a_line_break_is_refused_before_anything_is_written(
     assert list(folder.iterdir()) == []
 
 
+def test_a_script_holds_no_credential(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    script = printed(capsys, "submit", *DIGITS, "--trainer.devices=1", "--run.tags=[0123456789abcdef]")
+    assert "0123456789abcdef" not in script
+    assert "<WANDB_API_KEY>" in script
+
+
 def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No job will ever begin it: it must not look as if it waited."""
     folder = tmp_path / "bin"

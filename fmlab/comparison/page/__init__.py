@@ -6,6 +6,7 @@ import base64
 import gzip
 import html
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def write_page(comparison: Comparison, file: Path, title: str) -> None:
 
 
 def page(content: dict[str, Any], title: str) -> str:
-    """The page's text, from plain values."""
+    """Fills the page's text with plain values."""
     from plotly.offline import get_plotlyjs
 
     parts = {
@@ -41,12 +42,7 @@ def page(content: dict[str, Any], title: str) -> str:
         "plotly": _packed(get_plotlyjs()),
         "script": "\n".join(_source(f"{name}.js") for name in _SCRIPTS),
     }
-    before, *pieces = _source("page.html").split("{{")
-    filled = [before]
-    for piece in pieces:
-        name, _, after = piece.partition("}}")
-        filled += [parts[name], after]
-    return "".join(filled)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _source("page.html"))
 
 
 def _source(name: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect
 from collections.abc import Mapping
-from itertools import product
+from itertools import accumulate, product
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -144,22 +145,13 @@ def flag_value(form: Mapping[str, Any], draw: Any) -> Any:
     if "value" in form:
         return form["value"]
     if "probabilities" in form:
-        return _choose(form["values"], form["probabilities"], draw)
+        return form["values"][min(bisect(list(accumulate(form["probabilities"])), draw), len(form["values"]) - 1)]
     if "values" in form:
         return json.loads(draw)
     kind = range_of("", form)
     number = _quantile(kind, form, draw) if kind in CURVES else draw
     step = form.get("q", 1)
     return _multiple(round(number / step), step) if kind.startswith("q_") else number
-
-
-def _choose(values: list[Any], shares: list[float], draw: float) -> Any:
-    total = 0.0
-    for value, share in zip(values, shares):
-        total += share
-        if draw < total:
-            return value
-    return values[-1]
 
 
 def _quantile(kind: str, form: Mapping[str, Any], probability: float) -> float:
