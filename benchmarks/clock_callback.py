@@ -12,10 +12,8 @@ from bare_loop import BareLoop, Recipe
 from clock import Clock, write
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fmlab.training.step_hooks import NoStepHooks
 
-
-class ClockCallback(NoStepHooks, Callback):
+class ClockCallback(Callback):
     """Measures a run and writes the measurement to a file.
 
     Args:
@@ -37,7 +35,7 @@ class ClockCallback(NoStepHooks, Callback):
             write(self.clock.measurement(), self.file)
 
 
-class AlternatingCallback(NoStepHooks, Callback):
+class AlternatingCallback(Callback):
     """After every block of the run's steps, as many steps of the bare loop in the same process; writes the times.
 
     Args:

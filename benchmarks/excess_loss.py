@@ -25,7 +25,7 @@ from fmlab.inference.load import load_module
 from fmlab.objectives import Mean, MeansByTime
 from fmlab.records import find_run
 from fmlab.training.exact_law import exact_law
-from fmlab.training.excess import ExcessLoss
+from fmlab.training.loss_floor import ExcessLoss
 
 COLUMNS = ("loss", "floor", "excess", "difference")
 

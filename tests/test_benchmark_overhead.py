@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 
 from fmlab.config.prepare import prepare
 from fmlab.training.builder import Builder, trainer_section
-from fmlab.training.optimization import WarmupCosine
+from fmlab.training.optimisation import WarmupCosine
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 

@@ -76,6 +76,9 @@ def known_from(data: LightningDataModule, seed: int) -> dict[str, Any]:
         if hasattr(data, name):
             value = getattr(data, name)
             known[name] = [int(size) for size in value] if isinstance(value, Sequence) else value
+    condition_dim = getattr(data, "condition_dim", None)
+    if condition_dim is not None:
+        known["condition_dim"] = condition_dim
     return known
 
 

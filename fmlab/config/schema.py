@@ -43,7 +43,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("model", "lightning.pytorch.LightningModule", "what is trained, and its parts", True, True),
     Section("data", "lightning.pytorch.LightningDataModule", "what it is trained on", True, True),
     # Before the averages, which begin as copies of the network.
-    Section("initial", "fmlab.training.InitialWeights", "begin from weights that are already trained", callback=True),
+    Section("initial", "fmlab.inference.InitialWeights", "begin from weights that are already trained", callback=True),
     Section("ema", "fmlab.training.AveragedWeights", "averaged weights", callback=True),
     Section("power_ema", "fmlab.training.PowerAverages", "averaged weights of any width, made later", callback=True),
     Section("samples", "fmlab.training.SampleGrid", "sample grids in validation", callback=True),

@@ -44,6 +44,7 @@ class DataModule(LightningDataModule):
     Attributes:
         shape: The shape of one example, without the batch dimension.
         num_classes: How many classes there are, or None without labels.
+        condition_dim: The length of conditions that are vectors, in the labels' place; None without them.
         class_names: Their names in the order of the labels, or None.
         kind: "images" or "points".
         num_workers: Processes that prepare batches ahead.
@@ -59,6 +60,7 @@ class DataModule(LightningDataModule):
 
     shape: tuple[int, ...]
     num_classes: int | None = None
+    condition_dim: int | None = None
     class_names: Sequence[str] | None = None
     kind: Literal["images", "points"]
     num_workers: int = 0

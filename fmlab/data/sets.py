@@ -18,7 +18,7 @@ class BatchSet(Dataset, ABC):
     """Examples, with or without labels, indexed by whole batches of rows.
 
     Attributes:
-        labels: The class of every example, int64, or None.
+        labels: The class of every example, int64, or its condition, a vector, or None.
     """
 
     labels: Tensor | None
@@ -45,17 +45,18 @@ class TensorSet(BatchSet):
 
     Args:
         x: uint8 images (N, C, H, W) or float points (N, d).
-        labels: Their classes, int64 of shape (N,), or None.
+        labels: Their classes, integers of shape (N,), or conditions that are vectors, floats of shape (N, D), or None.
 
     Raises:
         UserError: When there is not one label an example.
     """
 
     def __init__(self, x: Tensor, labels: Tensor | None = None) -> None:
-        if labels is not None and labels.shape != x.shape[:1]:
+        vectors = labels is not None and labels.is_floating_point()
+        if labels is not None and labels.shape[: 1 if vectors else None] != x.shape[:1]:
             raise UserError(f"{len(x)} examples cannot have labels of shape {tuple(labels.shape)}")
         self.x = x.contiguous()
-        self.labels = None if labels is None else labels.long()
+        self.labels = labels if labels is None or vectors else labels.long()
 
     def __len__(self) -> int:
         return len(self.x)

@@ -11,8 +11,8 @@ from fmlab.diagnosis.subject import Subject
 from fmlab.distributions import Empirical
 from fmlab.objectives import MeansByTime
 from fmlab.records import RunLayout, read_metrics
-from fmlab.training.exact_law import closest_law
-from fmlab.training.excess import ExcessLoss
+from fmlab.training.exact_law import nearest_law
+from fmlab.training.loss_floor import ExcessLoss
 
 DRAWS, BATCH = 2048, 256
 # Products that the exact field of a finite set may cost: a minute on two cores, all draws for Fashion-MNIST.
@@ -29,7 +29,7 @@ class ModelError:
     """The excess loss of a network by time.
 
     Attributes:
-        means: The terms of the loss; `fmlab.training.loss_terms.TERMS`.
+        means: The terms of the loss; `fmlab.training.loss_floor.TERMS`.
         law: Whose exact field it is compared with, in words.
         finite: Whether that is a finite set of examples.
     """
@@ -87,7 +87,7 @@ def measure_model(subject: Subject) -> ModelError:
     Raises:
         UserError: If none is known.
     """
-    law = closest_law(subject.module, subject.data, "model error")
+    law = nearest_law(subject.module, subject.data, "model error")
     draws, finite = DRAWS, isinstance(law, Empirical)
     if isinstance(law, Empirical):
         entries = len(law) * law.points[0].numel()

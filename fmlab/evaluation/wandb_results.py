@@ -13,8 +13,7 @@ from fmlab.config.run_options import WandbOptions
 from fmlab.evaluation import Evaluation, Row
 from fmlab.records import RunLayout, trial_folder
 from fmlab.records.measured import flat
-from fmlab.training.loggers import wandb_mode
-from fmlab.training.wandb_service import first_line, online_or_offline, service_settings
+from fmlab.training.loggers import first_line, online_or_offline, service_settings, wandb_mode
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from fmlab.paths import (
 )
 
 NetworkFunction = Callable[..., Tensor]
-"""`network(x, t, condition)` with x (B, *event), t (B,) float32, condition (B,) or None."""
+"""`network(x, t, condition)` with x (B, *event), t (B,) float32, condition (B,), (B, D) or None."""
 
 
 def run_network(
@@ -79,7 +79,7 @@ class LearnedField(ConditionedField):
         path: The path it was trained on.
         prediction: What it outputs: one of the four quantities, `velocity_and_score` stacked in dimension 1, or
             EDM's preconditioned output.
-        condition: One label an image, of shape (B,), or None for the unconditional field.
+        condition: One a point, labels (B,) or vectors (B, D), or None for the unconditional field.
     """
 
     def __init__(
@@ -97,27 +97,30 @@ class LearnedField(ConditionedField):
 
     def evaluate_both(self, other: PathField, x: Tensor, t: Tensor) -> tuple[PathPrediction, PathPrediction]:
         """Both predictions; of the same network in one batch, where that is faster."""
-        labels = self._labels_with(other, x) if one_batch_is_faster(x) else None
-        if labels is None:
+        conditions = self._conditions_with(other, x) if one_batch_is_faster(x) else None
+        if conditions is None:
             return super().evaluate_both(other, x, t)
         self.nfe, other.nfe = self.nfe + 1, other.nfe + 1
         t = self._admissible(x, t)
         t = torch.cat([t, t]) if t.ndim else t
-        both = run_network(self.network, self.path, self.prediction, torch.cat([x, x]), t, labels)
+        both = run_network(self.network, self.path, self.prediction, torch.cat([x, x]), t, conditions)
         return both.rows(0, len(x)), both.rows(len(x), 2 * len(x))
 
     def _admissible(self, x: Tensor, t: Tensor) -> Tensor:
         t = t.to(device=x.device, dtype=torch.promote_types(t.dtype, torch.float32))
         return self.path.clip(t, output_of(self.prediction))
 
-    def _labels_with(self, other: PathField, x: Tensor) -> Tensor | None:
-        """The labels of both fields in one batch; None where it cannot be one: networks differ, no null label known."""
-        classes = getattr(self.network, "num_classes", None)
-        if not isinstance(other, LearnedField) or classes is None:
+    def _conditions_with(self, other: PathField, x: Tensor) -> Tensor | None:
+        """The conditions of both fields in one batch; None where networks differ or no null condition is known."""
+        if not isinstance(other, LearnedField):
             return None
         if (self.network, self.path, self.prediction) != (other.network, other.path, other.prediction):
             return None
-        null = torch.full(x.shape[:1], classes, dtype=torch.int64, device=x.device)
+        null = getattr(self.network, "null_condition", getattr(self.network, "num_classes", None))
+        if null is None:
+            return None
+        null = torch.as_tensor(null, device=x.device)
+        null = null.expand(len(x), *null.shape)
         return torch.cat([null if field.condition is None else field.condition for field in (self, other)])
 
     def unconditional(self) -> LearnedField:

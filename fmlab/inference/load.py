@@ -23,9 +23,9 @@ from fmlab.inference.guides import RunWeights
 from fmlab.inference.trained import Origin, Trained, TrainedClassifier
 from fmlab.records import RunLayout, find_run, read_meta
 from fmlab.training.checkpoint_files import read_checkpoint
+from fmlab.training.classifier import NoisyClassifier
 from fmlab.training.exact_law import exact_law
-from fmlab.training.noisy_classifier import NoisyClassifier
-from fmlab.training.power_ema import reconstruct
+from fmlab.training.power_averages import reconstruct
 from fmlab.training.sources import BatchSource
 
 Weights = Literal["averaged", "raw"]

@@ -1,17 +1,15 @@
 """Networks: `forward(x, t, condition=None)`, of the shape of x, zero before any training."""
 
 from fmlab.networks.base import Description, Network, describe
-from fmlab.networks.classifier import Classifier
+from fmlab.networks.classifier import ClassifierHead
 from fmlab.networks.diffusers_models import DiffusersDiT, DiffusersNetwork, DiffusersUNet
 from fmlab.networks.dit import DiT
-from fmlab.networks.mlp import MLP
-from fmlab.networks.plain_mlp import PlainMLP
-from fmlab.networks.residual_mlp import ResidualMLP
+from fmlab.networks.mlp import MLP, PlainMLP, ResidualMLP
 from fmlab.networks.unet import UNet
 
 __all__ = [
     "MLP",
-    "Classifier",
+    "ClassifierHead",
     "Description",
     "DiT",
     "DiffusersDiT",

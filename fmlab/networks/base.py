@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fmlab.errors import UserError
-from fmlab.networks.embeddings import ConditionEmbedding, TimeEmbedding
+from fmlab.networks.embeddings import ConditionEmbedding, TimeEmbedding, add_condition, condition_embedding
 
 
 class Network(nn.Module):
@@ -19,58 +19,75 @@ class Network(nn.Module):
 
     With two outputs, the heads of `prediction: velocity_and_score`, it maps to (B, 2, *shape).
 
-    Nothing in fmlab asks for this class: any module with such a `forward` will do as a network.
+    Nothing in fmlab asks for this class: any module with such a `forward` will do as a network. One that takes vectors
+    as conditions states their length as `condition_dim`, and its learned null as `null_condition`.
 
     Args:
         shape: Shape of one event, such as (3, 32, 32).
-        num_classes: Number of classes, or None for a network without condition.
-        width: Length of the joint embedding of time and condition.
-        time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
-        frequency_dim: Number of sinusoidal features of the time.
+        num_classes: Number of classes, or None for a network without labels.
+        condition_dim: Length of conditions that are vectors, or None; not together with `num_classes`.
         outputs: How many quantities it gives, each of the shape of an event.
 
     Attributes:
         shape: Shape of one event.
-        num_classes: Number of classes, which is also the label of the null condition; None without condition.
+        num_classes: Number of classes, which is also the label of the null condition; None without labels.
+        condition_dim: Length of conditions that are vectors; None without them.
+        y_embedder: The embedding of the condition; None without a condition.
+    """
+
+    y_embedder: ConditionEmbedding | None
+
+    def __init__(self, shape: Sequence[int], num_classes: int | None, condition_dim: int | None, outputs: int) -> None:
+        super().__init__()
+        require_positive(outputs=outputs)
+        self.outputs = outputs
+        self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
+        self.num_classes, self.condition_dim = num_classes, condition_dim
+
+    @property
+    def null_condition(self) -> Tensor | None:
+        """The condition of one sample that stands for none: a label, shape (), or a vector, shape (condition_dim,)."""
+        return None if self.y_embedder is None else self.y_embedder.null_condition
+
+    def as_outputs(self, output: Tensor, x: Tensor) -> Tensor:
+        """An output of any layout as the shape of x or, with more outputs than one, as (B, outputs, *shape)."""
+        return output.view(x.shape) if self.outputs == 1 else output.view(len(x), self.outputs, *self.shape)
+
+
+class EmbeddedNetwork(Network):
+    """A network that sees time and condition as one vector.
+
+    Args:
+        shape: Shape of one event, such as (3, 32, 32).
+        num_classes: Number of classes, or None for a network without labels.
+        condition_dim: Length of conditions that are vectors, or None.
+        outputs: How many quantities it gives, each of the shape of an event.
+        width: Length of the vector.
+        time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
+        frequency_dim: Number of sinusoidal features of the time.
     """
 
     def __init__(
         self,
         shape: Sequence[int],
         num_classes: int | None,
+        condition_dim: int | None,
+        outputs: int,
         width: int,
         time_scale: float,
         frequency_dim: int = 256,
-        outputs: int = 1,
     ) -> None:
-        super().__init__()
-        require_positive(outputs=outputs)
-        self.outputs = outputs
-        self.shape: tuple[int, ...] = tuple(int(size) for size in shape)
-        self.num_classes = num_classes
+        super().__init__(shape, num_classes, condition_dim, outputs)
         self.t_embedder = TimeEmbedding(width, time_scale, frequency_dim)
-        self.y_embedder = None if num_classes is None else ConditionEmbedding(num_classes, width)
-
-    def as_outputs(self, x: Tensor) -> Tensor:
-        """(B, outputs * channels, ...) as (B, outputs, *shape), and as it is where there is one output."""
-        return x if self.outputs == 1 else x.view(-1, self.outputs, *self.shape)
+        self.y_embedder = condition_embedding(width, num_classes, condition_dim)
 
     def embed(self, t: Tensor, condition: Tensor | None) -> Tensor:
-        """The joint embedding, shape (B, width), of times (B,) and labels (B,); None stands for all null.
+        """The joint embedding, shape (B, width), of times (B,) and conditions; None stands for all null.
 
         Raises:
-            UserError: If there are labels and the network has no classes.
+            UserError: If there is a condition, and the network was made without one.
         """
-        embedding: Tensor = self.t_embedder(t)
-        if self.y_embedder is not None:
-            return embedding + self.y_embedder(condition, len(t))
-        if condition is not None:
-            raise UserError(
-                "labels were given to a network without classes",
-                key="model.network.num_classes",
-                hint="set num_classes, or leave the condition out",
-            )
-        return embedding
+        return add_condition(self.t_embedder(t), self.y_embedder, condition)
 
 
 def require_positive(**sizes: int) -> None:
@@ -118,7 +135,7 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     The network runs once, in evaluation mode, without gradients, where its parameters are. Its modes are restored.
 
     Args:
-        network: Any module with `forward(x, t, condition=None)`, or `forward(x, t)` where there are no classes.
+        network: Any module with `forward(x, t, condition=None)`, or `forward(x, t)` where there is no condition.
         shape: Shape of one event; by default the network's own attribute `shape`.
         num_classes: Number of classes; by default the network's own attribute `num_classes`, if it has one.
 
@@ -135,7 +152,12 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     anchor = next(network.parameters(), torch.empty(0))
     x = torch.zeros(1, *shape, dtype=anchor.dtype, device=anchor.device)
     t = torch.full((1,), 0.5, device=anchor.device)
-    label = [] if num_classes is None else [torch.zeros(1, dtype=torch.int64, device=anchor.device)]
+    condition_dim = getattr(network, "condition_dim", None)
+    condition = (
+        [] if condition_dim is None else [torch.zeros(1, condition_dim, dtype=anchor.dtype, device=anchor.device)]
+    )
+    if num_classes is not None:
+        condition = [torch.zeros(1, dtype=torch.int64, device=anchor.device)]
 
     modes = {module: module.training for module in network.modules()}
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -144,7 +166,7 @@ def describe(network: nn.Module, shape: Sequence[int] | None = None, num_classes
     try:
         # The counter knows no fused attention on CPUs; the mathematical one is made of products that it knows.
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            network(x, t, *label)
+            network(x, t, *condition)
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -11,12 +11,12 @@ from torch.nn import functional
 from fmlab.networks.base import require_positive
 
 
-class Classifier(nn.Module):
+class ClassifierHead(nn.Module):
     """The classes' logits, read by a linear layer from all that another network gives for (x, t).
 
     Args:
         trunk: `network(x, t)` of the shape of x, or with its attribute `outputs` as many quantities of that shape; it
-            is told no label.
+            gets no label.
         shape: Shape of one event.
         num_classes: Number of classes.
 

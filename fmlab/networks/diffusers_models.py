@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.networks.base import image_shape, require_positive
-from fmlab.networks.embeddings import DIFFUSION_STEPS, LAST_STEP
+from fmlab.networks.embeddings import DIFFUSION_STEPS, LAST_STEP, refuse_condition
 
 
 class DiffusersNetwork(nn.Module):
     """A `UNet2DModel` or `DiTTransformer2DModel` of diffusers as a network `forward(x, t, condition=None)`.
 
-    The model is told the number of a diffusion step, k = 999 - 1000 t, because there noise stands at large k. So one
+    The model gets the number of a diffusion step, k = 999 - 1000 t, because there noise stands at large k. So one
     that was trained by diffusers (its linear rates, predicting noise) goes with `VP` and `prediction: noise`. The null
     condition is the model's label `num_classes`.
 
@@ -49,16 +49,15 @@ class DiffusersNetwork(nn.Module):
         return output if self.outputs == 1 else output.view(-1, self.outputs, *self.shape)
 
     def labels(self, condition: Tensor | None, count: int, device: torch.device) -> Tensor | None:
-        """What the model is told of the condition.
+        """The labels (B,) that the model gets, or None.
 
         Raises:
             UserError: If there are labels and the network has no classes.
         """
-        if self.num_classes is None and condition is not None:
-            raise UserError("labels were given to a network without classes", key="model.network.num_classes")
-        if condition is None and self.num_classes is not None:
-            return torch.full((count,), self.num_classes, device=device)
-        return condition
+        if self.num_classes is None:
+            refuse_condition(condition)
+            return None
+        return torch.full((count,), self.num_classes, device=device) if condition is None else condition
 
 
 class DiffusersUNet(DiffusersNetwork):
@@ -173,7 +172,7 @@ class DiffusersDiT(DiffusersNetwork):
         super().__init__(model, shape, num_classes, outputs)
 
     def labels(self, condition: Tensor | None, count: int, device: torch.device) -> Tensor | None:
-        """What the model is told of the condition; without classes, all have its only one."""
+        """The labels (B,) that the model gets; without classes, all samples have its only one."""
         labels = super().labels(condition, count, device)
         return torch.zeros(count, dtype=torch.int64, device=device) if labels is None else labels
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError, nearest
-from fmlab.networks.base import Network, image_shape, require_positive
+from fmlab.networks.base import EmbeddedNetwork, image_shape, require_positive
 from fmlab.networks.transformer import Attention, Mlp, PatchEmbed
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
@@ -67,14 +67,14 @@ class FinalLayer(nn.Module):
         return output
 
 
-class DiT(Network):
+class DiT(EmbeddedNetwork):
     """A transformer on the patches of an image, steered by time and condition through adaLN-Zero.
 
     The parameters carry the names of the published checkpoints.
 
     Args:
         shape: Channels, height and width of one image.
-        num_classes: Number of classes, or None for a network without condition.
+        num_classes: Number of classes, or None for a network without labels.
         size: A published size, which then decides width, depth and heads: S (384 wide, 12 blocks, 6 heads),
             B (768, 12, 12), L (1024, 24, 16), XL (1152, 28, 16).
         patch_size: Side of the square patches that become tokens; it must divide height and width.
@@ -85,6 +85,7 @@ class DiT(Network):
         dropout: Probability of dropout in the perceptrons and after attention.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
         outputs: How many quantities it gives: 2 for `prediction: velocity_and_score`.
+        condition_dim: Length of conditions that are vectors, or None; not together with `num_classes`.
 
     Raises:
         UserError: If the patch does not divide the image, `width` does not suit `heads`, or the shape is no image's.
@@ -105,6 +106,7 @@ class DiT(Network):
         dropout: float = 0.0,
         time_scale: float = 1000.0,
         outputs: int = 1,
+        condition_dim: int | None = None,
     ) -> None:
         if size is not None:
             if size not in SIZES:
@@ -115,7 +117,7 @@ class DiT(Network):
         _check_patch(patch_size, rows, columns)
         _check_width(width, heads)
 
-        super().__init__(shape, num_classes, width, time_scale, outputs=outputs)
+        super().__init__(shape, num_classes, condition_dim, outputs, width, time_scale)
         self.patch_size = patch_size
         self.grid = (rows // patch_size, columns // patch_size)
         self.x_embedder = PatchEmbed(patch_size, channels, width)
@@ -136,7 +138,7 @@ class DiT(Network):
         for module in self.t_embedder.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
-        if self.y_embedder is not None:
+        if self.y_embedder is not None and self.num_classes is not None:
             nn.init.normal_(self.y_embedder.embedding_table.weight, std=0.02)
         for module in self.modules():
             if isinstance(module, (Block, FinalLayer)):
@@ -150,20 +152,20 @@ class DiT(Network):
         Args:
             x: Images, shape (B, channels, height, width).
             t: Times in [0, 1], shape (B,), float32 or better.
-            condition: Labels in [0, num_classes], shape (B,), int64; None stands for all null.
+            condition: Labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
         """
         embedding = self.embed(t, condition)
         tokens = self.x_embedder(x) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens, embedding)
-        return self._image(self.final_layer(tokens, embedding))
+        return self.as_outputs(self._image(self.final_layer(tokens, embedding)), x)
 
     def _image(self, patches: Tensor) -> Tensor:
         """Put patches (B, N, patch_size * patch_size * channels * outputs) side by side as images."""
         rows, columns = self.grid
         side, planes = self.patch_size, self.shape[0] * self.outputs
         patches = patches.view(-1, rows, columns, side, side, planes)
-        return self.as_outputs(patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, planes, *self.shape[1:]))
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(-1, planes, *self.shape[1:])
 
 
 def _check_patch(patch_size: int, rows: int, columns: int) -> None:

@@ -1,4 +1,4 @@
-"""What a network is told beside x: the time, and the condition."""
+"""What a network sees beside x: the time, and the condition."""
 
 from __future__ import annotations
 
@@ -67,26 +67,81 @@ class TimeEmbedding(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """A learned vector for each class, and one more, the last, for the null condition.
+    """The condition as a vector: a learned row for each label, or a linear map of a vector of numbers.
+
+    Both kinds have a learned null condition, which stands for "no condition". Of labels it is one more row, the last;
+    of vectors it is a vector like any other, zero at the start.
 
     Args:
-        num_classes: Number of classes; the label `num_classes` is the null condition.
-        width: Length of the vectors.
+        width: Length of the embedding.
+        num_classes: Number of labels, or None; the label `num_classes` is the null condition.
+        condition_dim: Length of conditions that are vectors, or None.
+
+    Raises:
+        UserError: If neither kind is asked for, or both are.
     """
 
-    def __init__(self, num_classes: int, width: int) -> None:
+    def __init__(self, width: int, num_classes: int | None = None, condition_dim: int | None = None) -> None:
         super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, width)
+        if (num_classes is None) == (condition_dim is None):
+            raise UserError("a condition is a label or a vector", key="model.network.condition_dim")
+        self.num_classes = num_classes
+        if num_classes is not None:
+            self.embedding_table = nn.Embedding(num_classes + 1, width)
+        elif condition_dim is not None:
+            self.projection = nn.Linear(condition_dim, width)
+            self.null_vector = nn.Parameter(torch.zeros(condition_dim))
+
+    @property
+    def null_condition(self) -> Tensor:
+        """The condition of one sample that stands for none: a label, shape (), int64, or a vector, shape (D,)."""
+        if self.num_classes is None:
+            return self.null_vector
+        return torch.tensor(self.num_classes, device=self.embedding_table.weight.device)
 
     def forward(self, condition: Tensor | None, batch_size: int) -> Tensor:
-        """Look up labels of shape (B,), int64 in [0, num_classes]; None stands for all null.
+        """Embed labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
 
         Labels are not checked here, because that would wait for the device at every step.
 
         Returns:
-            Vectors of shape (B, width).
+            Embeddings of shape (B, width).
         """
-        if condition is None:
-            return self.embedding_table.weight[-1].expand(batch_size, -1)
-        embedding: Tensor = self.embedding_table(condition)
+        if self.num_classes is None:
+            vectors = self.null_vector.expand(batch_size, -1) if condition is None else condition
+            embedding: Tensor = self.projection(vectors.to(self.projection.weight.dtype))
+        elif condition is None:
+            embedding = self.embedding_table.weight[-1].expand(batch_size, -1)
+        else:
+            embedding = self.embedding_table(condition)
         return embedding
+
+
+def condition_embedding(width: int, num_classes: int | None, condition_dim: int | None) -> ConditionEmbedding | None:
+    """The embedding of a network's condition, or None for a network without one."""
+    if num_classes is None and condition_dim is None:
+        return None
+    return ConditionEmbedding(width, num_classes, condition_dim)
+
+
+def add_condition(h: Tensor, embedding: ConditionEmbedding | None, condition: Tensor | None) -> Tensor:
+    """Vectors (B, width) plus the embedded condition.
+
+    Raises:
+        UserError: If there is a condition, and the network was made without one.
+    """
+    if embedding is not None:
+        return h + embedding(condition, len(h))
+    refuse_condition(condition)
+    return h
+
+
+def refuse_condition(condition: Tensor | None) -> None:
+    """Raise UserError if a network that was made without a condition is given one."""
+    if condition is not None:
+        kind, name = ("vectors", "condition_dim") if condition.is_floating_point() else ("labels", "num_classes")
+        raise UserError(
+            f"{kind} were given to a network without {name}",
+            key=f"model.network.{name}",
+            hint=f"set {name}, or leave the condition out",
+        )

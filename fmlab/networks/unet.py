@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fmlab.errors import UserError
-from fmlab.networks.base import Network, image_shape, require_positive
+from fmlab.networks.base import EmbeddedNetwork, image_shape, require_positive
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -78,7 +78,7 @@ class Block(nn.Module):
         return output
 
 
-class UNet(Network):
+class UNet(EmbeddedNetwork):
     """A convolutional network that halves the image level by level and doubles it again, joined across by skips.
 
     Layers and widths are ADM's with scale-shift norms. The published CIFAR-10 networks are `head_dim=64, dropout=0.1`
@@ -87,7 +87,7 @@ class UNet(Network):
 
     Args:
         shape: Channels, height and width of one image.
-        num_classes: Number of classes, or None for a network without condition.
+        num_classes: Number of classes, or None for a network without labels.
         channels: The unit of `channel_mult`; time and condition are embedded in four times as many.
         channel_mult: Width of each level over `channels`; each level after the first has half the height and width.
         blocks: Residual blocks of a level on the way down; one more on the way up.
@@ -99,6 +99,7 @@ class UNet(Network):
             a quarter of the work for the same channels, and good on CPUs.
         time_scale: Factor from t in [0, 1] to the angle of the fastest sinusoid.
         outputs: How many quantities it gives: 2 for `prediction: velocity_and_score`.
+        condition_dim: Length of conditions that are vectors, or None; not together with `num_classes`.
 
     Raises:
         UserError: If the patch does not divide the image, a level cannot be halved, the heads do not divide the
@@ -118,6 +119,7 @@ class UNet(Network):
         patch_size: int = 1,
         time_scale: float = 1000.0,
         outputs: int = 1,
+        condition_dim: int | None = None,
     ) -> None:
         require_positive(channels=channels, channel_mult=min(channel_mult, default=0), blocks=blocks)
         require_positive(patch_size=patch_size, head_dim=1 if head_dim is None else head_dim)
@@ -126,7 +128,7 @@ class UNet(Network):
 
         embedding_width = 4 * channels
         frequency_dim = 2 * ((channels + 1) // 2)
-        super().__init__(shape, num_classes, embedding_width, time_scale, frequency_dim, outputs)
+        super().__init__(shape, num_classes, condition_dim, outputs, embedding_width, time_scale, frequency_dim)
         self.patch_size = patch_size
 
         def block(inputs: int, outputs: int, attention: bool) -> Block:
@@ -167,7 +169,7 @@ class UNet(Network):
         Args:
             x: Images, shape (B, channels, height, width).
             t: Times in [0, 1], shape (B,), float32 or better.
-            condition: Labels in [0, num_classes], shape (B,), int64; None stands for all null.
+            condition: Labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
         """
         embedding = self.embed(t, condition)
         h = functional.pixel_unshuffle(x, self.patch_size)
@@ -181,7 +183,7 @@ class UNet(Network):
         for layer in self.up:
             h = layer(torch.cat([h, skips.pop()], dim=1), embedding) if isinstance(layer, Block) else layer(h)
         h = self.last(functional.silu(self.norm(h)))
-        return self.as_outputs(functional.pixel_shuffle(h, self.patch_size).contiguous())
+        return self.as_outputs(functional.pixel_shuffle(h, self.patch_size).contiguous(), x)
 
 
 def _check_halving(rows: int, columns: int, patch_size: int, levels: int) -> None:

@@ -1,28 +1,23 @@
-"""LightningModules, and the callbacks round them: averages, sample grids, metrics, checkpoints,
-progress, the exact stop."""
+"""LightningModules, and the callbacks round them: averages, sample grids, metrics, checkpoints, the exact stop."""
 
 from fmlab.training.averaged_weights import AveragedWeights
 from fmlab.training.batches import Batch, unpack
 from fmlab.training.checkpoints import Checkpoints
-from fmlab.training.exact_law import RepeatableDraws, closest_law, exact_law
-from fmlab.training.excess import ExcessLoss
+from fmlab.training.classifier import NoisyClassifier
+from fmlab.training.consensus import StopRequested, StopSignals
+from fmlab.training.exact_law import exact_law, nearest_law
 from fmlab.training.flow_matching import FlowMatching
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.initial_weights import InitialWeights
-from fmlab.training.loss_floor import LossFloor
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.noisy_classifier import NoisyClassifier
+from fmlab.training.interruption import Preemption
+from fmlab.training.loss_floor import ExcessLoss, LossFloor, RepeatableDraws
+from fmlab.training.module import NetworkModule
 from fmlab.training.nonfinite import NonFinite
-from fmlab.training.optimization import WarmupConstant, WarmupCosine
+from fmlab.training.optimisation import WarmupConstant, WarmupCosine
 from fmlab.training.power_averages import PowerAverages
-from fmlab.training.preemption import Preemption
-from fmlab.training.progress import LineProgress
+from fmlab.training.progress import LineProgress, Throughput
 from fmlab.training.sample_grid import SampleGrid
 from fmlab.training.sample_metrics import SampleMetrics
 from fmlab.training.score_matching import ScoreMatching
-from fmlab.training.step_hooks import NoStepHooks
-from fmlab.training.stop_signals import StopRequested, StopSignals
-from fmlab.training.throughput import Throughput
 
 __all__ = [
     "AveragedWeights",
@@ -31,11 +26,9 @@ __all__ = [
     "ExcessLoss",
     "FlowMatching",
     "GenerativeModule",
-    "InitialWeights",
     "LineProgress",
     "LossFloor",
     "NetworkModule",
-    "NoStepHooks",
     "NoisyClassifier",
     "NonFinite",
     "PowerAverages",
@@ -49,7 +42,7 @@ __all__ = [
     "Throughput",
     "WarmupConstant",
     "WarmupCosine",
-    "closest_law",
     "exact_law",
+    "nearest_law",
     "unpack",
 ]

@@ -1,4 +1,4 @@
-"""Exponentially averaged weights of the network, kept beside it and never swapped into it."""
+"""Exponentially averaged weights of the network, held beside it and never swapped into it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.step_hooks import NoStepHooks
+from fmlab.training.module import NetworkModule
 
 
-class AveragedWeights(NoStepHooks, Callback):
+class AveragedWeights(Callback):
     """Averages the network's parameters over training; validation and sampling use the first average.
 
     Each average is a network of its own, which validation calls in place of the trained one. Nothing is swapped, so a
@@ -59,11 +58,11 @@ class AveragedWeights(NoStepHooks, Callback):
     def _parameters(self, network: nn.Module) -> list[list[Tensor]]:
         """The parameters of `network` and of every average, listed once: walking through modules outlasts averaging."""
         if self._listed is None or self._listed[0] is not network:
-            everyone = [network, *self.networks.values()]
-            self._listed = (network, [list(one.parameters()) for one in everyone])
+            networks = [network, *self.networks.values()]
+            self._listed = (network, [list(each.parameters()) for each in networks])
         return self._listed[1]
 
-    def _prepare(self, pl_module: LightningModule) -> None:
+    def prepare(self, pl_module: LightningModule) -> None:
         """Makes the averages where they do not exist yet, from the checkpoint if one was loaded."""
         module = cast(NetworkModule, pl_module)
         if not self.networks:
@@ -76,24 +75,25 @@ class AveragedWeights(NoStepHooks, Callback):
         module.averaged, self._listed = self.networks, None
 
     @torch.no_grad()
-    def _copy_buffers(self, pl_module: LightningModule) -> None:
+    def copy_buffers(self, pl_module: LightningModule) -> None:
+        """Gives every average the network's buffers as they are."""
         for average in self.networks.values():
             for target, source in zip(average.buffers(), cast(NetworkModule, pl_module).network.buffers()):
                 target.copy_(source)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._prepare(pl_module)
+        self.prepare(pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step > self.step:  # not while gradients accumulate
             self.update(cast(NetworkModule, pl_module).network)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._prepare(pl_module)
-        self._copy_buffers(pl_module)
+        self.prepare(pl_module)
+        self.copy_buffers(pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._copy_buffers(pl_module)
+        self.copy_buffers(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         return {

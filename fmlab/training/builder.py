@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,6 @@ from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fmlab.config import schema
@@ -29,9 +27,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,  # the command prints its own
     "log_every_n_steps": 50,
 }
-
-
-_NOTHING = contextlib.nullcontext()
 
 
 def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str, Any]:
@@ -97,7 +92,6 @@ class Builder(LightningCLI):
         has_checkpoints = any(isinstance(callback, Checkpoint) for callback in callbacks)
         given = config.pop("logger", None)
         loggers = self._loggers + (given if isinstance(given, list) else [given] if isinstance(given, Logger) else [])
-        config["profiler"] = config.get("profiler") or NoProfiler()
         config |= {
             "callbacks": callbacks,
             "logger": loggers or False,
@@ -111,13 +105,6 @@ class Builder(LightningCLI):
                 raise
             text = " ".join(str(error).split())
             raise UserError(text.removesuffix(".")[:300] or type(error).__name__, key="trainer") from error
-
-
-class NoProfiler(PassThroughProfiler):
-    """Measures nothing, without making a context for each of a step's seventy hooks."""
-
-    def profile(self, action_name: str) -> Any:
-        return _NOTHING
 
 
 def progress_bar() -> Callback:

@@ -14,19 +14,19 @@ from lightning.pytorch.trainer.states import TrainerFn
 from fmlab.errors import UserError, nearest
 from fmlab.records import RunLayout, count_rows
 from fmlab.training.checkpoint_files import write_checkpoint
-from fmlab.training.step_end import (
+from fmlab.training.interruption import (
     after_steps,
     count_next_epoch,
     instead_of_training,
     loops_after_step,
-    may_be_last,
+    step_may_be_last,
     validate_now,
     validation_is_due,
+    whole_state,
 )
-from fmlab.training.step_hooks import NoStepHooks
 
 
-class Checkpoints(NoStepHooks, Checkpoint):
+class Checkpoints(Checkpoint):
     """Writes `checkpoints/last.ckpt` regularly and at the end, and `checkpoints/best.ckpt` when the metric improves.
 
     Kept are these two and `previous.ckpt`, which `last.ckpt` was before; older ones are overwritten. Each is written
@@ -115,7 +115,7 @@ class Checkpoints(NoStepHooks, Checkpoint):
         """After every step; the last one is saved here too, before Lightning counts its epoch as whole."""
         step = trainer.global_step
         self._validation_due = validation_is_due(trainer)
-        if self._validation_due or step == trainer.max_steps or may_be_last(trainer):
+        if self._validation_due or step == trainer.max_steps or step_may_be_last(trainer):
             self._remember(trainer)
         if step % self.every_n_steps == 0 or step == trainer.max_steps:
             self.save_step(trainer)
@@ -186,7 +186,7 @@ class Checkpoints(NoStepHooks, Checkpoint):
 
     def _save(self, trainer: Trainer, target: Path, previous: Path | None = None) -> None:
         """Every rank enters; rank zero writes."""
-        state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        state = whole_state(trainer)
         if trainer.is_global_zero:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(state, target, previous)

@@ -21,16 +21,16 @@ from fmlab.records.meta import add_to_meta
 from fmlab.training.builder import Builder
 from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.training.checkpoints import Checkpoints
-from fmlab.training.devices import look_for_gpus_once
+from fmlab.training.classifier import NoisyClassifier
+from fmlab.training.consensus import StopRequested, StopSignals
 from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.interruption import Preemption
 from fmlab.training.loggers import RunCsv, make_tensorboard, make_wandb
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.noisy_classifier import NoisyClassifier
+from fmlab.training.module import NetworkModule
 from fmlab.training.nonfinite import NonFinite
-from fmlab.training.preemption import Preemption
+from fmlab.training.overhead import cache_gpu_probe
 from fmlab.training.progress import Heartbeat
 from fmlab.training.run_folder import RUN_DIRECTORY, is_first_process, place_run, recorded_status
-from fmlab.training.stop_signals import StopRequested, StopSignals
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
     checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
     with StopSignals() as signals, recorded_status(layout, resumed=resumed is not None) as say_done:
-        look_for_gpus_once()
+        cache_gpu_probe()
         preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
         try:
             cli = build(prepared, layout, checkpoint, preemption)
@@ -70,7 +70,7 @@ def train(
                 cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
         except StopRequested as stop:
             stop_signal, step = stop.signal, stop.step
-            preemption.conclude(lambda: say_stopped(layout, stop_signal, step))
+            preemption.consensus.conclude(lambda: say_stopped(layout, stop_signal, step))
             return stop_signal
         except SystemExit:
             raise KeyboardInterrupt from None  # what Lightning makes an exit of

@@ -13,7 +13,7 @@ from fmlab.errors import UserError
 from fmlab.fields import Sampling, ZeroField, generate
 from fmlab.paths import GaussianPath
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.preemption import stop_point
+from fmlab.training.interruption import stop_if_requested
 
 
 def check_generates(pl_module: LightningModule, key: str) -> GenerativeModule:
@@ -98,4 +98,4 @@ def draw_samples(
         )
         for batch in batches:
             yield batch.samples
-            stop_point(trainer)
+            stop_if_requested(trainer)

@@ -1,4 +1,4 @@
-"""What flow matching and score matching share: drawing, conditioning, logging and the trained field."""
+"""What flow matching and score matching share: drawing, conditioning, the loss and the trained field."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
@@ -17,6 +18,8 @@ from fmlab.objectives import (
     Coupling,
     Independent,
     Loss,
+    MinibatchOT,
+    SinkhornOT,
     Space,
     SquaredError,
     StepContext,
@@ -35,21 +38,21 @@ from fmlab.paths import (
     ProbabilityPath,
     gaussian_path,
 )
-from fmlab.random import Purpose, keyed_generator
-from fmlab.training.batches import Batch, unpack
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.pairing import Generators, further_data, paired_source, warn_of_bias
+from fmlab.random import Purpose
+from fmlab.training.batches import Batch, Generators, further_data, keyed_generators, paired_source, unpack
+from fmlab.training.module import NetworkModule
+from fmlab.training.optimisation import WeightDecayOn
 from fmlab.training.sources import BatchSource, NoiseSource, SourceChoice, make_source
 
 
 class GenerativeModule(NetworkModule):
-    """Trains a network to predict along a probability path, with labels dropped for classifier-free guidance.
+    """Trains a network to predict along a probability path, with conditions dropped for classifier-free guidance.
 
-    All randomness of a step is keyed by (seed, optimizer step, shard), where shard = accumulation index x world size +
-    rank: a resumed run repeats itself, and two processes draw what two accumulated batches draw.
+    A condition is a label, or a vector where the network states a `condition_dim`.
 
     Args:
-        network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,) or None; same shape out as in.
+        network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,), (B, D) or None; same shape
+            out as in.
         path: The probability path; CondOT if left out. With a source of its own, a Gaussian path means the
             `Interpolant` of its alpha and beta.
         prediction: What the network outputs: velocity, score, noise, data, velocity_and_score (two heads, stacked in
@@ -61,11 +64,13 @@ class GenerativeModule(NetworkModule):
         weight: How much the error counts at each time; UniformWeight if left out.
         loss: What is made of an error; SquaredError if left out.
         num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
-        label_dropout: The probability with which each sample's label becomes "no label".
+        label_dropout: The probability with which each sample's condition becomes the network's null condition.
         optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
         lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
         compile: Compile the network with torch.compile; checkpoints are the same with and without.
         seed: The seed of all randomness of training; left out, it is `seed_everything`.
+        weight_decay_on: What the optimizer's weight decay acts on: `all` parameters, or `matrices` alone, that is, not
+            biases, norms and embeddings.
     """
 
     def __init__(
@@ -84,19 +89,28 @@ class GenerativeModule(NetworkModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
         seed: int = 0,
+        weight_decay_on: WeightDecayOn = "all",
     ) -> None:
         if not 0 <= label_dropout <= 1:
             raise UserError(f"a probability lies in [0, 1], got {label_dropout}", key="model.label_dropout")
-        made, coupling, path = make_source(source), coupling or Independent(), path or CondOT()
-        if isinstance(path, GaussianPath) and not isinstance(made, NoiseSource):
+        initial, coupling, path = make_source(source), coupling or Independent(), path or CondOT()
+        if isinstance(path, GaussianPath) and not isinstance(initial, NoiseSource):
             path = Interpolant(path)
         if isinstance(path, GaussianPath) and not isinstance(coupling, Independent):
             path = path.with_dependent_pairs()
-        super().__init__(network, path, time_sampler, num_classes, optimizer, lr_scheduler, compile, seed)
-        self.prediction, self.source, self.coupling = prediction, made, coupling
+        super().__init__(
+            network, path, time_sampler, num_classes, optimizer, lr_scheduler, compile, seed, weight_decay_on
+        )
+        self.prediction, self.source, self.coupling = prediction, initial, coupling
         self.weight, self.loss = weight or UniformWeight(), loss or SquaredError()
         self.check_parts()
-        self.label_dropout = label_dropout if num_classes is not None else 0.0
+        self.condition_dim: int | None = getattr(network, "condition_dim", None)
+        self.label_dropout = label_dropout if self.is_conditional else 0.0
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the network is trained with conditions."""
+        return self.num_classes is not None or self.condition_dim is not None
 
     @property
     def about(self) -> str:
@@ -119,7 +133,7 @@ class GenerativeModule(NetworkModule):
         """
         t = torch.tensor([0.5])
         self.admissible(t)
-        self.time_sampler.quantile(t, self.moment())
+        self.time_sampler.quantile(t, self.step_context())
         for space in self.spaces:
             self.weight(t, self.path, space)
         if self.prediction == "velocity_and_score" and not (self.path.noise_scale(t) > 0).all():
@@ -138,59 +152,65 @@ class GenerativeModule(NetworkModule):
             t = self.weight.clip(t, self.path, space)
         return t
 
-    # What training draws ----------------------------------------------------------------------------------------------
+    # The condition ----------------------------------------------------------------------------------------------------
 
-    def drop_labels(self, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
-        """Each sample's label becomes `num_classes`, "no label", with probability `label_dropout`."""
-        if condition is None or self.num_classes is None:
+    def drop_condition(self, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
+        """Each sample's condition becomes the network's null with probability `label_dropout`.
+
+        Args:
+            condition: Labels (B,) or vectors (B, D), or None.
+            generator: Where the choice comes from.
+        """
+        if condition is None or not self.is_conditional:
             return None
         if self.label_dropout == 0:
             return condition
         dropped = torch.rand(len(condition), generator=generator, device=generator.device) < self.label_dropout
-        return condition.masked_fill(dropped, self.num_classes)
+        if self.num_classes is not None:
+            return condition.masked_fill(dropped, self.num_classes)
+        null: Tensor = self.network.null_condition  # type: ignore[assignment]
+        return torch.where(dropped[:, None], null, condition)
 
-    def prepared(self, batch: Batch, draw: Generators) -> Batch:
-        """A training batch as the network is to see it: augmented, with labels dropped."""
-        batch = super().prepared(batch, draw)
-        return batch.replace(condition=self.drop_labels(batch.condition, draw(Purpose.LABEL_DROPOUT)))
+    def prepare_batch(self, batch: Batch, generators: Generators) -> Batch:
+        """A training batch as the network is to see it: augmented, with conditions dropped."""
+        batch = super().prepare_batch(batch, generators)
+        return batch.replace(condition=self.drop_condition(batch.condition, generators(Purpose.LABEL_DROPOUT)))
+
+    # One step ---------------------------------------------------------------------------------------------------------
 
     def losses(
-        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: StepContext | None = None
+        self, network: Callable[..., Tensor], batch: Batch, generators: Generators, context: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Loss and time a sample, both (B,), for freshly drawn source and times.
-
-        Args:
-            network: The network to measure.
-            batch: The data, with labels already dropped.
-            draw: The generator for each purpose.
-            moment: Where in training this is; None outside of training, where no process waits for another.
-        """
-        point = self.draw_point(batch, draw, moment)
+        point = self.draw_point(batch, generators, context)
         prediction = run_network(network, self.path, self.prediction, point.x, point.t, batch.condition)
         return self.measure(prediction, point), point.t
 
-    def draw_point(self, batch: Batch, draw: Generators, moment: StepContext | None = None) -> PathSample:
+    def draw_point(self, batch: Batch, generators: Generators, context: StepContext | None = None) -> PathSample:
         """A point of the path for each data point of a batch, for freshly drawn source and times.
 
         Args:
-            batch: The data, with labels already dropped.
-            draw: The generator for each purpose.
-            moment: Where in training this is.
+            batch: The data, with conditions already dropped.
+            generators: The generator for each purpose.
+            context: Where in training this is; None outside of training, where no process waits for another.
         """
-        source = self.source.draw(batch.data, batch.source, draw(Purpose.NOISE))
+        source = self.source.draw(batch.data, batch.source, generators(Purpose.NOISE))
         if type(self.coupling) is not Independent:
-            training = moment is not None
+            training = context is not None
             more = partial(self.further_pairs, training=training)
-            source = paired_source(self.coupling, batch.replace(source=source), draw, more, together=training)
-        t = self.admissible(self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment()))
-        return self.path.draw(batch.data, source, t, self._bridge_noise(batch.data, draw))
+            pairs = batch.replace(source=source)
+            source = paired_source(self.coupling, pairs, generators, more, across_processes=training)
+        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or self.step_context())
+        noise = None
+        if self.path.needs_noise:
+            noise = torch.randn(batch.data.shape, generator=generators(Purpose.BRIDGE), device=batch.data.device)
+        return self.path.draw(batch.data, source, self.admissible(t), noise)
 
     def further_pairs(self, count: int, generator: torch.Generator, training: bool) -> Batch:
         """Data of the training split, prepared like a batch of training or of validation, with draws of the source."""
         batch = further_data(getattr(self.trainer, "datamodule", None), count, generator)
         if training:
-            batch = self.prepared(batch, lambda purpose: generator)
-        elif self.num_classes is None:
+            batch = self.prepare_batch(batch, lambda purpose: generator)
+        elif not self.is_conditional:
             batch = batch.replace(condition=None)
         return batch.replace(source=self.source.draw(batch.data, batch.source, generator))
 
@@ -205,38 +225,33 @@ class GenerativeModule(NetworkModule):
         assert total is not None
         return total
 
-    def _bridge_noise(self, data: Tensor, draw: Generators) -> Tensor | None:
-        if not self.path.needs_noise:
-            return None
-        return torch.randn(data.shape, generator=draw(Purpose.BRIDGE), device=data.device)
-
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         if isinstance(self.source, BatchSource):
             self.source.data = getattr(self.trainer, "datamodule", None)
-        if stage == "fit":
-            warn_of_bias(self.coupling, self.num_classes)
+        if stage == "fit" and self.is_conditional and isinstance(self.coupling, (MinibatchOT, SinkhornOT)):
+            rank_zero_warn(
+                f"{type(self.coupling).__name__} matches without regard to the labels, which biases what the model "
+                "learns of each of them: model.coupling=ConditionalOT does not (Cheng and Schwing 2025)"
+            )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
         index = batch_idx * self.trainer.world_size + self.global_rank
-
-        def draw(purpose: Purpose) -> torch.Generator:
-            return keyed_generator(self.seed, Purpose.VALIDATION, index, purpose, device=batch.data.device)
-
-        if self.num_classes is None:
+        generators = keyed_generators(self.seed, Purpose.VALIDATION, index, device=batch.data.device)
+        if not self.is_conditional:
             batch = batch.replace(condition=None)
-        losses, _ = self.losses(self.evaluation_network, batch, draw)
+        losses, _ = self.losses(self.evaluation_network, batch, generators)
         self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(batch.data))
 
     # The trained field ------------------------------------------------------------------------------------------------
 
     def field(self, condition: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
-        """The trained field for one label a sample, guided; with the averaged weights where there are any.
+        """The trained field for one condition a sample, guided; with the averaged weights where there are any.
 
         Args:
-            condition: Labels of shape (B,), or None for the unconditional field.
+            condition: Labels (B,) or vectors (B, D), or None for the unconditional field.
             guidance_scale: w of (1 - w) u(x | null) + w u(x | y), or a `Guidance` that names no run.
         """
         return guided(LearnedField(self.evaluation_network, self.path, self.prediction, condition), guidance_scale)

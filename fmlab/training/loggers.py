@@ -1,14 +1,20 @@
-"""Where a run's numbers go: `metrics.csv` in its folder, and Weights & Biases where it works."""
+"""Where a run's numbers go: `metrics.csv` in its folder, TensorBoard, and Weights & Biases where it works.
+
+Weights & Biases stands beside a run, never in its way: a thread of its own talks to it, and a failure is one warning.
+"""
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
+import queue
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -17,7 +23,16 @@ from fmlab.config.run_options import WandbOptions
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 from fmlab.records.secrets import values_without_secrets
-from fmlab.training.wandb_service import TolerantWandb, service_settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+INIT_SECONDS = 15.0
+"""How long a server may take to answer a new run before the run is kept offline."""
+FINISH_SECONDS = 20.0
+"""How long a finished run waits for its last lines to arrive; what has not lies in its folder."""
+LAST_RESORT_SECONDS = 180.0
+"""How long the end of a run waits for the client itself, whose waits all have an end, should it not come to one."""
 
 
 class RunCsv(Logger):
@@ -57,6 +72,24 @@ class RunCsv(Logger):
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """The configuration has a file of its own."""
+
+
+def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger:
+    """The TensorBoard logger of a run, which writes to its folder `tensorboard`.
+
+    Args:
+        layout: The run's folder.
+        resumed_at: The step at which the run goes on; what it wrote of later ones is shown no more.
+
+    Raises:
+        UserError: If TensorBoard is not installed.
+    """
+    where: dict[str, Any] = {"name": "tensorboard", "version": "", "purge_step": resumed_at}
+    try:
+        return TensorBoardLogger(str(layout.root), default_hp_metric=False, **where)
+    except ModuleNotFoundError as error:
+        hint = "pip install tensorboard"
+        raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error
 
 
 def wandb_mode(options: WandbOptions) -> str:
@@ -112,19 +145,123 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
     return [TolerantWandb(begin, mode)]
 
 
-def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger:
-    """The TensorBoard logger of a run, which writes to its folder `tensorboard`.
+def service_settings() -> Any:
+    """Quiet, and with an end to every wait: left alone, wandb waits 100 s at the start and for ever at the end."""
+    import wandb
+
+    return wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
+
+
+def online_or_offline(begin: Callable[[str], T], mode: str) -> T:
+    """What `begin` makes in a mode; where the server does not take it, offline."""
+    try:
+        return begin(mode)
+    except Exception as error:  # whatever a service does
+        if mode != "online":
+            raise
+        log.warning("W&B does not answer (%s); this run is kept offline, for wandb sync", first_line(error))
+        import wandb
+
+        wandb.teardown()  # or the run's id counts as in use
+        return begin("offline")
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class TolerantWandb(Logger):
+    """Weights & Biases that never stops or delays a run.
+
+    What is logged is put in line and sent by a thread, so that training does not wait while the service is asked for a
+    run, is slow or gone. At the first failure it says so once and is silent from then on.
 
     Args:
-        layout: The run's folder.
-        resumed_at: The step at which the run goes on; what it wrote of later ones is shown no more.
-
-    Raises:
-        UserError: If TensorBoard is not installed.
+        begin: Makes the logger, its run begun, in a mode (online, offline); called at the first use, on rank zero.
+        mode: The mode.
     """
-    where: dict[str, Any] = {"name": "tensorboard", "version": "", "purge_step": resumed_at}
-    try:
-        return TensorBoardLogger(str(layout.root), default_hp_metric=False, **where)
-    except ModuleNotFoundError as error:
-        hint = "pip install tensorboard"
-        raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error
+
+    def __init__(self, begin: Callable[[str], WandbLogger], mode: str) -> None:
+        super().__init__()
+        self._begin, self._mode = begin, mode
+        self._line: queue.Queue[Callable[[WandbLogger], Any] | None] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._inner: WandbLogger | None = None
+
+    @property
+    def name(self) -> str:
+        return "wandb"
+
+    @property
+    def version(self) -> str | None:
+        return None
+
+    @property
+    def experiment(self) -> Any:
+        """The W&B run; None on other ranks, and while or where there is none."""
+        return None if self._inner is None else self._inner.experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = dict(metrics)
+        self._send(lambda inner: inner.log_metrics(values, step))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        self._send(lambda inner: inner.log_hyperparams(params))
+
+    @rank_zero_only
+    def log_image(self, key: str, images: list[Any], step: int | None = None) -> None:
+        """Logs pictures as uint8 arrays of shape (height, width, 3)."""
+        self._send(lambda inner: inner.log_image(key, images, step=step))
+
+    @rank_zero_only
+    def log_measurement(self, record: dict[str, Any]) -> None:
+        """Puts how the numbers are measured beside the configuration."""
+        self._send(lambda inner: inner.experiment.config.update(record, allow_val_change=True))
+
+    @rank_zero_only
+    def mark_preempting(self) -> None:
+        """Tells W&B that this run ends before its time and will go on."""
+        if self._thread is not None:
+            self._send(lambda inner: inner.experiment.mark_preempting())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        if self._thread is None:
+            return
+        self._send(lambda inner: inner.experiment.finish(exit_code=0 if status == "success" else 1))
+        self._line.put(None)
+        self._thread.join(LAST_RESORT_SECONDS)
+        if self._thread.is_alive():
+            log.warning("W&B does not come to an end; what it has not got lies in the run's folder, for wandb sync")
+        self._thread = None
+
+    def _send(self, action: Callable[[WandbLogger], Any]) -> None:
+        if self._thread is None:
+            # Imported here, not in the thread: a process that is forked meanwhile would inherit a locked import.
+            import wandb  # noqa: F401
+
+            self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+            self._thread.start()
+        self._line.put(action)
+
+    def _work(self) -> None:
+        failed = False
+        try:
+            self._inner = online_or_offline(self._begin, self._mode)
+        except Exception as error:
+            failed = True
+            _give_up(error)
+        for action in iter(self._line.get, None):
+            if failed or self._inner is None:
+                continue
+            try:
+                action(self._inner)
+            except Exception as error:
+                failed = True
+                _give_up(error)
+
+
+def _give_up(error: Exception) -> None:
+    log.warning("W&B is off for the rest of this run: %s", first_line(error))

@@ -1,27 +1,174 @@
-"""What a perfect network would lose, and what the network in training loses beyond it."""
+"""How far a loss can fall: what the exact field loses on the draws of training, and what a network loses beyond it.
+
+The loss of flow matching is L = E |u_theta(x_t) - y|^2 for the conditional target y; with u = E[y | x_t] it is
+E |u_theta - u|^2 + E Var(y | x_t) (Lipman et al. 2023, theorem 2). The second term, the floor, is what a perfect
+network loses; the first, the excess, is what training can still gain.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
+from fmlab.data import DataModule
 from fmlab.errors import UserError
+from fmlab.fields import ExactField, PosteriorMean, run_network
 from fmlab.objectives import MeansByTime
+from fmlab.paths import GaussianPath, PathPrediction, PathSample, Posterior
+from fmlab.random import Purpose
 from fmlab.records.atomic import atomic_write_json
+from fmlab.training.batches import keyed_generators, unpack
 from fmlab.training.exact_law import exact_law
-from fmlab.training.excess import ExcessLoss
 from fmlab.training.generation import datamodule
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.preemption import before_meeting, stop_point
-from fmlab.training.step_hooks import NoStepHooks
+from fmlab.training.interruption import stop_before_meeting, stop_if_requested
+
+Measure = Callable[[PathPrediction, PathSample], Tensor]
+"""`measure(prediction, point)`: the loss a sample, (B,), a weighted square of an error that is linear in both."""
+
+TrainingDraw = tuple[PathSample, Tensor | None]
+"""What one batch of training draws: points on the path, and the condition of each, or None."""
+
+TERMS = ("loss", "floor", "excess", "difference", "size")
 
 
-class LossFloor(NoStepHooks, Callback):
+def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, measure: Measure) -> Tensor:
+    """The terms of the loss on the same draws, of shape (5, B), in the order of `TERMS`.
+
+    * loss: the network's, against the conditional target;
+    * floor: the exact field's, against the same target;
+    * excess: the network's, against the exact field. It estimates E |u_theta - u|^2 and is never negative;
+    * difference: loss - floor. It has the same mean as the excess, but is noisy with the draws of the target. That
+      both agree is a check that the exact field is the one that training regresses on;
+    * size: E |u|^2, the excess of a network that answers 0 everywhere. The excess relative to it needs no unit.
+
+    Args:
+        prediction: The network's.
+        exact: The exact field's, at the same points.
+        point: What training drew.
+        measure: The loss a sample.
+    """
+    loss, floor = measure(prediction, point), measure(exact, point)
+    target = replace(point, velocity=exact.velocity, noise=exact.noise)
+    zero = torch.zeros_like(point.x)
+    nothing = replace(exact, expected_data=zero, expected_noise=zero, exact_score=None)
+    return torch.stack([loss, floor, measure(prediction, target), loss - floor, measure(nothing, target)])
+
+
+class RepeatableDraws:
+    """The draws of training, for measurements that repeat: the same rows, flips, labels, noise and times every time.
+
+    Each of the batches is keyed by its index, whichever process asks for it. Rows are drawn with replacement, so that
+    draws are independent; times are those of the end of training.
+
+    Args:
+        module: What is trained.
+        data: What it is trained on, in memory.
+        num_samples: How many draws there are.
+        batch_size: Draws a batch; the last one may be smaller.
+    """
+
+    def __init__(self, module: GenerativeModule, data: DataModule, num_samples: int, batch_size: int) -> None:
+        self.module, self.data = module, data
+        self.num_samples, self.batch_size = num_samples, batch_size
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return -(-self.num_samples // self.batch_size)
+
+    def batch(self, index: int, device: torch.device | str = "cpu") -> TrainingDraw:
+        """The points and conditions of a batch on a device."""
+        split, size = self.data.split("train"), min(self.batch_size, self.num_samples - index * self.batch_size)
+        # One key more than a training step has, so that no step repeats these draws.
+        keys = (self.module.seed, Purpose.FLOOR, 0, index)
+        generators = keyed_generators(*keys, device=device)
+        rows = torch.randint(len(split), (size,), generator=keyed_generators(*keys)(Purpose.ORDER))
+        raw = split.__getitems__(rows)
+        moved = raw.to(device) if isinstance(raw, Tensor) else tuple(part.to(device) for part in raw)
+        batch = unpack(self.data.on_after_batch_transfer(moved, 0))
+        batch = batch.replace(
+            data=self.data.augment(batch.data, generators(Purpose.AUGMENT)),
+            condition=self.module.drop_condition(batch.condition, generators(Purpose.LABEL_DROPOUT)),
+        )
+        return self.module.draw_point(batch, generators), batch.condition
+
+
+class ExcessLoss:
+    """The terms of a module's loss (`fmlab.fields.TERMS`) by time, on draws of training that repeat.
+
+    Where it is measured again and again, the exact side of each draw is computed once and stored on the CPU; the law,
+    whose points may be large, is let go after that.
+
+    Args:
+        module: What is trained; its loss and its path are measured.
+        data: What it is trained on, in memory.
+        law: The law whose exact field a perfect network would have.
+        num_samples: How many draws of data, noise and t.
+        batch_size: Draws a batch.
+        rank: Which share of the batches is measured; the totals of all ranks add up.
+        world_size: How many shares there are.
+        repeated: Whether it is measured more than once.
+    """
+
+    def __init__(
+        self,
+        module: GenerativeModule,
+        data: DataModule,
+        law: PosteriorMean,
+        num_samples: int,
+        batch_size: int,
+        rank: int = 0,
+        world_size: int = 1,
+        repeated: bool = True,
+    ) -> None:
+        self.module, self.repeated = module, repeated
+        self.draws = RepeatableDraws(module, data, num_samples, batch_size)
+        self.mine = range(rank, len(self.draws), world_size)
+        self._law: PosteriorMean | None = law
+        self._exact: list[tuple[Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def measure(
+        self,
+        network: nn.Module,
+        device: torch.device | str = "cpu",
+        context: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> MeansByTime:
+        """The terms of the loss of a network, on a device; its forwards run within `context()`, such as autocast."""
+        module, means = self.module, MeansByTime(TERMS)
+        for position, index in enumerate(self.mine):
+            point, condition = self.draws.batch(index, device)
+            expected = [part.to(device) for part in self._exact_side(position, point, condition)]
+            with context():
+                output = run_network(network, module.path, module.prediction, point.x, point.t, condition)
+            exact = Posterior(cast(GaussianPath, module.path), point.x, point.t, *expected)
+            means.add(point.t, loss_terms(output, exact, point, module.measure))
+        if self.repeated:
+            self._law = None
+        return means
+
+    def _exact_side(self, position: int, point: PathSample, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Expected data and noise at the points of a batch, stored on the CPU where they are needed again."""
+        if position < len(self._exact):
+            return self._exact[position]
+        assert self._law is not None
+        if hasattr(self._law, "to"):
+            self._law = self._law.to(point.x.device)
+        exact = ExactField(self._law, cast(GaussianPath, self.module.path), condition).evaluate(point.x, point.t)
+        if self.repeated:
+            self._exact.append((exact.data.cpu(), exact.noise.cpu()))
+        return exact.data, exact.noise
+
+
+class LossFloor(Callback):
     """Compares the network with the exact field of the whole training set, on the same draws at every validation.
 
     Logs `train/excess`, the network's squared distance from the exact field in the loss's own space and weight, in
@@ -54,7 +201,7 @@ class LossFloor(NoStepHooks, Callback):
         return {"train/excess", "train/floor"}
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The law of the training set, before any training: what cannot be known is told now, not hours later."""
+        """The law of the training set, before any training: what cannot be known is said now, not hours later."""
         module, data = cast(GenerativeModule, pl_module), datamodule(trainer)
         try:
             law = exact_law(module, data, "floor")
@@ -62,8 +209,8 @@ class LossFloor(NoStepHooks, Callback):
             self.enabled = False
             rank_zero_warn(f"floor: not measured, {error.message}")
             return
-        place = (trainer.global_rank, trainer.world_size)
-        self._terms = ExcessLoss(module, data, law, self.num_samples, self.batch_size, *place)
+        ranks = (trainer.global_rank, trainer.world_size)
+        self._terms = ExcessLoss(module, data, law, self.num_samples, self.batch_size, *ranks)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)
@@ -76,7 +223,7 @@ class LossFloor(NoStepHooks, Callback):
         if not self.enabled or trainer.sanity_checking:
             return
         means = self.measure(trainer, cast(GenerativeModule, pl_module))
-        before_meeting(trainer)
+        stop_before_meeting(trainer)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(means.totals.to(pl_module.device), reduce_op="sum")
             means.totals = cast(Tensor, total).cpu()
@@ -93,7 +240,7 @@ class LossFloor(NoStepHooks, Callback):
         assert self._terms is not None
 
         def forward_context() -> AbstractContextManager:
-            stop_point(trainer)
+            stop_if_requested(trainer)
             return trainer.precision_plugin.forward_context()
 
         return self._terms.measure(module.evaluation_network, module.device, forward_context)

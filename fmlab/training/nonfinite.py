@@ -12,11 +12,10 @@ from torch import Tensor
 from fmlab.errors import RunFailure, UserError
 from fmlab.records import RunLayout
 from fmlab.training.checkpoint_files import step_of
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.step_hooks import NoStepHooks
+from fmlab.training.module import NetworkModule
 
 
-class NonFinite(NoStepHooks, Callback):
+class NonFinite(Callback):
     """Stops the run where the loss is not finite, naming the step, the bin of t and the last good checkpoint.
 
     The losses of all steps are looked at when they are reported (`trainer.log_every_n_steps`), and with the weights

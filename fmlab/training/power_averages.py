@@ -1,28 +1,150 @@
-"""Power-function averages of the weights and snapshots of them, from which any width is made after training."""
+"""Power-function averages of the weights, and those of any width made after training (Karras et al., 2024, EDM2).
+
+The average of exponent gamma after n steps weighs the weights at time tau of training, 0 < tau < n, by the density
+(gamma + 1) tau^gamma / n^(gamma + 1): its profile. Its width is the profile's standard deviation over n, `std`, which
+is what users name. Training saves a few averages and snapshots of them; any other profile is the combination of saved
+ones nearest to it by least squares (their section 3.2).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.records import RunLayout
-from fmlab.records.tensors import write_tensors
-from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.power_ema import decay, exponent, snapshot_file, snapshots_in, tensor_name
-from fmlab.training.step_hooks import NoStepHooks
+from fmlab.records.tensors import open_tensors, write_tensors
+from fmlab.training.module import NetworkModule
+
+MAX_STD = 12**-0.5
+"""The width of the plain mean of all steps (gamma = 0); wider profiles would weigh the start of training most."""
+
+WORST_MISS = 0.2
+"""How much of a profile, by its norm, a reconstruction may miss."""
 
 
-class PowerAverages(NoStepHooks, Callback):
-    """Averages the parameters with power-function profiles and keeps snapshots, for `--ema.std` (Karras et al., 2024).
+class Profile(NamedTuple):
+    """What an average stands for.
+
+    Attributes:
+        step: The optimizer steps it averages over.
+        std: The standard deviation of its density, as a part of these steps.
+    """
+
+    step: int
+    std: float
+
+
+def exponent(std: float) -> float:
+    """The exponent gamma of the width `std`: std^2 = (gamma + 1) / ((gamma + 2)^2 (gamma + 3)).
+
+    Raises:
+        UserError: If the width does not lie in (0, 0.288].
+    """
+    if not 0 < std <= MAX_STD:
+        raise UserError(f"a width lies in (0, {MAX_STD:.3f}], got {std}", key="ema.std", hint="such as 0.05 or 0.10")
+    square = std**-2
+    return float(np.roots([1.0, 7.0, 16.0 - square, 12.0 - square]).real.max())
+
+
+def decay(gamma: float, step: int) -> float:
+    """The decay of the `step`-th update, counted from 1, which makes the recursion the profile's average."""
+    return float((1 - 1 / step) ** (gamma + 1))
+
+
+def inner_products(left: Sequence[Profile], right: Sequence[Profile]) -> np.ndarray:
+    """The integral over training of the product of two densities, for every pair, of shape (len(left), len(right))."""
+    step, other = (np.array([[float(one.step) for one in side]]) for side in (left, right))
+    gamma, others = (np.array([[exponent(one.std) for one in side]]) for side in (left, right))
+    step, gamma = step.T, gamma.T
+    early, late = np.minimum(step, other), np.maximum(step, other)
+    of_late = np.where(step < other, others, gamma)
+    product: np.ndarray = (gamma + 1) * (others + 1) / (gamma + others + 1) * (early / late) ** of_late / late
+    return product
+
+
+def coefficients(saved: Sequence[Profile], target: Profile) -> list[float]:
+    """The weights with which averages of the saved profiles come nearest to the target.
+
+    Raises:
+        UserError: If even the nearest combination is far from it.
+    """
+    among, towards = inner_products(saved, saved), inner_products(saved, [target])[:, 0]
+    weights = np.linalg.solve(among, towards)
+    norm = float(inner_products([target], [target])[0, 0])
+    missed = float(max(norm - 2 * weights @ towards + weights @ among @ weights, 0.0) / norm) ** 0.5
+    if missed > WORST_MISS:
+        raise UserError(
+            f"the {len(saved)} averages saved by step {target.step} miss {missed:.0%} of the width {target.std:g}",
+            key="ema.std",
+            hint="take a width nearer to the saved ones, or train with more power_ema.snapshots",
+        )
+    return [float(value) for value in weights]
+
+
+def tensor_name(std: float, parameter: str) -> str:
+    """The name of one parameter's average in a snapshot."""
+    return f"{std}/{parameter}"
+
+
+def snapshot_file(folder: Path, step: int) -> Path:
+    """The snapshot of a step in the folder of snapshots."""
+    return folder / f"step_{step:08d}.safetensors"
+
+
+def snapshots_in(folder: Path) -> dict[int, Path]:
+    """The snapshots in a folder by their step."""
+    files = sorted(folder.glob("step_*.safetensors"))
+    return {int(file.stem.removeprefix("step_")): file for file in files}
+
+
+def reconstruct(folder: Path, state: Mapping[str, Any], std: float) -> dict[str, Tensor]:
+    """The average of any width at a checkpoint's step, from its own averages and the snapshots before it.
+
+    Args:
+        folder: The folder of snapshots.
+        state: The state of `PowerAverages` in the checkpoint.
+        std: The width.
+
+    Returns:
+        A tensor for each parameter of the network, of the dtype of the checkpoint's averages.
+
+    Raises:
+        UserError: If the width is impossible or too far from what was saved, or a snapshot cannot be read.
+    """
+    step, current = int(state["step"]), state["averages"]
+    stds = [float(name) for name in current]
+    # Later snapshots would add nothing: up to this step they are multiples of the checkpoint's own averages.
+    earlier = {at: file for at, file in snapshots_in(folder).items() if at < step}
+    saved = [Profile(at, own) for at in (*earlier, step) for own in stds]
+    weights = iter(coefficients(saved, Profile(step, std)))
+    averages: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_tensors(file)) for file in earlier.values()]
+        pieces = [(file, own, next(weights)) for file in files for own in stds]
+        last = list(zip(current.values(), weights))
+        for name, like in next(iter(current.values())).items():
+            total = torch.zeros(like.shape, dtype=torch.float64)
+            for file, own, weight in pieces:
+                total.add_(file.get_tensor(tensor_name(own, name)), alpha=weight)
+            for average, weight in last:
+                total.add_(average[name].cpu(), alpha=weight)
+            averages[name] = total.to(like.dtype)
+    return averages
+
+
+class PowerAverages(Callback):
+    """Averages the parameters with power-function profiles and saves snapshots, for `--ema.std` (Karras et al., 2024).
 
     Validation does not use these averages. They cost one network's memory each, and each snapshot one network's disk
-    space for each width. The averages themselves are kept at the parameters' own precision and travel in the
+    space for each width. The averages themselves are at the parameters' own precision and travel in the
     checkpoint; the snapshots lie in `power_ema/` in the run's folder.
 
     Args:
@@ -58,23 +180,23 @@ class PowerAverages(NoStepHooks, Callback):
         return {"step": self.step, "averages": self.averages}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        kept = state_dict["averages"]
-        if set(kept) != set(self.exponents):
+        averages = state_dict["averages"]
+        if set(averages) != set(self.exponents):
             raise UserError(
-                f"the checkpoint holds averages of the widths {', '.join(kept)}, not {', '.join(self.exponents)}",
+                f"the checkpoint holds averages of the widths {', '.join(averages)}, not {', '.join(self.exponents)}",
                 key="power_ema.stds",
                 hint="widths cannot change in the middle of a run; any other can be made afterwards",
             )
-        self.step, self.averages = state_dict["step"], kept
+        self.step, self.averages = state_dict["step"], averages
 
     def prepare(self, network: nn.Module) -> None:
         """Makes the averages, from those of a checkpoint where one was loaded, beside the network's parameters."""
         parameters = dict(network.named_parameters())
         self._parameters = [parameter.detach() for parameter in parameters.values()]
         for std in self.exponents:
-            begun = self.averages.get(std, parameters)
+            start = self.averages.get(std, parameters)
             self.averages[std] = {
-                name: begun[name].detach().to(device=parameter.device, copy=True)
+                name: start[name].detach().to(device=parameter.device, copy=True)
                 for name, parameter in parameters.items()
             }
 
@@ -95,7 +217,7 @@ class PowerAverages(NoStepHooks, Callback):
                 key="power_ema",
                 hint="leave power_ema out, or train a new run",
             )
-        self.prepare(cast(GenerativeModule, pl_module).network)
+        self.prepare(cast(NetworkModule, pl_module).network)
         if trainer.is_global_zero:
             folder = self.folder(trainer)
             folder.mkdir(parents=True, exist_ok=True)

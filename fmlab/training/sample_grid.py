@@ -18,10 +18,9 @@ from fmlab.paths import GaussianPath
 from fmlab.solvers import Grid, Heun, Solver, UniformGrid
 from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.step_hooks import NoStepHooks
 
 
-class SampleGrid(NoStepHooks, Callback):
+class SampleGrid(Callback):
     """Draws the same seeds and labels at every validation: one row a class, one picture a guidance scale.
 
     Pictures go to `samples/` in the run's folder and to the loggers. Vectors are drawn as points over the reference;

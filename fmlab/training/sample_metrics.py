@@ -34,11 +34,10 @@ from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 from fmlab.training.averaged_weights import AveragedWeights
 from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.preemption import before_meeting
-from fmlab.training.step_hooks import NoStepHooks
+from fmlab.training.interruption import stop_before_meeting
 
 
-class SampleMetrics(NoStepHooks, Callback):
+class SampleMetrics(Callback):
     """Fréchet and kernel distance for images, 2-Wasserstein distance and MMD for vectors, with the averaged weights.
 
     Generation and features are shared out over the processes; the statistics add up exactly. The seeds, and the labels
@@ -141,7 +140,7 @@ class SampleMetrics(NoStepHooks, Callback):
             features = samples if self.network is None else self.network(to_uint8(samples))
             for metric in self.metrics.values():
                 metric.update(features)
-        before_meeting(trainer)
+        stop_before_meeting(trainer)
         values = {name: metric.compute() for name, metric in self.metrics.items()}  # adds up over the ranks
         for metric in self.metrics.values():
             metric.reset()

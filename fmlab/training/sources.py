@@ -18,8 +18,8 @@ from fmlab.solvers import SeededNoise
 SourceChoice = Distribution | LightningDataModule | Literal["batch"] | None
 
 
-class Source(ABC):
-    """Draws x_0, in training for a batch of data and in sampling for one seed a sample."""
+class InitialDistribution(ABC):
+    """The law at t = 0. Draws x_0, in training for a batch of data and in sampling for one seed a sample."""
 
     @abstractmethod
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -30,7 +30,7 @@ class Source(ABC):
         """One x_0 a seed, of shape (len(seeds), *shape): the same whatever else is in the batch."""
 
 
-class NoiseSource(Source):
+class NoiseSource(InitialDistribution):
     """Standard normal noise."""
 
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -40,7 +40,7 @@ class NoiseSource(Source):
         return SeededNoise(seeds).initial(shape, device)
 
 
-class DistributionSource(Source):
+class DistributionSource(InitialDistribution):
     """Draws of a distribution.
 
     Args:
@@ -62,7 +62,7 @@ class DistributionSource(Source):
         return x
 
 
-class DataSource(Source):
+class DataSource(InitialDistribution):
     """Examples of a data set: of its training split in training, of its validation split in sampling.
 
     Args:
@@ -91,11 +91,11 @@ class DataSource(Source):
         return scaled
 
 
-class BatchSource(Source):
+class BatchSource(InitialDistribution):
     """What the batch brings with each data point; in sampling, what the data module gives for a seed.
 
-    Args:
-        module: The module, whose trainer knows the data module.
+    Attributes:
+        data: The data module, once it is known.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class BatchSource(Source):
         return x
 
 
-def make_source(choice: SourceChoice) -> Source:
+def make_source(choice: SourceChoice) -> InitialDistribution:
     """The source that a configuration names; None is standard normal noise."""
     if choice is None:
         return NoiseSource()
@@ -131,8 +131,10 @@ def _row(seed: int, size: int) -> int:
     return int(torch.randint(size, (), generator=keyed_generator(seed, Purpose.NOISE, 0)))
 
 
-def _check_shape(found: Sequence[int], wanted: Sequence[int]) -> None:
-    if tuple(found) != tuple(wanted):
+def _check_shape(shape: Sequence[int], data_shape: Sequence[int]) -> None:
+    if tuple(shape) != tuple(data_shape):
         raise UserError(
-            f"the source has shape {tuple(found)}, the data {tuple(wanted)}", key="model.source", hint="they must agree"
+            f"the source has shape {tuple(shape)}, the data {tuple(data_shape)}",
+            key="model.source",
+            hint="they must agree",
         )

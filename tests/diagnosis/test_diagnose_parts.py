@@ -35,7 +35,7 @@ from fmlab.paths import VE, VP, CondOT, Interpolant
 from fmlab.random import Purpose, keyed_generator
 from fmlab.records import RunLayout
 from fmlab.solvers import AB2, RK4, Dopri5, DPMSolverPP2S, Euler, EulerMaruyama, Heun, ListGrid, UniformGrid
-from fmlab.training.exact_law import closest_law, exact_law
+from fmlab.training.exact_law import exact_law, nearest_law
 from fmlab.training.flow_matching import FlowMatching
 
 
@@ -108,10 +108,10 @@ def test_a_grid_that_cannot_be_refined_is_refined_uniformly() -> None:
 def test_the_law_of_the_data_comes_before_their_examples() -> None:
     module = FlowMatching(nn.Identity())
     data, moons = mixture(), Toy2D("moons", train_size=50, validation_size=10)
-    assert closest_law(module, data, "here") is data.distribution
-    assert type(closest_law(module, moons, "here")) is type(exact_law(module, moons, "here"))
+    assert nearest_law(module, data, "here") is data.distribution
+    assert type(nearest_law(module, moons, "here")) is type(exact_law(module, moons, "here"))
     with pytest.raises(UserError, match="source is not Gaussian noise"):
-        closest_law(FlowMatching(nn.Identity(), source=EightGaussians()), data, "here")
+        nearest_law(FlowMatching(nn.Identity(), source=EightGaussians()), data, "here")
 
 
 def test_another_source_leaves_the_model_error_unknown_and_goes_on() -> None:

@@ -79,7 +79,7 @@ def test_two_heads_and_no_classes(kind: str) -> None:
     x, t, labels = batch()
     network = stirred(kind, num_classes=None, outputs=2)
     assert network(x, t).shape == (4, 2, 3, 8, 8)
-    with pytest.raises(UserError, match="without classes"):
+    with pytest.raises(UserError, match="without num_classes"):
         network(x, t, labels)
 
 

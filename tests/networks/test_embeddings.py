@@ -29,7 +29,7 @@ def test_times_that_bfloat16_confuses_stay_apart_under_autocast():
     assert (embedded[0] - embedded[1]).norm() > 0.2 * embedded[0].norm()
 
 
-def test_close_times_are_told_apart_under_autocast():
+def test_close_times_stay_distinct_under_autocast():
     torch.manual_seed(0)
     embedding = TimeEmbedding(32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -66,14 +66,31 @@ def test_odd_number_of_features_is_refused(frequency_dim):
 
 
 def test_null_is_the_last_row_and_what_none_means():
-    table = ConditionEmbedding(3, 8)
+    table = ConditionEmbedding(8, num_classes=3)
     assert table.embedding_table.weight.shape == (4, 8)
     assert torch.equal(table(None, 5), table(torch.full((5,), 3), 5))
     assert torch.equal(table(torch.tensor([2]), 1)[0], table.embedding_table.weight[2])
 
 
 def test_null_is_learned_alone():
-    table = ConditionEmbedding(3, 8)
+    table = ConditionEmbedding(8, num_classes=3)
     table(None, 5).sum().backward()
     gradient = table.embedding_table.weight.grad
     assert torch.equal(gradient, torch.tensor([0.0, 0.0, 0.0, 5.0])[:, None].expand(4, 8))
+
+
+def test_null_of_vectors_is_learned_alone():
+    embedding = ConditionEmbedding(8, condition_dim=2)
+    with torch.no_grad():
+        embedding.null_vector.copy_(torch.tensor([0.5, -1.0]))
+    assert torch.equal(embedding(None, 5), embedding(embedding.null_condition.expand(5, 2), 5))
+    embedding(torch.randn(5, 2), 5).sum().backward()
+    assert embedding.null_vector.grad is None
+    embedding(None, 5).sum().backward()
+    assert embedding.null_vector.grad.abs().sum() > 0
+
+
+def test_a_condition_is_of_one_kind():
+    for kinds in ({}, {"num_classes": 3, "condition_dim": 2}):
+        with pytest.raises(UserError, match="a label or a vector"):
+            ConditionEmbedding(8, **kinds)

@@ -131,3 +131,22 @@ def test_weights_go_round_through_a_state_dict(name):
     other.load_state_dict(network.state_dict(), strict=True)
     x, t = batch(network)
     assert torch.equal(other(x, t), network(x, t))
+
+
+def test_a_vector_condition_changes_the_output_and_none_is_its_null(name):
+    network = build(name)
+    small = {"channels": 16, "channel_mult": (1,)} if isinstance(network, UNet) else {"width": 32, "depth": 1}
+    heads = {"heads": 2} if isinstance(network, DiT) else {}
+    conditioned = type(network)(network.shape, condition_dim=3, **small, **heads).eval()
+    assert not any(key.startswith("y_embedder.embedding_table") for key in conditioned.state_dict())
+    with torch.no_grad():
+        for parameter in conditioned.parameters():
+            parameter.add_(
+                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
+            )
+    x, t = batch(network)
+    one, other = (torch.randn(4, 3, generator=torch.Generator().manual_seed(seed)) for seed in (4, 5))
+    assert (conditioned(x, t, one) - conditioned(x, t, other)).abs().max() > 1e-3
+    null = conditioned.y_embedder.null_condition
+    assert null.shape == (3,)
+    assert torch.equal(conditioned(x, t), conditioned(x, t, null.expand(4, -1)))

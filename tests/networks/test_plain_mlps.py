@@ -30,8 +30,8 @@ def test_time_stands_beside_the_event() -> None:
     torch.testing.assert_close(network(x, t), by_hand @ network.rest[-1].weight.T)
 
 
-def test_a_condition_that_is_a_vector_is_added_linearly() -> None:
-    """Without blocks' outputs the network is affine in event, time and condition, each by itself."""
+def test_a_vector_condition_is_added_linearly() -> None:
+    """Without the blocks' outputs the network is affine in the event, the time and the condition."""
     torch.manual_seed(0)
     network = ResidualMLP((2,), condition_dim=3, width=8, depth=2)
     torch.nn.init.normal_(network.last.weight)
@@ -43,7 +43,7 @@ def test_a_condition_that_is_a_vector_is_added_linearly() -> None:
     assert (network(x, t, y) - with_blocks).abs().max() > 1e-3
     assert network.y_embedder is not None
     change = network(x, t, y) - network(x, t)
-    torch.testing.assert_close(change, network.y_embedder(y) @ network.last.weight.T)
+    torch.testing.assert_close(change, y @ network.y_embedder.projection.weight.T @ network.last.weight.T)
     assert (change[1:] - change[:-1]).abs().max() > 1e-3
 
 
@@ -60,5 +60,5 @@ def test_what_cannot_be_is_refused() -> None:
             assert caught.value.key == f"model.network.{name}"
     with pytest.raises(UserError, match="a label or a vector"):
         ResidualMLP((2,), num_classes=2, condition_dim=1)
-    with pytest.raises(UserError, match="labels"):
+    with pytest.raises(UserError, match="vectors"):
         ResidualMLP((2,))(torch.randn(4, 2), torch.rand(4), torch.randn(4, 1))

@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: p
 def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit) -> None:
     from types import SimpleNamespace
 
-    from fmlab.training.throughput import Throughput, peak_flops
+    from fmlab.training.progress import Throughput, peak_flops
 
     run = fit(*SMALL, steps=2, validate=100)
     (row,) = [row for row in read_metrics(run.metrics) if "perf/memory_gib" in row]

@@ -31,7 +31,7 @@ def test_a_constant_decay_weighs_steps_geometrically() -> None:
     average = AveragedWeights(decay=[0.9, 0.5], warmup=False)
     with torch.no_grad():
         holder.network.weight.fill_(7.0)
-        average._prepare(holder)
+        average.prepare(holder)
         values = torch.randn(20)
         for value in values:
             holder.network.weight.fill_(value)
@@ -118,7 +118,7 @@ def test_a_checkpoint_without_the_wanted_average_is_refused() -> None:
 def test_buffers_are_copied_not_averaged() -> None:
     holder = Holder(nn.BatchNorm1d(2))
     average = AveragedWeights(decay=0.9)
-    average._prepare(holder)
+    average.prepare(holder)
     holder.network.running_mean.fill_(3.0)
-    average._copy_buffers(holder)
+    average.copy_buffers(holder)
     assert holder.averaged["0.9"].running_mean.tolist() == [3.0, 3.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,11 +21,10 @@ from fmlab.objectives import Coupling, LogitNormal, Loss, MeansByTime, Space, We
 from fmlab.paths import CondOT, Cosine, GaussianPath, Interpolant, ProbabilityPath
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.batches import Batch
-from fmlab.training.exact_law import RepeatableDraws, exact_law
+from fmlab.training.exact_law import exact_law
 from fmlab.training.flow_matching import FlowMatching
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.loss_floor import LossFloor
-from fmlab.training.loss_terms import TERMS, TrainingDraw, loss_floor, loss_terms
+from fmlab.training.loss_floor import TERMS, LossFloor, RepeatableDraws, TrainingDraw, loss_terms
 from fmlab.training.score_matching import ScoreMatching
 
 MEAN, STD = 2.0, 0.5
@@ -60,6 +59,15 @@ def draws_of(module: GenerativeModule, points: Tensor, size: int = 1000) -> Iter
         yield module.draw_point(Batch(part), lambda p, index=index: keyed_generator(7, index, p)), None
 
 
+def exact_floor(law: Any, module: GenerativeModule, draws: Iterable[TrainingDraw]) -> MeansByTime:
+    """The loss of the exact field, by time."""
+    means = MeansByTime(["floor"])
+    for point, condition in draws:
+        exact = ExactField(law, CondOT(), condition).evaluate(point.x, point.t)
+        means.add(point.t, module.measure(exact, point).unsqueeze(0))
+    return means
+
+
 def known_floor(first: float, last: float) -> float:
     """The mean of s^2 / (t^2 s^2 + (1 - t)^2) between two times: its integral is s arctan(((1 + s^2) t - 1) / s)."""
     angles = [math.atan(((1 + STD**2) * t - 1) / STD) for t in (first, last)]
@@ -72,7 +80,7 @@ def test_the_floor_of_a_gaussian_is_known() -> None:
     module = FlowMatching(nn.Identity())
     for dimension in (1, 3):
         points = MEAN + STD * torch.randn(40_000, dimension, generator=torch.Generator().manual_seed(0))
-        means = loss_floor(normal(dimension), CondOT(), draws_of(module, points), module.measure)
+        means = exact_floor(normal(dimension), module, draws_of(module, points))
         for index, mean in enumerate(means.by_bin("floor")):
             assert mean.value == pytest.approx(known_floor(index / 10, (index + 1) / 10), abs=4 * mean.error)
             assert 0 < mean.error < 0.03
@@ -83,10 +91,10 @@ def test_the_floor_of_many_points_nears_that_of_their_law() -> None:
     points = MEAN + STD * torch.randn(4000, 1, generator=torch.Generator().manual_seed(0))
     module = FlowMatching(nn.Identity())
     rows = torch.randint(4000, (6000,), generator=torch.Generator().manual_seed(1))
-    mean = loss_floor(Empirical(points), CondOT(), draws_of(module, points[rows]), module.measure).overall("floor")
+    mean = exact_floor(Empirical(points), module, draws_of(module, points[rows])).overall("floor")
     assert mean.value == pytest.approx(math.pi * STD / 2, abs=4 * mean.error)
     few = Empirical(points[:5])
-    floor = loss_floor(few, CondOT(), draws_of(module, points[:5].repeat(800, 1)), module.measure).overall("floor")
+    floor = exact_floor(few, module, draws_of(module, points[:5].repeat(800, 1))).overall("floor")
     assert floor.value < 0.8 * mean.value, "a set of five points is known long before t = 1"
 
 

@@ -19,7 +19,7 @@ from fmlab.random import Purpose, fold, keyed_generator
 from fmlab.training.batches import Batch
 from fmlab.training.flow_matching import FlowMatching
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.optimization import WarmupConstant, WarmupCosine
+from fmlab.training.optimisation import WarmupConstant, WarmupCosine, parameter_groups
 from fmlab.training.score_matching import ScoreMatching
 
 KINDS = ("velocity", "score", "noise", "data")
@@ -92,14 +92,14 @@ def test_labels_are_dropped_sample_by_sample() -> None:
     """F22: the share is the probability, and one batch holds both; dropped means the null label."""
     module = FlowMatching(MLP((2,), num_classes=10), num_classes=10, label_dropout=0.3)
     labels = torch.arange(100_000) % 10
-    dropped = module.drop_labels(labels, keyed_generator(0))
+    dropped = module.drop_condition(labels, keyed_generator(0))
     null = dropped == 10
     assert null.float().mean().item() == pytest.approx(0.3, abs=3 * math.sqrt(0.3 * 0.7 / 1e5))
     assert (dropped[~null] == labels[~null]).all()
     assert 0 < null[:64].sum() < 64
     module.label_dropout = 0.0
-    assert module.drop_labels(labels, keyed_generator(0)) is labels
-    assert FlowMatching(MLP((2,))).drop_labels(labels, keyed_generator(0)) is None
+    assert module.drop_condition(labels, keyed_generator(0)) is labels
+    assert FlowMatching(MLP((2,))).drop_condition(labels, keyed_generator(0)) is None
     with pytest.raises(UserError, match="label_dropout"):
         FlowMatching(MLP((2,)), label_dropout=1.5)
 
@@ -109,7 +109,7 @@ def test_the_null_embedding_is_trained() -> None:
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(0))
     module = FlowMatching(network, num_classes=3, label_dropout=0.5)
-    labels = module.drop_labels(torch.arange(64) % 3, keyed_generator(1))
+    labels = module.drop_condition(torch.arange(64) % 3, keyed_generator(1))
     losses, _ = module.losses(network, Batch(torch.randn(64, 2), labels), draws())
     losses.mean().backward()
     table = next(p for p in network.parameters() if p.shape[0] == 4)
@@ -144,13 +144,13 @@ def test_two_processes_draw_what_two_accumulated_batches_draw() -> None:
     data = torch.randn(2, 8, 2)
 
     def losses(world_size: int, ranks: list[int], step: int) -> list[float]:
-        found = []
+        values = []
         for rank in ranks:
             module = Attached(network, seed=3)
             module.facts = SimpleNamespace(world_size=world_size, rank=rank, step=step)
             batches = [data[rank]] if world_size == 2 else [data[0], data[1]]
-            found += [module.training_step(batch, 0).item() for batch in batches]
-        return found
+            values += [module.training_step(batch, 0).item() for batch in batches]
+        return values
 
     assert losses(2, [0, 1], 5) == losses(1, [0], 5)
     assert losses(2, [0, 1], 5) != losses(2, [0, 1], 6)
@@ -161,12 +161,16 @@ def test_two_processes_draw_what_two_accumulated_batches_draw() -> None:
 
 
 def test_dropout_is_keyed_by_the_step() -> None:
-    module = Attached(nn.Sequential(), seed=1)
-    seen = []
-    module._running = (lambda x, t: (seen.append(torch.rand(3)), x)[1],)
+    seen: list[Tensor] = []
+
+    class Drawing(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            seen.append(torch.rand(3))
+            return x
+
     for step in (4, 4, 5):
+        module = Attached(Drawing(), seed=1)
         module.facts = SimpleNamespace(world_size=1, rank=0, step=step)
-        module._position = (-1, 0)
         module.training_step(torch.randn(2, 2), 0)
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], seen[2])
@@ -185,12 +189,12 @@ def test_learning_rate_schedules() -> None:
     def rates(make: Callable[[torch.optim.Optimizer], Any], steps: int) -> list[float]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
         schedule = make(optimizer)
-        found = []
+        values = []
         for _ in range(steps):
-            found.append(optimizer.param_groups[0]["lr"])
+            values.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             schedule.step()
-        return found
+        return values
 
     assert rates(lambda o: WarmupConstant(o, 4), 6) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
     cosine = rates(lambda o: WarmupCosine(o, total_steps=10, warmup_steps=2, final=0.1), 11)
@@ -208,4 +212,31 @@ def test_compiling_changes_neither_parameters_nor_their_names() -> None:
     compiled = FlowMatching(MLP((2,), width=8, depth=1), compile=True)
     assert list(plain.state_dict()) == list(compiled.state_dict())
     plain.load_state_dict(compiled.state_dict())
-    assert compiled._running[0] is not compiled.network
+
+
+def test_weight_decay_acts_on_all_parameters_or_on_matrices_alone() -> None:
+    network = UNet((1, 8, 8), 3, channels=8, channel_mult=(1,), blocks=1, attention_resolutions=())
+    assert list(parameter_groups(network)) == list(network.parameters()), "one flat list by default"
+    module = FlowMatching(
+        network,
+        num_classes=3,
+        optimizer=lambda groups: torch.optim.AdamW(groups, lr=0.1, weight_decay=0.5),
+        weight_decay_on="matrices",
+    )
+    optimizer = module.configure_optimizers()
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0.5 for p in group["params"]}
+    free = {id(p) for group in optimizer.param_groups if group["weight_decay"] == 0.0 for p in group["params"]}
+    assert not decayed & free
+    assert decayed | free == {id(p) for p in network.parameters()}
+    for name, parameter in network.named_parameters():
+        is_matrix = name.endswith("weight") and parameter.ndim > 1 and "embedding_table" not in name
+        assert (id(parameter) in decayed) == is_matrix, name
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        factor = 1 - 0.1 * 0.5 if id(parameter) in decayed else 1.0
+        torch.testing.assert_close(parameter.detach(), factor * before[name])
+    with pytest.raises(UserError, match="matrices"):
+        parameter_groups(network, "biases")  # type: ignore[arg-type]

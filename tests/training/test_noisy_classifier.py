@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from fmlab.distributions import GaussianMixture
 from fmlab.errors import UserError
 from fmlab.fields import ExactField, LearnedClassifier, guided
-from fmlab.networks import MLP, Classifier, DiT, UNet, describe
+from fmlab.networks import MLP, ClassifierHead, DiT, UNet, describe
 from fmlab.paths import VP, CondOT, GaussianPath, Interpolant
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.batches import Batch
-from fmlab.training.noisy_classifier import NoisyClassifier
+from fmlab.training.classifier import NoisyClassifier
 
 LAW = GaussianMixture([0.3, 0.7], [[1.0, 0.5], [-1.0, 0.0]], [[[0.1, 0.0], [0.0, 0.2]], [[0.2, 0.0], [0.0, 0.1]]])
 
 
-def small(shape: tuple[int, ...] = (2,), classes: int = 2, width: int = 32) -> Classifier:
+def small(shape: tuple[int, ...] = (2,), classes: int = 2, width: int = 32) -> ClassifierHead:
     torch.manual_seed(0)
-    return Classifier(MLP(shape, width=width, depth=2), shape, classes)
+    return ClassifierHead(MLP(shape, width=width, depth=2), shape, classes)
 
 
 def posterior(x: Tensor, t: float, path: GaussianPath) -> Tensor:
@@ -78,7 +78,7 @@ def test_the_first_loss_is_that_of_equal_chances() -> None:
 )
 def test_any_network_is_a_trunk(trunk: nn.Module) -> None:
     """It sees every output of the trunk, has gradients by x and in all its weights, and states its size."""
-    network = Classifier(trunk, (1, 8, 8), 10)
+    network = ClassifierHead(trunk, (1, 8, 8), 10)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     x = torch.randn(4, 1, 8, 8, requires_grad=True)
     for _ in range(4):  # off the zero start

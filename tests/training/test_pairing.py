@@ -25,9 +25,8 @@ from fmlab.objectives.time_samplers import Uniform
 from fmlab.paths import Cosine
 from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import EulerMaruyama, Heun, UniformGrid
-from fmlab.training.batches import Batch
+from fmlab.training.batches import Batch, further_data, paired_source
 from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.pairing import further_data, paired_source
 
 
 def draws(*keys: int) -> Callable[[Purpose], torch.Generator]:
@@ -44,12 +43,12 @@ def further(data: Tensor) -> Callable[[int, torch.Generator], Batch]:
     return more
 
 
-def kept(coupling: Coupling, data: Tensor, size: int, key: int) -> tuple[Tensor, Tensor]:
-    """A batch of the data and the sources that a step keeps for it."""
+def matched(coupling: Coupling, data: Tensor, size: int, key: int) -> tuple[Tensor, Tensor]:
+    """A batch of the data and the sources that a step matches with it."""
     draw = draws(key)
     batch = Batch(data[torch.randperm(len(data), generator=draw(Purpose.ORDER))[:size]])
     pairs = batch.replace(source=torch.randn(batch.data.shape, generator=draw(Purpose.NOISE)))
-    return batch.data, paired_source(coupling, pairs, draw, further(data), together=False)
+    return batch.data, paired_source(coupling, pairs, draw, further(data), across_processes=False)
 
 
 # In a pool ------------------------------------------------------------------------------------------------------------
@@ -57,14 +56,14 @@ def kept(coupling: Coupling, data: Tensor, size: int, key: int) -> tuple[Tensor,
 
 @pytest.mark.parametrize("law", ["spread", "a point", "two points"])
 @pytest.mark.parametrize("coupling", [MinibatchOT(64), SinkhornOT(batch_size=64)], ids=repr)
-def test_sources_kept_from_a_pool_follow_the_source_law(coupling: Coupling, law: str) -> None:
+def test_sources_matched_in_a_pool_follow_the_source_law(coupling: Coupling, law: str) -> None:
     """Square matching of exchangeable pairs: the second and the fourth moment of N(0, 1) are 1 and 3, the mean is 0.
 
     The 8 best of 64 draws for each batch would have a second moment of about 0.02 where all data lie in one point.
     """
     data = torch.randn(5000, 1, generator=torch.Generator().manual_seed(0))
     data = {"spread": data, "a point": 0.1 + 0 * data, "two points": data.sign()}[law]
-    sources = torch.cat([kept(coupling, data, 8, key)[1] for key in range(600)]).double()
+    sources = torch.cat([matched(coupling, data, 8, key)[1] for key in range(600)]).double()
     error = len(sources) ** -0.5
     assert abs(sources.mean()) < 4 * error
     assert abs(sources.square().mean() - 1) < 4 * 2**0.5 * error
@@ -75,17 +74,17 @@ def test_a_bigger_pool_makes_cheaper_pairs_of_the_same_data() -> None:
     data = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     costs = []
     for size in (None, 32, 256):
-        batches = [kept(MinibatchOT(size), data, 8, key) for key in range(40)]
+        batches = [matched(MinibatchOT(size), data, 8, key) for key in range(40)]
         costs.append(torch.cat([(z - x).square().sum(1) for z, x in batches]).mean().item())
     assert costs[0] > 1.5 * costs[1] > 1.5**2 * costs[2]
-    drawn = torch.cat([kept(Independent(), data, 8, key)[1] for key in range(40)])
-    own = torch.cat([kept(MinibatchOT(8), data, 8, key)[1] for key in range(40)])
+    drawn = torch.cat([matched(Independent(), data, 8, key)[1] for key in range(40)])
+    own = torch.cat([matched(MinibatchOT(8), data, 8, key)[1] for key in range(40)])
     assert torch.equal(own.sort(0).values, drawn.sort(0).values), "a pool of the batch's size is the batch"
 
 
 def test_a_pool_smaller_than_the_batch_is_refused() -> None:
     with pytest.raises(UserError, match=r"coupling\.batch_size: 8 pairs are fewer than the 10 .*\n.*at least 10"):
-        kept(MinibatchOT(8), torch.randn(20, 1), 10, 0)
+        matched(MinibatchOT(8), torch.randn(20, 1), 10, 0)
 
 
 class Recording(Coupling):
@@ -294,7 +293,7 @@ def work(rank: int, file: str, folder: str) -> None:
         found[case] = step_of(rank, 2, case)
         dist.all_reduce(found[case]["gradient"])
     uneven = Batch(torch.zeros(3 + rank, 2), None, torch.ones(3 + rank, 2))
-    paired_source(MinibatchOT(across_ranks=True), uneven, draws(0), pool_of, together=False)  # type: ignore[arg-type]
+    paired_source(MinibatchOT(across_ranks=True), uneven, draws(0), pool_of, across_processes=False)  # type: ignore[arg-type]
     torch.save(found, Path(folder) / f"rank{rank}.pt")
     dist.destroy_process_group()
 

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from fmlab.errors import UserError
-from fmlab.training.power_averages import PowerAverages
-from fmlab.training.power_ema import Profile, coefficients, exponent, inner_products, reconstruct
+from fmlab.training.power_averages import PowerAverages, Profile, coefficients, exponent, inner_products, reconstruct
 
 STEPS, EVERY = 600, 20
 

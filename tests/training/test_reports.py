@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from fmlab.data import Toy2D
 from fmlab.networks import MLP
 from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.throughput import Throughput
+from fmlab.training.progress import Throughput
 
 
 class Lines(Logger):

@@ -63,7 +63,7 @@ def check_fit(argv: list[str]) -> set[str] | None:
     from fmlab.config.schema import callbacks_in
     from fmlab.data import DataModule
     from fmlab.training import NonFinite
-    from fmlab.training.network_module import NetworkModule
+    from fmlab.training.module import NetworkModule
 
     prepared = prepare(argv)
     config = prepared.config

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fmlab.training.preemption import Preemption
-from fmlab.training.stop_signals import StopRequested, StopSignals
+from fmlab.training.consensus import StopRequested, StopSignals
+from fmlab.training.interruption import Preemption
 
 
 @pytest.mark.parametrize("is_last_batch", [False, True])

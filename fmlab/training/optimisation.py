@@ -1,17 +1,17 @@
-"""The learning-rate schedules of the published recipes, and clipping."""
+"""The learning-rate schedules of the published recipes, and the groups in which an optimizer sees the parameters."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
-from lightning.pytorch import LightningModule
-from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fmlab.errors import UserError
+
+WeightDecayOn = Literal["all", "matrices"]
 
 
 class WarmupConstant(LRScheduler):
@@ -70,37 +70,30 @@ class WarmupCosine(WarmupConstant):
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def clip_fused_too(module: LightningModule, optimizer: Optimizer, value: float | None, algorithm: str | None) -> None:
-    """Clips gradients as Lightning does, and for fused optimizers too, which it refuses even without a loss scaler."""
-    scaled = getattr(module.trainer.precision_plugin, "scaler", None) is not None
-    by_value = algorithm is not None and algorithm != "norm"
-    if not optimizer.defaults.get("fused") or scaled or by_value or not value:
-        module.clip_gradients(optimizer, value, algorithm)
-    else:
-        # The optimizer's own list, because walking through the network takes as long as clipping.
-        clip_norm([p for group in optimizer.param_groups for p in group["params"]], value)
+def parameter_groups(network: nn.Module, weight_decay_on: WeightDecayOn = "all") -> Any:
+    """What an optimizer is made from.
 
+    Args:
+        network: The network.
+        weight_decay_on: `all` gives the parameters in one flat list, all with the optimizer's own weight decay;
+            `matrices` gives two groups, the matrices with it and the rest without any.
 
-def clip_norm(parameters: list[Tensor], value: float) -> None:
-    """Scales gradients to a norm of at most `value`, as `torch.nn.utils.clip_grad_norm_` does.
-
-    That multiplies by 1 where nothing is to be clipped, half of its time on a processor. There a look at the norm
-    spares it; a GPU would have to be waited for.
+    Raises:
+        UserError: If there is no such choice.
     """
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    within = norm.device.type == "cpu" and bool(norm + 1e-6 <= value)  # torch divides by norm + 1e-6; NaN is not within
-    if not within:
-        clip_grads_with_norm_(parameters, value, norm)
+    if weight_decay_on == "all":
+        return network.parameters()
+    if weight_decay_on != "matrices":
+        cause = f"weight decay is on all or on matrices, not on {weight_decay_on}"
+        raise UserError(cause, key="model.weight_decay_on")
+    matrices, rest = matrices_and_rest(network)
+    return [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
 
 
-def release_gradients(optimizer: Optimizer) -> None:
-    """Sets gradients to None, as `optimizer.zero_grad()` does; an optimizer with a way of its own goes that way.
-
-    torch's asks of every gradient whether it is there, which makes a Python object of each, and takes twice as long.
-    """
-    if type(optimizer).zero_grad is not Optimizer.zero_grad:
-        optimizer.zero_grad()
-        return
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
+def matrices_and_rest(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """A network's parameters in two lists: weights of layers that multiply, and biases, norms and embeddings."""
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    parameters = list(network.parameters())
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2 and id(parameter) not in tables]
+    chosen = {id(parameter) for parameter in matrices}
+    return matrices, [parameter for parameter in parameters if id(parameter) not in chosen]

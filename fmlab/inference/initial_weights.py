@@ -8,13 +8,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from fmlab.errors import UserError
+from fmlab.inference.load import load
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.step_hooks import NoStepHooks
 
 KEY = "initial.weights"
 
 
-class InitialWeights(NoStepHooks, Callback):
+class InitialWeights(Callback):
     """Begins a run from the weights of another run or of a file that `fmlab export` or `fmlab import` made.
 
     The network must compute the same as the one the weights come from, which is checked; path, prediction and data are
@@ -29,7 +29,7 @@ class InitialWeights(NoStepHooks, Callback):
 
     def __init__(self, weights: str, trust: bool = False, enabled: bool = True) -> None:
         self.weights, self.trust, self.enabled = weights, trust, enabled
-        self._begun = False
+        self._loaded = False
 
     @property
     def state_key(self) -> str:
@@ -39,14 +39,12 @@ class InitialWeights(NoStepHooks, Callback):
         return {"weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._begun = True
+        self._loaded = True
 
     @torch.no_grad()
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._begun:
+        if self._loaded:
             return
-        from fmlab.inference.load import load
-
         network = cast(GenerativeModule, pl_module).network
         trained = load(self.weights, device=pl_module.device, trust=self.trust)
         hint = "give model.network the class and the arguments that the weights come from"
@@ -58,8 +56,8 @@ class InitialWeights(NoStepHooks, Callback):
         x = torch.randn(2, *trained.shape, generator=torch.Generator().manual_seed(0)).to(pl_module.device)
         t = torch.tensor([0.3, 0.8], device=pl_module.device)
         training = network.training
-        found, wanted = network.eval()(x, t), trained.network(x, t)
+        output, expected = network.eval()(x, t), trained.network(x, t)
         network.train(training)
-        if not torch.allclose(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max())):
+        if not torch.allclose(output, expected, rtol=0, atol=1e-4 * float(expected.abs().max())):
             raise UserError("compute something else in this network", key=KEY, hint=hint)
-        self._begun = True
+        self._loaded = True

@@ -14,10 +14,10 @@ from fmlab.errors import UserError
 from fmlab.fields import LearnedClassifier
 from fmlab.objectives import StepContext, TimeSampler
 from fmlab.paths import CondOT, GaussianPath, gaussian_path
-from fmlab.random import Purpose, keyed_generator
-from fmlab.training.batches import Batch, unpack
-from fmlab.training.network_module import NetworkModule
-from fmlab.training.pairing import Generators
+from fmlab.random import Purpose
+from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
+from fmlab.training.module import NetworkModule
+from fmlab.training.optimisation import WeightDecayOn
 
 BINS = 10
 """Validation sees every example in each of so many equal parts of [0, 1]."""
@@ -31,7 +31,7 @@ class NoisyClassifier(NetworkModule):
     `val/accuracy_t_bin_0` to `val/accuracy_t_bin_9`.
 
     Args:
-        network: `network(x, t)` with x (B, *event) and t (B,) gives logits (B, num_classes), such as `Classifier`.
+        network: `network(x, t)` with x (B, *event) and t (B,) gives logits (B, num_classes), such as `ClassifierHead`.
         path: The Gaussian path of the model that it is to guide; CondOT if left out.
         time_sampler: Where training draws t; Uniform if left out.
         num_classes: The number of labels; left out, it is the data's.
@@ -39,6 +39,7 @@ class NoisyClassifier(NetworkModule):
         lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
         compile: Compile the network with torch.compile; checkpoints are the same with and without.
         seed: The seed of all randomness of training; left out, it is `seed_everything`.
+        weight_decay_on: What the optimizer's weight decay acts on: `all` parameters, or `matrices` alone.
 
     Raises:
         UserError: If there are fewer than two classes.
@@ -58,46 +59,46 @@ class NoisyClassifier(NetworkModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         compile: bool = False,
         seed: int = 0,
+        weight_decay_on: WeightDecayOn = "all",
     ) -> None:
         if num_classes is None or num_classes < 2:
             cause = f"a classifier needs data with two or more classes, here are {num_classes or 'none'}"
             raise UserError(cause, key="model.num_classes")
         path = gaussian_path(path or CondOT(), "a classifier of noisy points")
-        super().__init__(network, path, time_sampler, num_classes, optimizer, lr_scheduler, compile, seed)
+        super().__init__(
+            network, path, time_sampler, num_classes, optimizer, lr_scheduler, compile, seed, weight_decay_on
+        )
 
     @property
     def about(self) -> str:
         return f"{self.path!r}, {type(self).__name__} of {self.num_classes} classes"
 
     def losses(
-        self, network: Callable[..., Tensor], batch: Batch, draw: Generators, moment: StepContext | None = None
+        self, network: Callable[..., Tensor], batch: Batch, generators: Generators, context: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
-        t = self.time_sampler.sample(len(batch.data), draw(Purpose.TIME), moment or self.moment())
+        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or self.step_context())
         t = self.path.clip(t, "velocity")
-        return functional.nll_loss(self._noisy(network, batch, t, draw), self._labels(batch), reduction="none"), t
+        return functional.nll_loss(self._noisy(network, batch, t, generators), self._labels(batch), reduction="none"), t
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
         index = batch_idx * self.trainer.world_size + self.global_rank
-        labels, losses, right = self._labels(batch), [], []
+        labels, losses, accuracies = self._labels(batch), [], []
         for part in range(BINS):
-
-            def draw(purpose: Purpose, part: int = part) -> torch.Generator:
-                return keyed_generator(self.seed, Purpose.VALIDATION, index, part, purpose, device=batch.data.device)
-
-            within = torch.rand(len(labels), generator=draw(Purpose.TIME), device=labels.device)
+            generators = keyed_generators(self.seed, Purpose.VALIDATION, index, part, device=batch.data.device)
+            within = torch.rand(len(labels), generator=generators(Purpose.TIME), device=labels.device)
             t = self.path.clip((part + within) / BINS, "velocity")
-            log_probability = self._noisy(self.evaluation_network, batch, t, draw)
+            log_probability = self._noisy(self.evaluation_network, batch, t, generators)
             losses.append(functional.nll_loss(log_probability, labels))
-            right.append((log_probability.argmax(1) == labels).float().mean())
-        everywhere = {"val/loss": torch.stack(losses).mean(), "val/accuracy": torch.stack(right).mean()}
-        by_bin = {f"val/accuracy_t_bin_{part}": share for part, share in enumerate(right)}
+            accuracies.append((log_probability.argmax(1) == labels).float().mean())
+        everywhere = {"val/loss": torch.stack(losses).mean(), "val/accuracy": torch.stack(accuracies).mean()}
+        by_bin = {f"val/accuracy_t_bin_{part}": share for part, share in enumerate(accuracies)}
         for values, shown in ((everywhere, True), (by_bin, False)):
             self.log_dict(values, on_epoch=True, sync_dist=True, prog_bar=shown, batch_size=len(labels))
 
-    def _noisy(self, network: Callable[..., Tensor], batch: Batch, t: Tensor, draw: Generators) -> Tensor:
+    def _noisy(self, network: Callable[..., Tensor], batch: Batch, t: Tensor, generators: Generators) -> Tensor:
         """Log-probabilities of a batch with fresh noise at the times `t`."""
-        noise = torch.randn(batch.data.shape, generator=draw(Purpose.NOISE), device=batch.data.device)
+        noise = torch.randn(batch.data.shape, generator=generators(Purpose.NOISE), device=batch.data.device)
         return LearnedClassifier(network, self.path)(self.path.sample(batch.data, noise, t), t)
 
     @staticmethod
