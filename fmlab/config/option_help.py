@@ -94,7 +94,7 @@ def _label(item: OptionField) -> str:
 
 
 def _value(hint: Any) -> str:
-    """What stands for a value: `N`, `X,X`, `best|last`."""
+    """What stands for a value: `N`, `X,X`, `N,...`, `best|last`."""
     if hint is Component:
         return "CLASS"
     plain = [member for member in members(hint) if member is not type(None)]
@@ -106,20 +106,25 @@ def _value(hint: Any) -> str:
     if choices := literals(first):
         return "|".join(map(str, choices))
     if is_list(first):
-        item = _value(get_args(first)[0])
-        return f"{item},{item}"
+        items = get_args(first)
+        return f"{_value(items[0])},..." if Ellipsis in items else ",".join(map(_value, items))
     return {int: "N", float: "X", Path: "FILE"}.get(first, "VALUE")
 
 
 def _shown_default(item: OptionField) -> str:
-    default = item.default
-    if default is MISSING or default is None or isinstance(default, bool) or item.overrides:
+    """The default in short; nothing where it says nothing."""
+    if item.default is MISSING or item.overrides or item.is_open:
         return ""
-    if isinstance(default, Component):
-        return default.name or ""
-    if isinstance(default, tuple):
-        return ",".join("" if value is None else str(value) for value in default)
-    return f"{default:g}" if isinstance(default, float) else str(default) if not isinstance(default, dict) else ""
+    values = item.default if isinstance(item.default, tuple) else (item.default,)
+    return ",".join(_shown_value(value) for value in values)
+
+
+def _shown_value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, Component):
+        return value.name or ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_needed(item: OptionField) -> bool:

@@ -196,7 +196,7 @@ def test_the_help_is_the_docstring() -> None:
     rows = {name: text.strip() for name, text in rows.items()}
     assert rows["RUN"] == "Which run"
     assert rows["--num_samples N"] == "How many"
-    assert rows["--steps N,N"] == "Several (20)"
+    assert rows["--steps N,..."] == "Several (20)"
     assert rows["--kind averaged|raw"] == "Which kind (averaged)"
     assert rows["--dry-run"] == "Only print"
     assert rows["--solver CLASS"] == "The solver (Heun)"
