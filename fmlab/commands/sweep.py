@@ -64,6 +64,7 @@ def _refuse_queue_options(options: SweepOptions) -> None:
 def run(options: SweepOptions) -> int:
     """Checks the file, then registers, submits or runs it."""
     from fmlab.launch.sweep.check import check_fit, check_sweep, fetch_data
+    from fmlab.launch.sweep.space import grid
     from fmlab.launch.sweep.sweep_file import read_sweep
 
     sweep = read_sweep(options.file)
@@ -75,7 +76,7 @@ def run(options: SweepOptions) -> int:
         return 0
     count = check_sweep(sweep, {"fit": check_fit, "evaluate": check_evaluate})
     if options.check:
-        size = f"{sweep.count_trials()} points" if sweep.method == "grid" else f"a {sweep.method} search"
+        size = f"{len(grid(sweep.parameters))} points" if sweep.method == "grid" else f"a {sweep.method} search"
         what = f"{count} command lines checked" if count else "the command is not fmlab's and was not checked"
         print(f"{options.file}: {size}, {what}, nothing wrong{'' if count else ' with the file'}")
     elif options.wandb:

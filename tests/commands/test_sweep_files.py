@@ -80,7 +80,7 @@ TRAPS = {
     ),
     "a list without a form": (
         {"parameters": "model.path: [CondOT, VP]"},
-        "sweep.yaml: model.path: has no form",
+        "sweep.yaml: model.path: needs value, values, or min and max",
         "write model.path: {values: [CondOT, VP]}",
     ),
     "a grid over a range": (

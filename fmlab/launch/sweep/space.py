@@ -42,7 +42,9 @@ def check_parameter(key: str, name: str, form: Any, method: str) -> None:
     """
     if not isinstance(form, dict):
         values = yaml.safe_dump(form if isinstance(form, list) else [form], default_flow_style=True, width=10_000)
-        raise UserError("has no form", key=key, hint=f"write {name}: {{values: {values.strip()}}}")
+        raise UserError(
+            "needs value, values, or min and max", key=key, hint=f"write {name}: {{values: {values.strip()}}}"
+        )
     if "parameters" in form or not set(form) & {*FORMS}:
         children = form.get("parameters", form)
         first = next(iter(children), "...") if isinstance(children, dict) else "..."

@@ -160,7 +160,9 @@ def _read_metric(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | Non
 def _read_parameters(file: Path, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
-        raise UserError("there are none", key=f"{file}: parameters", hint="model.path: {values: [CondOT, VP]}")
+        raise UserError(
+            "the file has no parameters", key=f"{file}: parameters", hint="model.path: {values: [CondOT, VP]}"
+        )
     for name, form in parameters.items():
         check_parameter(f"{file}: {name}", str(name), form, content["method"])
     return {str(name): form for name, form in parameters.items()}
@@ -172,7 +174,7 @@ def _read_early_stop(file: Path, content: Mapping[str, Any]) -> EarlyStop | None
         return None
     hint = "early_terminate: {type: hyperband, min_iter: 2, eta: 3}"
     if not isinstance(early, dict) or early.get("type") != "hyperband":
-        raise UserError("knows the type hyperband only", key=key, hint=hint)
+        raise UserError("the only type is hyperband", key=key, hint=hint)
     _check_keys(f"{key}.", early, ("type", "min_iter", "max_iter", "s", "eta"))
     eta = early.get("eta", 3)
     if type(eta) is not int or eta < 2:
