@@ -31,7 +31,7 @@ from clock import Measurement, read
 from scipy.stats import t as student
 
 from fmlab.config.prepare import Prepared, prepare
-from fmlab.training.builder import trainer_section
+from fmlab.training.assemble import trainer_section
 
 HERE = Path(__file__).resolve().parent
 SIDES = ("fmlab", "bare")

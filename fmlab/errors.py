@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+TRUST_HINT = "add --trust (in Python: trust=True) if you know whose it is"
+"""What is said of a run that wants more than an untrusted run may have."""
+
 
 class UserError(ValueError):
     """A mistake in a configuration, a file or an argument, told in one line.

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from fmlab.config.prepare import prepare
-from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.assemble import assemble, trainer_section
 from fmlab.training.optimisation import WarmupCosine
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -41,7 +41,7 @@ def test_both_sides_start_from_the_same_weights(tmp_path: Path, precision: str) 
 
     prepared.config["trainer"] = trainer_section({**prepared.config, "trainer": {"accelerator": "cpu"}})
     clock = Clock(1, 2, torch.device("cpu"))
-    clock.start(Builder(prepared.config, str(tmp_path)).model.network)
+    clock.start(assemble(prepared, str(tmp_path)).model.network)
     clock.tick(1)
     clock.tick(2)
     assert clock.measurement().weights == measured.weights

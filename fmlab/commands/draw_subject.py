@@ -64,8 +64,7 @@ def _of_words(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
 
 def _of_config(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
     """A configuration's data, path, source and coupling, as its model takes them; words stand over the files."""
-    from fmlab.config.prepare import located_errors, prepare
-    from fmlab.inference.load import instantiate
+    from fmlab.config.prepare import make_section, prepare
 
     words = [word for file in options.config for word in ("--config", file)]
     for name in ("data", "path", "source", "coupling"):
@@ -77,8 +76,7 @@ def _of_config(options: argparse.Namespace, parts: Parts) -> Scene | ImageScene:
             words.append(f"--{key}={word}")
         words += [f"--{key}.{argument}={value}" for argument, value in parts[name].items()]
     prepared = prepare(words)
-    with located_errors({"model": prepared.config["model"]}):
-        module = instantiate({"model": prepared.config["model"]}).model
+    module = make_section("model", prepared.config["model"], prepared.trust)
     return _of_module(options, module, prepared.data, trained=False)
 
 

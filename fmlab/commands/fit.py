@@ -50,16 +50,16 @@ class FitOptions:
 def run(options: FitOptions) -> int:
     """Trains, and says how it ended."""
     layout = find_run(options.resume) if options.resume else None
-    from fmlab.training.quiet import silence_lightning
-
-    silence_lightning()
     prepared = prepare_run(options, layout)
     if options.print_config:
         print(prepared.yaml(), end="")
         return 0
-    from fmlab.training.builder import trainer_section
+    from fmlab.training.assemble import trainer_section
     from fmlab.training.fit import train
+    from fmlab.training.quiet import silence_lightning
     from fmlab.training.run_folder import RUN_DIRECTORY
+
+    silence_lightning()
 
     prepared.config["trainer"] = trainer_section(prepared.config)
     started_by_another = RUN_DIRECTORY in os.environ
@@ -73,12 +73,11 @@ def run(options: FitOptions) -> int:
 
 def prepare_run(options: FitOptions, layout: RunLayout | None) -> Prepared:
     """The configuration of a new run, or that of a run to resume with what is typed now laid over it."""
-    from fmlab.config.prepare import prepare
-    from fmlab.training.run_folder import resumed_arguments
+    from fmlab.config.prepare import prepare, prepare_resumed
 
-    return prepare(
-        list(options.overrides) if layout is None else resumed_arguments(layout, options.overrides, options.trust)
-    )
+    if layout is None:
+        return prepare(list(options.overrides))
+    return prepare_resumed(layout, options.overrides, options.trust)
 
 
 def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from fmlab._version import __version__
 from fmlab.commands import VERBS, commands_of
 from fmlab.config import catalog, schema
-from fmlab.config.option_help import describe_options, documented_arguments, summary, table
+from fmlab.config.describe import describe_entry
+from fmlab.config.option_help import describe_options, summary, table
 from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
 
@@ -79,7 +77,8 @@ def explain_word(word: str) -> str:
     if section and section.component:
         return f"{word}: {section.about}; fmlab list {'models' if word == 'model' else word} shows the choices"
     if section and section.target.startswith("fmlab."):
-        return f"{word}: {section.about}\n\n{_describe_path(section.target)}"
+        entry = catalog.find_entry(*section.target.rsplit(".", 1))
+        return f"{word}: {section.about}\n\n{describe_entry(entry) if entry else section.target}"
     if section:
         return f"{word}: {section.about}; the arguments of {section.target}"
     return explain(word)
@@ -110,60 +109,4 @@ def explain(name: str, kind: str | None = None) -> str:
         hint = hint if kind or hint.startswith("did") else nearest(name, catalog.exported_names())
         hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
         raise UserError("is not known", key=name, hint=hint)
-    return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in matches)
-
-
-def _describe_path(path: str) -> str:
-    """The class at an import path within the package."""
-    _, room, *_, name = path.split(".")
-    node = catalog.find_node(room, name)
-    return _describe(node, room) if node else path
-
-
-def _describe_entry(entry: catalog.Entry) -> str:
-    return _describe(entry.node, entry.room, entry.kind.supplied if entry.kind else 0)
-
-
-def _describe(node: ast.ClassDef | ast.FunctionDef, room: str, supplied: int = 0) -> str:
-    """Docstring and arguments of a class; the text of its `Args:` stands beside each argument."""
-    text = ast.get_docstring(node) or ""
-    described = dict(documented_arguments(text))
-    for base in catalog.bases_in(node, room):
-        described = {**dict(documented_arguments(ast.get_docstring(base) or "")), **described}
-    summary = re.split(r"\n\s*(?:Args|Attributes|Raises):\n", text, maxsplit=1)[0].strip()
-    lines = []
-    for name, hint, default in list(_arguments(node, room))[supplied:]:
-        lines.append(f"  {name}: {hint}" + (f" = {default}" if default is not None else "  (needed)"))
-        lines += [f"      {described[name]}"] if name in described else []
-    return summary + ("\n\narguments:\n" + "\n".join(lines) if lines else "\n\nno arguments") + "\n"
-
-
-def _arguments(node: ast.ClassDef | ast.FunctionDef, room: str) -> Iterator[tuple[str, str, str | None]]:
-    """(name, type, default) of a constructor's arguments; of a dataclass's fields; inherited where it has none."""
-    function = node if isinstance(node, ast.FunctionDef) else _constructor(node)
-    if function is not None:
-        taken = function.args
-        positional = [*taken.posonlyargs, *taken.args]
-        defaults = [None] * (len(positional) - len(taken.defaults)) + list(taken.defaults)
-        pairs = [*zip(positional, defaults), *zip(taken.kwonlyargs, taken.kw_defaults)]
-        for argument, default in pairs:
-            if argument.arg != "self":
-                hint = ast.unparse(argument.annotation) if argument.annotation else "anything"
-                yield argument.arg, hint, ast.unparse(default) if default is not None else None
-        if taken.kwarg is None:
-            return
-        own = {argument.arg for argument, _ in pairs}
-    elif any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list):
-        for field in node.body:
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                yield field.target.id, ast.unparse(field.annotation), ast.unparse(field.value) if field.value else None
-        return
-    else:
-        own = set()
-    for base in catalog.bases_in(node, room)[:1]:
-        yield from (argument for argument in _arguments(base, room) if argument[0] not in own)
-
-
-def _constructor(node: ast.AST) -> ast.FunctionDef | None:
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    return next((item for item in body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    return "\n\n".join(f"{entry.path}\n\n{describe_entry(entry)}" for entry in matches)

@@ -33,19 +33,18 @@ def run(options: ValidateOptions) -> int:
     """Measures, and prints the numbers."""
     layout = find_run(options.run)
     file = layout.checkpoint(options.checkpoint)
-    from fmlab.config.prepare import located_errors, prepare
-    from fmlab.training.builder import Builder, trainer_section
+    from fmlab.config.prepare import import_folders, prepare
+
+    words = ["--config", str(layout.config), *options.overrides]
+    prepared = prepare(words, options.trust, folders=import_folders(layout, options.trust))
+    from fmlab.training.assemble import assemble, trainer_section
     from fmlab.training.quiet import silence_lightning
-    from fmlab.training.run_folder import allow_imports
 
     silence_lightning()
-    allow_imports(layout, options.trust)
-    prepared = prepare(["--config", str(layout.config), *options.overrides])
     prepared.config["trainer"] = trainer_section(prepared.config)
-    with located_errors(prepared.config):
-        cli = Builder(prepared.config, str(layout.root / "validate"))
-    metrics = cli.trainer.validate(
-        cli.model, datamodule=cli.datamodule, ckpt_path=file, verbose=False, weights_only=True
+    parts = assemble(prepared, str(layout.root / "validate"))
+    metrics = parts.trainer.validate(
+        parts.model, datamodule=parts.data, ckpt_path=file, verbose=False, weights_only=True
     )
     for name, value in sorted(metrics[0].items()):
         print(f"{name:20} {value:.5g}")

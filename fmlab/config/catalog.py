@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -65,28 +66,96 @@ class Entry:
 
     Attributes:
         name: Its name.
-        room: The folder it lives in.
-        path: The import path users may write, through the room.
-        about: The first line of its docstring.
-        bases: Names of its bases within the sources read, nearest first, and of the foreign ones it names.
+        room: The folder through which it is exported.
+        module: The module that defines it.
         node: Its syntax tree.
     """
 
     name: str
     room: str
-    path: str
-    about: str
-    bases: tuple[str, ...]
+    module: str
     node: ast.ClassDef | ast.FunctionDef
 
-    def is_a(self, kind: Kind) -> bool:
-        is_class = isinstance(self.node, ast.ClassDef) and self.room == kind.room
-        return is_class and self.name not in kind.bases and bool(kind.bases & set(self.bases))
+    @property
+    def path(self) -> str:
+        """The import path users may write, through the room."""
+        return f"fmlab.{self.room}.{self.name}"
+
+    @property
+    def about(self) -> str:
+        """The first line of its docstring."""
+        return (ast.get_docstring(self.node) or "").split("\n", 1)[0]
 
     @property
     def kind(self) -> Kind | None:
         """The list it stands in."""
         return next((kind for kind in KINDS.values() if self.is_a(kind)), None)
+
+    def is_a(self, kind: Kind) -> bool:
+        if not isinstance(self.node, ast.ClassDef) or self.room != kind.room or self.name in kind.bases:
+            return False
+        return any(base.name in kind.bases for base in self.ancestors()) or bool(kind.bases & set(self.foreign_bases()))
+
+    def bases(self) -> Iterator[Entry | str]:
+        """The bases it names; those of other packages by their names alone."""
+        if isinstance(self.node, ast.ClassDef):
+            for name in map(_name, self.node.bases):
+                yield _find_in_module(self.module, name) or name
+
+    def ancestors(self) -> Iterator[Entry]:
+        """The bases within the package, transitively, nearest first."""
+        for base in self.bases():
+            if isinstance(base, Entry):
+                yield base
+                yield from base.ancestors()
+
+    def foreign_bases(self) -> Iterator[str]:
+        """The names of the bases from other packages, its ancestors' included."""
+        for entry in (self, *self.ancestors()):
+            yield from (base for base in entry.bases() if isinstance(base, str))
+
+    def arguments(self) -> dict[str, Argument] | None:
+        """What its constructor takes, inherited arguments included; None where a base of another package decides."""
+        function = self.node if isinstance(self.node, ast.FunctionDef) else _constructor(self.node)
+        arguments: dict[str, Argument] = {}
+        if function is not None:
+            arguments = _arguments_of(function, self.module)
+            if function.args.kwarg is None:
+                return arguments
+        elif isinstance(self.node, ast.ClassDef) and _is_dataclass(self.node):
+            return _fields(self.node, self.module)
+        bases = list(self.bases())
+        if not bases:
+            return arguments
+        inherited = bases[0].arguments() if isinstance(bases[0], Entry) else _ARGUMENTS_OF.get(bases[0])
+        if inherited is None:
+            return None
+        return {**arguments, **{name: inherited[name] for name in inherited if name not in arguments}}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor.
+
+    Attributes:
+        hint: Its type hint, or None.
+        default: Its default, or None where it has to be given.
+        module: The module in which the names of the hint stand.
+    """
+
+    hint: ast.expr | None
+    default: ast.expr | None
+    module: str
+
+    def classes(self) -> list[Entry]:
+        """The package's classes that its hint names."""
+        names = {_name(node) for node in ast.walk(self.hint) if isinstance(node, ast.Name)} if self.hint else set()
+        entries = [_find_in_module(self.module, name) for name in sorted(names)]
+        return [entry for entry in entries if entry and isinstance(entry.node, ast.ClassDef)]
+
+
+_ARGUMENTS_OF: Mapping[str, dict[str, Argument]] = {name: {} for name in ("ABC", "Protocol", "Callback", "Module")}
+"""Bases of other packages whose constructors take nothing."""
 
 
 def predictions() -> list[tuple[str, str]]:
@@ -98,60 +167,50 @@ def predictions() -> list[tuple[str, str]]:
         "data": "the data in x_t",
         "velocity_and_score": "both, from a network with outputs: 2; for paths on which neither gives the other",
     }
-    words: list[str] = []
-    for file in sorted((PACKAGE / "paths").glob("*.py")):
-        for node in _parsed(file).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Output":
-                words = [str(word) for word in ast.literal_eval(ast.unparse(node.value).removeprefix("Literal"))]
-    return [(word, about.get(word, "")) for word in words]
+    for node in _parsed(_source("fmlab.paths.base")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Output":
+            return [(word, about.get(word, "")) for word in ast.literal_eval(node.value.slice)]  # type: ignore[attr-defined]
+    return []
 
 
 def rooms() -> list[str]:
     """The folders of the package that are packages themselves."""
-    return sorted(found.parent.name for found in PACKAGE.glob("*/__init__.py"))
-
-
-@cache
-def room_entries(room: str) -> Mapping[str, Entry]:
-    """The exported classes and functions of one room, by name."""
-    nodes, init = _nodes(room), PACKAGE / room / "__init__.py"
-    exported = _exported(init) if init.is_file() else set()
-    return {
-        name: Entry(name, room, f"fmlab.{room}.{name}", _about(node), tuple(_bases(node, nodes)), node)
-        for name, node in nodes.items()
-        if name in exported
-    }
+    return sorted(init.parent.name for init in PACKAGE.glob("*/__init__.py"))
 
 
 def of_kind(kind: str) -> list[Entry]:
     """The entries of a kind, by name."""
-    wanted = KINDS[kind]
-    found = [entry for entry in room_entries(wanted.room).values() if entry.is_a(wanted)]
-    return sorted(found, key=lambda entry: entry.name.lower())
+    room = KINDS[kind].room
+    entries = [find_entry(f"fmlab.{room}", name) for name in public_names(f"fmlab.{room}")]
+    return sorted((entry for entry in entries if entry and entry.is_a(KINDS[kind])), key=lambda one: one.name.lower())
 
 
 def named(name: str) -> list[Entry]:
     """Every exported entry with that short name, whatever the room."""
-    # Rooms that do not even mention the name need no parsing, which is what takes time.
-    mentioning = [room for room in rooms() if name in (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")]
-    return [entries[name] for room in mentioning if name in (entries := room_entries(room))]
+    modules = [f"fmlab.{room}" for room in rooms()]
+    entries = [find_entry(module, name) for module in modules if name in public_names(module)]
+    return [entry for entry in entries if entry]
+
+
+@cache
+def find_entry(module: str, name: str) -> Entry | None:
+    """What a module of the package defines or imports by this name."""
+    room = module.split(".")[1] if "." in module else ""
+    return _find_in_module(module, name, room)
 
 
 def exported_names() -> list[str]:
     """Every name that a room of the package exports."""
-    return [name for room in rooms() for name in _exported(PACKAGE / room / "__init__.py")]
+    return [name for room in rooms() for name in public_names(f"fmlab.{room}")]
 
 
-def find_node(room: str, name: str) -> ast.ClassDef | ast.FunctionDef | None:
-    """The syntax tree of a class in a room, exported or not."""
-    return _nodes(room).get(name)
-
-
-def bases_in(node: ast.AST, room: str) -> list[ast.ClassDef]:
-    """The syntax trees of a class's bases, transitively, as far as they live in the room."""
-    nodes = _nodes(room)
-    found = [nodes.get(name) for name in _bases(node, nodes)]
-    return [base for base in found if isinstance(base, ast.ClassDef)]
+@cache
+def public_names(module: str) -> frozenset[str]:
+    """What a module's `__all__` lists, its source read wherever it is installed; nothing is imported."""
+    for node in _parsed(_source(module)).body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return frozenset(str(part.value) for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+    return frozenset()
 
 
 @dataclass(frozen=True)
@@ -180,48 +239,71 @@ def _header(path: Path) -> str:
     return sentence + "." if stop else text
 
 
+def _find_in_module(module: str, name: str, room: str = "") -> Entry | None:
+    """The entry that a name means in a module, its imports within the package followed."""
+    if not module.startswith("fmlab."):
+        return None
+    definitions, imports = _contents(module)
+    if name in definitions:
+        return Entry(name, room or module.split(".")[1], module, definitions[name])
+    if name in imports and imports[name] != (module, name):
+        return _find_in_module(*imports[name], room)
+    return None
+
+
 @cache
-def _nodes(room: str) -> dict[str, ast.ClassDef | ast.FunctionDef]:
-    """Every class and function at the top of a room's files, by name."""
-    nodes: dict[str, ast.ClassDef | ast.FunctionDef] = {}
-    for file in sorted((PACKAGE / room).glob("*.py")):
-        for node in _parsed(file).body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-                nodes.setdefault(node.name, node)
-    return nodes
+def _contents(module: str) -> tuple[dict[str, ast.ClassDef | ast.FunctionDef], dict[str, tuple[str, str]]]:
+    """The classes and functions at the top of a module, and whence it imports which names."""
+    definitions: dict[str, ast.ClassDef | ast.FunctionDef] = {}
+    imports: dict[str, tuple[str, str]] = {}
+    nodes = list(_parsed(_source(module)).body)
+    for node in nodes:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            definitions[node.name] = node
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.If):  # if TYPE_CHECKING
+            nodes.extend(node.body)
+    return definitions, imports
+
+
+@cache
+def _source(module: str) -> Path:
+    """The file of a module; only the package around it is looked for, never imported."""
+    package, *parts = module.split(".")
+    spec = None if package == "fmlab" else find_spec(package)
+    root = PACKAGE if spec is None else Path((spec.submodule_search_locations or ["no package"])[0])
+    folder = root.joinpath(*parts)
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
 @cache
 def _parsed(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"), str(file))
-    except SyntaxError:  # told properly when the room is imported
+    except (SyntaxError, OSError):  # reported properly when the module is imported
         return ast.Module(body=[], type_ignores=[])
 
 
-def _exported(init: Path) -> set[str]:
-    for node in _parsed(init).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            return set(ast.literal_eval(node.value))
-    return set()
+def _constructor(node: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
 
-def _about(node: ast.ClassDef | ast.FunctionDef) -> str:
-    return (ast.get_docstring(node) or "").split("\n", 1)[0]
+def _arguments_of(function: ast.FunctionDef, module: str) -> dict[str, Argument]:
+    taken = function.args
+    positional = [*taken.posonlyargs, *taken.args]
+    defaults = [None] * (len(positional) - len(taken.defaults)) + list(taken.defaults)
+    pairs = [*zip(positional, defaults), *zip(taken.kwonlyargs, taken.kw_defaults)]
+    return {one.arg: Argument(one.annotation, default, module) for one, default in pairs if one.arg != "self"}
 
 
-def _bases(node: ast.AST, nodes: Mapping[str, ast.ClassDef | ast.FunctionDef]) -> Iterator[str]:
-    """Names of all bases of a class, transitively; for a function, the name of what it returns."""
-    if isinstance(node, ast.FunctionDef):
-        named_bases = [_name(node.returns)] if node.returns else []
-    elif isinstance(node, ast.ClassDef):
-        named_bases = [_name(base) for base in node.bases]
-    else:
-        return
-    for base in named_bases:
-        if base:
-            yield base
-            yield from _bases(nodes.get(base, ast.Pass()), nodes)
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list)
+
+
+def _fields(node: ast.ClassDef, module: str) -> dict[str, Argument]:
+    fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
+    return {ast.unparse(field.target): Argument(field.annotation, field.value, module) for field in fields}
 
 
 def _name(node: ast.expr) -> str:

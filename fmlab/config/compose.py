@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fmlab.config.arguments import parse_arguments
+from fmlab.config.classes import accepted_arguments, add_import_folders
 from fmlab.config.merge import ARGS, CLASS, Merger, is_component, join
-from fmlab.config.values import read_file, read_value
-from fmlab.errors import UserError, nearest
+from fmlab.config.values import read_file, read_file_and_texts, read_value
+from fmlab.errors import TRUST_HINT, UserError, nearest
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
+_PLAIN_REFERENCE = re.compile(r"\$\{\.*[A-Za-z_][\w-]*(?:\.[\w-]+)*\}")
+
+Texts = dict[str, tuple[Any, str]]
+"""By dotted key, a value that is no text and the text it was written as: `{"run.name": (0.0003, "3e-4")}`."""
 
 
 @dataclass
@@ -25,35 +31,58 @@ class Composition:
         typed: The words as they were typed.
         files: The configuration files, in order.
         notes: One line for each class swap that dropped arguments.
+        texts: How numbers and the like were written, for a constructor that wants the text.
+        import_folders: The folders in which the user's own parts are looked for.
     """
 
     config: dict[str, Any]
     typed: list[str]
     files: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    texts: Texts = field(default_factory=dict)
+    import_folders: list[str] = field(default_factory=list)
 
 
-def compose(argv: list[str]) -> Composition:
+def compose(argv: list[str], trust: bool = True, record: Path | None = None) -> Composition:
     """Merges the `--config` files of `argv` left to right, and its overrides over them.
 
     An override of a key acts before an override of a part of it, whatever their order, because sweep agents sort as
     they like; of two overrides of one key the later holds.
 
+    Args:
+        argv: The words.
+        trust: Whether code of the user's own may be imported, from beside the files or the working directory.
+        record: The resolved configuration of the run whose files these are, if it is not trusted: a text in them that
+            names more than another key, such as an environment variable, is replaced by what was recorded.
+
     Raises:
         UserError: If a word, a file or a value cannot be read.
     """
     arguments = parse_arguments(argv)
-    merger = Merger(_accepts(arguments.files))
+    folders = add_import_folders(arguments.files) if trust else []
+    merger = Merger(partial(accepted_arguments, trust=trust))
     config: dict[str, Any] = {}
+    texts: Texts = {}
+    recorded = None if trust or record is None else read_file(record)
     for file in arguments.files:
-        config = merger.merge(config, read_file(file))
+        content, scalars = read_file_and_texts(file)
+        content = content if recorded is None else _with_recorded(content, recorded)
+        config = merger.merge(config, content)
+        texts |= {_dotted(keys): scalar for keys, scalar in scalars.items()}
     for key, text in sorted(arguments.overrides, key=lambda override: _depth(override[0])):
-        config = merger.assign(config, key.split("."), read_value(text))
-    return Composition(config, list(argv), arguments.files, merger.notes)
+        value = read_value(text)
+        config = merger.assign(config, key.split("."), value)
+        texts[_dotted(key.split("."))] = value, text
+    return Composition(config, list(argv), arguments.files, merger.notes, texts, folders)
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
+def resolve(config: dict[str, Any], trust: bool = True, texts: Texts | None = None) -> dict[str, Any]:
     """The configuration with every `${...}` resolved; `${data.size}` may leave out the words `init_args`.
+
+    Args:
+        config: The merged configuration.
+        trust: Whether `${...}` may name more than another key: an environment variable.
+        texts: Where the text of a number from the environment is noted.
 
     Raises:
         UserError: If something cannot be resolved; the key that holds it is named.
@@ -61,6 +90,10 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+    if not trust:
+        for key, value in _leaves(config):
+            if isinstance(value, str) and not _is_plain(value):
+                raise UserError(f"{value} may read the environment", key=key, hint=TRUST_HINT)
     written = _with_real_positions(config, config)
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
@@ -69,19 +102,44 @@ def resolve(config: dict[str, Any]) -> dict[str, Any]:
     except (OmegaConfBaseException, RecursionError) as error:
         raise UserError(_first_line(error), key=_holder(config, error)) from error
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    texts = {} if texts is None else texts
+    return {str(key): _typed(value, config.get(str(key)), str(key), texts) for key, value in resolved.items()}
 
 
-def _accepts(files: list[Path]) -> Any:
-    """Asks a class for its parameters; imported late, because most command lines replace no class."""
+def _is_plain(text: str) -> bool:
+    """Whether a text's `${...}` name nothing but other keys."""
+    return "${" not in _PLAIN_REFERENCE.sub("", text)
 
-    def accepts(new: str, old: str) -> set[str] | None:
-        from fmlab.config.names import accepted_arguments, add_import_folders
 
-        add_import_folders(files)
-        return accepted_arguments(new, old)
+def _typed(node: Any, written: Any, key: str, texts: Texts) -> Any:
+    """A resolved value; a text from the environment is read as an override is, so that it may be a number."""
+    if isinstance(node, dict) and isinstance(written, dict):
+        return {name: _typed(value, written.get(name), join(key, name), texts) for name, value in node.items()}
+    if isinstance(node, list) and isinstance(written, list):
+        return [_typed(node[index], item, f"{key}[{index}]", texts) for index, item in enumerate(written)]
+    if not isinstance(written, str) or not isinstance(node, str) or _is_plain(written):
+        return node
+    value = read_value(node)
+    texts[key] = value, node
+    return value
 
-    return accepts
+
+def _with_recorded(node: Any, recorded: Any) -> Any:
+    """A run's configuration as written, its texts that may read the environment as they were resolved at the time."""
+    if isinstance(node, dict):
+        known = recorded if isinstance(recorded, dict) else {}
+        return {name: _with_recorded(value, known.get(name)) for name, value in node.items()}
+    if isinstance(node, list):
+        items = recorded if isinstance(recorded, list) and len(recorded) == len(node) else [None] * len(node)
+        return [_with_recorded(value, item) for value, item in zip(node, items)]
+    return node if not isinstance(node, str) or _is_plain(node) or recorded is None else recorded
+
+
+def _dotted(keys: Iterable[str | int]) -> str:
+    dotted = ""
+    for key in keys:
+        dotted = f"{dotted}[{key}]" if isinstance(key, int) else join(dotted, key)
+    return dotted
 
 
 def _depth(key: str) -> int:
@@ -112,10 +170,13 @@ def _real_position(reference: str, root: dict[str, Any]) -> str:
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no mapping, with its key as people type it."""
+    """Every value that is neither mapping nor list, with its key as people type it."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield from _leaves(value, join(key, name))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, f"{key}[{index}]")
     else:
         yield key, node
 
@@ -130,13 +191,13 @@ def _holder(config: dict[str, Any], error: Exception) -> str | None:
 
 def _nearest_key(config: dict[str, Any], error: Exception) -> str | None:
     """The keys that come near the one that was not found; those of its own section, if there is such a section."""
-    found = re.search(r"'([^']*)'", str(getattr(error, "msg", "")))
-    if found is None:
+    match = re.search(r"'([^']*)'", str(getattr(error, "msg", "")))
+    if match is None:
         return None
-    wanted = found.group(1).replace(f".{ARGS}", "")
+    missing = match.group(1).replace(f".{ARGS}", "")
     keys = [key for key, _ in _leaves(config) if not key.endswith(CLASS)]
-    section = wanted.partition(".")[0] + "."
-    return nearest(wanted, [key for key in keys if key.startswith(section)] or keys)
+    section = missing.partition(".")[0] + "."
+    return nearest(missing, [key for key in keys if key.startswith(section)] or keys)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from fmlab.config.merge import ARGS, CLASS, Merger
+from fmlab.config.build import build
+from fmlab.config.classes import find_class, parameters
+from fmlab.config.merge import Merger
 from fmlab.config.option_values import split_list
 from fmlab.config.options import Component
 from fmlab.config.values import read_value
-from fmlab.errors import UserError, nearest, user_error_in
+from fmlab.errors import UserError, nearest
 
 Parts = dict[str, dict[str, Any]]
 """Constructor arguments of each part, by their dotted names: `{"solver": {"diffusion": 0.5}}`."""
@@ -82,8 +85,6 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
     Raises:
         UserError: If there is no such class, or no class with such an argument.
     """
-    from fmlab.config.names import find_class, parameters
-
     if component.name is None:
         return [None]
     classes = list(dict.fromkeys(split_list(name, component.name)))
@@ -109,20 +110,12 @@ def _axis(key: str, value: Any) -> list[Any]:
 
 def part(name: str, word: str, base: type, arguments: Parts) -> Any:
     """A solver, a grid, a process from its class name and arguments, checked as in a configuration."""
-    from jsonargparse import ArgumentParser
+    return build(with_arguments(word, arguments[name], name), base, name)
 
-    from fmlab.config.check import check_component, locate
 
-    merger, node = Merger(lambda new, old: None), {CLASS: word, ARGS: {}}
-    for argument in sorted(arguments[name], key=lambda dotted: dotted.count(".")):
-        node = merger.assign(node, argument.split("."), arguments[name][argument], name)
-    node = check_component(name, [base], node, {})
-    command = ArgumentParser(exit_on_error=False)
-    command.add_subclass_arguments(base, name, fail_untyped=False)
-    try:
-        return getattr(command.instantiate_classes(command.parse_object({name: node})), name)
-    except Exception as error:
-        mistake = user_error_in(error)
-        if mistake is None:
-            raise
-        raise locate(mistake, {name: node}) from error
+def with_arguments(node: Any, arguments: Mapping[str, Any], key: str) -> Any:
+    """A component's node with arguments laid over it, by their dotted names: `{"diffusion.scale": 0.5}`."""
+    merger = Merger(lambda new, old: None)
+    for argument in sorted(arguments, key=lambda dotted: dotted.count(".")):
+        node = merger.assign(node, argument.split("."), arguments[argument], key)
+    return node

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningDataModule
-
 from fmlab.config import schema
-from fmlab.config.check import check, check_section, check_sections, check_seed, locate
-from fmlab.config.compose import Composition, compose, resolve
-from fmlab.config.merge import ARGS
-from fmlab.config.names import add_import_folders
-from fmlab.config.values import dump
-from fmlab.errors import user_error_in
+from fmlab.config.build import Context, Plan, plan, plan_arguments, plan_parameters
+from fmlab.config.classes import extend_import_path, find_class
+from fmlab.config.compose import compose, resolve
+from fmlab.config.links import SOURCES, linked_values
+from fmlab.config.precheck import check_sections, precheck
+from fmlab.config.values import dump, read_file, show
+from fmlab.errors import UserError
+from fmlab.records import RunLayout, read_meta
 
 
 @dataclass
@@ -32,89 +30,135 @@ class Prepared:
         data: The data module, built from its section.
         notes: Lines to show the user.
         import_folders: The folders in which the user's own parts are looked for.
+        filled: The keys that were left out and taken from elsewhere, and from where.
+        trust: Whether any class may be imported for it.
     """
 
     config: dict[str, Any]
     raw: dict[str, Any]
     typed: list[str]
     files: list[Path]
-    data: LightningDataModule
+    data: Any
     notes: list[str]
     import_folders: list[str]
+    filled: dict[str, str] = field(default_factory=dict)
+    trust: bool = True
 
     def yaml(self) -> str:
         """The configuration as YAML that `--config` takes; what `--print_config` prints."""
-        return dump(self.config)
+        comments = [f"# {target} is that of {source}\n" for target, source in self.filled.items()]
+        return "".join(comments) + dump(self.config)
 
 
-def prepare(argv: list[str]) -> Prepared:
+def prepare(
+    argv: list[str], trust: bool = True, record: Path | None = None, folders: list[str] | None = None
+) -> Prepared:
     """Everything between the words and the objects of a run.
+
+    Args:
+        argv: Configuration files and overrides.
+        trust: Whether any class may be imported; a user's own configuration is trusted, another's run is not.
+        record: The resolved configuration of the run whose files these are, if it is not trusted.
+        folders: Where the user's own parts lie, if not beside the files and in the working directory.
 
     Raises:
         UserError: If anything in files or overrides does not fit.
     """
-    return prepare_composition(compose(argv))
+    if trust and folders is not None:
+        extend_import_path(folders)
+    composition = compose(argv, trust, record)
+    config = resolve(composition.config, trust, composition.texts)
+    precheck(config)
+    config = _with_name({**config, schema.SEED: check_seed(config)}, composition.files)
+    context = Context(trust, composition.texts, linked_values(config), extra_words=schema.EXTRA_WORDS)
+    data_plan = plan_section(schema.BY_NAME["data"], config["data"], context)
+    data = data_plan.make()
+    context = Context(trust, composition.texts, linked_values(config, data), context.filled, schema.EXTRA_WORDS)
+    written = check(config, context)
+    return Prepared(
+        written,
+        composition.config,
+        composition.typed,
+        composition.files,
+        data,
+        composition.notes,
+        folders if folders is not None else composition.import_folders,
+        {target: SOURCES[target] for target in sorted(set(context.filled))},
+        trust,
+    )
 
 
-def prepare_composition(composition: Composition) -> Prepared:
-    """The same, from a configuration that is already composed."""
-    folders = add_import_folders(composition.files)
-    config = resolve(composition.config)
-    check_sections(config)
-    config[schema.SEED] = check_seed(config)
-    config["data"] = check_section(schema.BY_NAME["data"], config["data"], {"seed": config[schema.SEED]})
-    data = build_data(config["data"])
-    known = {**known_from(data, config[schema.SEED]), **known_from_prediction(config["model"])}
-    config = check(fill_name(config, composition.files), known)
-    return Prepared(config, composition.config, composition.typed, composition.files, data, composition.notes, folders)
+def prepare_resumed(layout: RunLayout, overrides: Iterable[str], trust: bool) -> Prepared:
+    """What a resumed run is made of: its own configuration first, then what is typed now.
 
-
-def known_from(data: LightningDataModule, seed: int) -> dict[str, Any]:
-    """What the data knows and the model need not be told: `shape`, `num_classes`, and the seed of the run."""
-    known: dict[str, Any] = {"seed": seed}
-    for name in ("shape", "num_classes"):
-        if hasattr(data, name):
-            value = getattr(data, name)
-            known[name] = [int(size) for size in value] if isinstance(value, Sequence) else value
-    condition_dim = getattr(data, "condition_dim", None)
-    if condition_dim is not None:
-        known["condition_dim"] = condition_dim
-    return known
-
-
-def known_from_prediction(model: Any) -> dict[str, Any]:
-    """How many outputs the network needs, where the prediction says so."""
-    arguments = model.get(ARGS) if isinstance(model, dict) else None
-    two = isinstance(arguments, dict) and arguments.get("prediction") == "velocity_and_score"
-    return {"outputs": 2} if two else {}
-
-
-def build_data(section: dict[str, Any]) -> LightningDataModule:
-    """The data module of a checked section."""
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False, required=True)
-    with located_errors({"data": section}):
-        data = parser.instantiate_classes(parser.parse_object({"data": section})).data
-    assert isinstance(data, LightningDataModule)
-    return data
-
-
-@contextmanager
-def located_errors(config: dict[str, Any]) -> Iterator[None]:
-    """Within, a constructor's UserError is raised as such, with its full dotted key.
-
-    jsonargparse wraps what a constructor raises in errors of its own.
+    What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
     """
+    precision = (read_file(layout.config).get("trainer") or {}).get("precision", "auto")
+    own = ["--config", str(layout.raw_config), f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
+    return prepare([*own, *overrides], trust, layout.config, import_folders(layout, trust))
+
+
+def import_folders(layout: RunLayout, trust: bool) -> list[str]:
+    """Where the user's own parts of a run lay; nowhere for a run that is not trusted."""
+    return list(read_meta(layout).get("import_folders", [])) if trust else []
+
+
+def check(config: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """The configuration with every class by its full import path, once all of it fits the constructors.
+
+    Raises:
+        UserError: At the first key that is unknown, missing or of a wrong type, and at the first class that is unknown.
+    """
+    check_sections(config)
+    written: dict[str, Any] = {schema.SEED: check_seed(config)}
+    for section in schema.SECTIONS:
+        if section.name in config:
+            written[section.name] = plan_section(section, config[section.name], context).written
+    return written
+
+
+def needs_trust(config: Mapping[str, Any]) -> bool:
+    """Whether a checked configuration names what a run that is not trusted may not."""
     try:
-        yield
-    except Exception as error:
-        cause = user_error_in(error)
-        if cause is None:
-            raise
-        raise locate(cause, config) from error
+        check(config, Context(trust=False, extra_words=schema.EXTRA_WORDS))
+    except UserError:
+        return True
+    return False
 
 
-def fill_name(config: dict[str, Any], files: list[Path]) -> dict[str, Any]:
+def check_seed(config: Mapping[str, Any]) -> int:
+    """The seed of the run; a fixed one if the configuration names none."""
+    seed = config.get(schema.SEED, schema.DEFAULT_SEED)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise UserError(f"expected int, got {show(seed)}", key=schema.SEED)
+    return seed
+
+
+def plan_section(section: schema.Section, node: Any, context: Context) -> Plan:
+    """One section, checked."""
+    target = find_class(section.target, (object,), section.name)
+    if section.component:
+        return plan(node, target, section.name, context)
+    if node is None:
+        return Plan(None, lambda: None)
+    if not isinstance(node, dict):
+        raise UserError(f"expected `key: value` lines, got {show(node)}", key=section.name)
+    return plan_arguments(target, node, section.name, context)
+
+
+def make_section(name: str, node: Any, trust: bool = True) -> Any:
+    """The object of a section of a checked configuration: the model, the data, a callback."""
+    return plan_section(schema.BY_NAME[name], node, Context(trust)).make()
+
+
+def make_arguments(name: str, node: dict[str, Any], trust: bool) -> dict[str, Any]:
+    """The arguments of a section's class, made: callbacks and loggers as objects."""
+    context = Context(trust, extra_words=schema.EXTRA_WORDS)
+    plans = plan_parameters(find_class(schema.BY_NAME[name].target, (object,), name), node, name, context)
+    return {argument: planned.make() for argument, planned in plans.items()}
+
+
+def _with_name(config: dict[str, Any], files: list[Path]) -> dict[str, Any]:
     """The experiment's name, where none is given, is that of its first file."""
     run = config.get("run") or {}
     if isinstance(run, dict) and run.get("name") is None:

@@ -58,9 +58,6 @@ BY_NAME: Mapping[str, Section] = {section.name: section for section in SECTIONS}
 # Words that a key may hold although its constructor does not know them; the command replaces them before it runs.
 EXTRA_WORDS: Mapping[str, tuple[str, ...]] = {"trainer.precision": ("auto",)}
 
-# Where short class names are looked for, beside the package's own rooms.
-FOREIGN_MODULES = ("torch.optim", "torch.optim.lr_scheduler")
-
 
 def callbacks_in(config: Mapping[str, Any]) -> list[Section]:
     """The named callbacks that a configuration asks for, in the order of the table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,11 @@ from fmlab.errors import UserError
 
 _BOOL, _NULL = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE, _STR = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+
+# No configuration comes near these; a hostile one must not take the memory or the stack.
+MAX_BYTES, MAX_NODES, MAX_DEPTH = 1_000_000, 100_000, 50
+TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 # The core schema of YAML 1.2, and beyond it: thousands may be grouped (400_000), and Python's own words for
 # null, true and false are read as such, because sweep agents write them.
@@ -30,20 +35,24 @@ _SCALARS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+class TooLargeError(yaml.MarkedYAMLError):
+    """A document that is nested too deeply, or that its aliases make too large."""
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars above, and no key given twice."""
+    """PyYAML's safe loader with the scalars above."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    depth = 0
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag != _MERGE and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is given twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Stops at what is nested too deeply, since reading on takes time quadratic in the depth."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH + 1:
+            raise TooLargeError(problem=TOO_DEEP, problem_mark=self.peek_event().start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,9 +74,18 @@ _register()
 
 
 def read_value(text: str) -> Any:
-    """The value of one command-line override; text that is no YAML stands for itself."""
+    """The value of one command-line override; text that is no YAML, and a plain word, stands for itself.
+
+    Raises:
+        UserError: If it is nested too deeply, or its aliases make it too large.
+    """
     try:
-        return yaml.load(text, _Loader)
+        node = _compose(text)
+        if isinstance(node, yaml.ScalarNode) and node.tag == _STR and node.style is None:
+            return text  # YAML would end it at a " #"
+        return _construct(node)
+    except TooLargeError as error:
+        raise UserError(str(error.problem), key=show(text)) from None
     except yaml.YAMLError:
         return text
 
@@ -76,22 +94,100 @@ def read_file(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: If the file is not YAML (file and line are named) or is no mapping.
+        UserError: If the file is not YAML (file and line are named), is no mapping, or is too large.
     """
+    return read_file_and_texts(path)[0]
+
+
+def read_file_and_texts(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], tuple[Any, str]]]:
+    """The mapping in a YAML file; and each number, truth value and null in it with its text, by its keys."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"is larger than {MAX_BYTES:,} bytes", key=str(path))
+        node = _compose(path.read_text(encoding="utf-8"))
+        content = _construct(node)
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}", key=str(path)) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = " ".join((error.problem or "not valid YAML").split())
         raise UserError(problem, key=where, hint=_quote_line(path, mark.line) if mark else None) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError("is not YAML text: " + " ".join(str(error).split()), key=str(path)) from error
+        raise UserError("is not YAML text: " + " ".join(str(error).split())[:120], key=str(path)) from error
     if content is None:
-        return {}
+        return {}, {}
     if not isinstance(content, dict):
         raise UserError(f"expected `key: value` lines, got {show(content)}", key=str(path))
-    return content
+    return content, {keys: (_construct(scalar), scalar.value) for keys, scalar in _untextual_scalars(node, ())}
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The document's nodes, once they are known to be of bounded depth and size and without a key given twice."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+    finally:
+        loader.dispose()
+    if node is not None:
+        _measure(node, 0, {})
+    return node
+
+
+def _construct(node: yaml.Node | None) -> Any:
+    loader = _Loader("")
+    try:
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _measure(node: yaml.Node, depth: int, measured: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many nodes a node expands to and how deep; an alias of what contains it is endlessly deep.
+
+    Raises:
+        TooLargeError: If that is too much.
+        MarkedYAMLError: If a key is given twice.
+    """
+    if id(node) not in measured:
+        children = [] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            children = [child for pair in node.value for child in pair]
+        if depth > MAX_DEPTH:
+            raise TooLargeError(problem=TOO_DEEP, problem_mark=node.start_mark)
+        sizes = [_measure(child, depth + 1, measured) for child in children]
+        measured[id(node)] = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
+    size, height = measured[id(node)]
+    if depth + height > MAX_DEPTH + 1:
+        raise TooLargeError(problem=TOO_DEEP, problem_mark=node.start_mark)
+    if size > MAX_NODES:
+        raise TooLargeError(problem=f"has more than {MAX_NODES:,} values", problem_mark=node.start_mark)
+    return size, height
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key has to be a word", problem_mark=key.start_mark)
+        if key.tag != _MERGE and key.value in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+        seen.add(key.value)
+
+
+def _untextual_scalars(
+    node: yaml.Node, keys: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], yaml.ScalarNode]]:
+    """Every scalar that is no text, with the keys and list indices that lead to it."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _untextual_scalars(value, (*keys, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _untextual_scalars(value, (*keys, index))
+    elif node.tag != _STR:
+        yield keys, node
 
 
 def dump(config: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fmlab.config.trust import TRUSTED
+from fmlab.config.classes import is_safe_path
 from fmlab.inference.exported import Exported, class_paths
 
 
@@ -66,7 +66,7 @@ def _about(record: Exported) -> str:
 def _loading(record: Exported, name: str) -> str:
     labels = "labels=[0, 1]" if (record.num_classes or 0) > 1 else "16"
     paths = dict.fromkeys(path for _, path in class_paths(record.model, "model"))
-    own = [f"`{path}`" for path in paths if path.partition(".")[0] not in TRUSTED]
+    own = [f"`{path}`" for path in paths if not is_safe_path(path)]
     argument, option = (", trust=True", " --trust") if own else ("", "")
     load = f'trained = fmlab.load("{name}"{argument})'
     lines = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -109,27 +108,6 @@ def read_exported(file: Path) -> tuple[dict[str, Tensor], Exported]:
     if _hash(tensors, metadata["fmlab"]) != metadata.get("sha256"):
         raise UserError("is damaged: its content is not what was written", key=str(file))
     return tensors, record
-
-
-def check_importable(section: Mapping[str, Any], key: str, where: Path) -> None:
-    """Refuses a section that names a class which cannot be imported here.
-
-    Args:
-        section: A section of the configuration, with full import paths.
-        key: The section's name.
-        where: The file that names it.
-
-    Raises:
-        UserError: For the first such class, with the file in which it is looked for.
-    """
-    for dotted_key, path in class_paths(section, key):
-        module, _, name = path.rpartition(".")
-        try:
-            getattr(importlib.import_module(module), name)
-        except Exception as error:
-            cause = " ".join(str(error).split()) or type(error).__name__
-            hint = f"put {module.partition('.')[0]}.py beside {where.name} or in this folder, or install it"
-            raise UserError(f"{path} cannot be imported: {cause}", key=f"{where}: {dotted_key}", hint=hint) from error
 
 
 def _hash(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -11,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
-from lightning.pytorch import LightningDataModule, LightningModule
 
-from fmlab.config.trust import check_names, check_trusted
+from fmlab.config.classes import extend_import_path
+from fmlab.config.merge import ARGS
+from fmlab.config.prepare import make_section
+from fmlab.config.values import read_file
 from fmlab.errors import UserError
 from fmlab.fields import LearnedClassifier, PosteriorMean
-from fmlab.inference.exported import Exported, check_importable, is_exported, read_exported
+from fmlab.inference.exported import Exported, is_exported, read_exported
 from fmlab.inference.guides import RunWeights
 from fmlab.inference.trained import Origin, Trained, TrainedClassifier
 from fmlab.records import RunLayout, find_run, read_meta
@@ -48,7 +47,7 @@ def load(
         weights: The averaged weights (the first decay) or the trained ones as they are.
         device: Where to compute; a GPU if there is one.
         ema_std: The width of a power-function average to use instead, of a run trained with `power_ema`.
-        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
+        trust: Whether to import code that the run names outside of fmlab and torch.
 
     Raises:
         UserError: If there is no such run, file or checkpoint, it cannot be read, it generates nothing, or it names
@@ -145,7 +144,7 @@ def load_module(
         checkpoint: `best`, `last` or a file.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
-        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
+        trust: Whether to import code that the run names outside of fmlab and torch.
 
     Raises:
         UserError: If there is no such checkpoint, or it cannot be read, or these weights cannot be made.
@@ -156,12 +155,9 @@ def load_module(
     if ema_std is not None and weights == "raw":
         raise UserError("a width is asked for, and raw weights", key="ema.std", hint="leave one of them out")
     if trust:
-        sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
-    else:
-        check_trusted([layout.config])
-    config = yaml.safe_load(layout.config.read_text())
-    objects = instantiate({name: config[name] for name in ("model", "data")})
-    module, data = objects.model, objects.data
+        extend_import_path(read_meta(layout).get("import_folders", []))
+    config = read_file(layout.config)
+    module, data = (make_recorded(name, config.get(name), trust) for name in ("model", "data"))
     if isinstance(getattr(module, "source", None), BatchSource):
         module.source.data = data
     state = read_checkpoint(file)
@@ -199,14 +195,11 @@ def _use_weights(
 def _load_exported(file: Path, trust: bool) -> LoadedModule:
     """The module of an exported file; its data are looked for when they are needed."""
     tensors, record = read_exported(file)
-    folders = [str(file.resolve().parent), os.getcwd()] if trust else []  # where the user's own parts may lie
-    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    if trust:
+        extend_import_path([str(file.resolve().parent), os.getcwd()])  # where the user's own parts may lie
+    module = _build_section(record, "model", file, trust)
     try:
-        module = _build_section(record, "model", file, trust)
         module.network.load_state_dict(tensors)
-    except ArgumentError as error:  # from a version with other arguments
-        cause = max(str(error).splitlines(), key=lambda line: len(line) - len(line.lstrip())).strip()
-        raise UserError(f"its model cannot be made here: {cause}", key=str(file)) from error
     except RuntimeError as error:
         cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
@@ -223,18 +216,27 @@ def _build_section(record: Exported, name: Literal["model", "data"], file: Path,
     section = getattr(record, name)
     if section is None:
         raise UserError(f"the {name} are not known", key=str(file))
-    if not trust:
-        check_names({name: section}, str(file))
-    check_importable(section, name, file)
-    return getattr(instantiate({name: section}), name)
+    return make_recorded(name, section, trust, file)
 
 
-def instantiate(sections: dict[str, Any]) -> Any:
-    """The objects of a configuration's model and data sections, whichever are there, by these names."""
-    bases = {"model": LightningModule, "data": LightningDataModule}
-    parser = ArgumentParser(exit_on_error=False)
-    for name in sections:
-        parser.add_subclass_arguments(bases[name], name, fail_untyped=False, required=True)
-    if "model" in sections:
-        sections["model"].setdefault("init_args", {})["compile"] = False
-    return parser.instantiate_classes(parser.parse_object(sections))
+def make_recorded(name: str, section: Any, trust: bool, where: Path | None = None) -> Any:
+    """The model or the data module that a record's section describes; the model is not compiled.
+
+    Args:
+        name: `model` or `data`.
+        section: That section.
+        trust: Whether it may name code outside of fmlab and torch.
+        where: The file that holds the record, named in errors.
+
+    Raises:
+        UserError: If it names such code without trust, or what is not there, or arguments that do not fit.
+    """
+    if name == "model" and isinstance(section, dict):
+        section = {**section, ARGS: {**(section.get(ARGS) or {}), "compile": False}}
+    try:
+        return make_section(name, section, trust)
+    except UserError as error:
+        if where is None:
+            raise
+        key = f"{where}: {error.key}" if error.key else str(where)
+        raise UserError(error.message, key=key, hint=error.hint) from error

@@ -32,7 +32,6 @@ _PACKAGES = (
     "diffusers",
     "wandb",
     "omegaconf",
-    "jsonargparse",
     "numpy",
     "scipy",
     "scikit-learn",

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from fmlab.paths import CondOT, GaussianPath, gaussian_path
 from fmlab.random import Purpose
 from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
 from fmlab.training.module import NetworkModule
-from fmlab.training.optimisation import WeightDecayOn
+from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn
 
 BINS = 10
 """Validation sees every example in each of so many equal parts of [0, 1]."""
@@ -55,8 +54,8 @@ class NoisyClassifier(NetworkModule):
         path: GaussianPath | None = None,
         time_sampler: TimeSampler | None = None,
         num_classes: int | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerFactory | None = None,
         compile: bool = False,
         seed: int = 0,
         weight_decay_on: WeightDecayOn = "all",

@@ -11,14 +11,15 @@ from pathlib import Path
 from lightning.pytorch import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from fmlab.config.prepare import Prepared, located_errors
+from fmlab.config.build import full_keys
+from fmlab.config.prepare import Prepared
 from fmlab.config.run_options import TensorboardOptions, WandbOptions
 from fmlab.errors import UserError
 from fmlab.networks import describe
 from fmlab.records import RunLayout, keep_rows, read_status, write_status
 from fmlab.records.atomic import atomic_write_text
 from fmlab.records.meta import add_to_meta
-from fmlab.training.builder import Builder
+from fmlab.training.assemble import Assembly, assemble
 from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.training.checkpoints import Checkpoints
 from fmlab.training.classifier import NoisyClassifier
@@ -66,8 +67,8 @@ def train(
                 callback.damaged = list(damaged)
         announce(cli, layout, prepared, checkpoint, damaged)
         try:
-            with located_errors(prepared.config):
-                cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+            with full_keys(type(cli.model), "model"):
+                cli.trainer.fit(cli.model, datamodule=cli.data, ckpt_path=checkpoint, weights_only=True)
         except StopRequested as stop:
             stop_signal, step = stop.signal, stop.step
             preemption.consensus.conclude(lambda: say_stopped(layout, stop_signal, step))
@@ -79,7 +80,7 @@ def train(
     return None
 
 
-def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Builder:
+def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Assembly:
     """Model, data and trainer of a run, with its loggers; metrics later than the checkpoint are dropped."""
     config = prepared.config
     options = WandbOptions(**(config.get("wandb") or {}))
@@ -88,14 +89,13 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
         loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
-    with located_errors(config):
-        own: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
-        return Builder(config, str(layout.root), loggers, own, [preemption])
+    own: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+    return assemble(prepared, str(layout.root), loggers, own, [preemption])
 
 
 @rank_zero_only
 def announce(
-    cli: Builder, layout: RunLayout, prepared: Prepared, checkpoint: Path | None, damaged: Mapping[Path, str]
+    cli: Assembly, layout: RunLayout, prepared: Prepared, checkpoint: Path | None, damaged: Mapping[Path, str]
 ) -> None:
     """Prints what is about to run, in a few lines."""
     for note in prepared.notes:
@@ -104,7 +104,7 @@ def announce(
         print(f"note: {file} is damaged ({cause}); {checkpoint.name if checkpoint else 'nothing'} is used instead")
     network, trainer = cli.model.network, cli.trainer
     condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
-    parameters, flops = describe(network, tuple(cli.datamodule.shape), condition)
+    parameters, flops = describe(network, tuple(cli.data.shape), condition)
     add_to_meta(layout, network={"parameters": parameters, "flops": flops})  # of one forward on one sample
     print(f"run        {layout.root}" + (f" (from step {step_of(checkpoint)})" if checkpoint else ""))
     print(
@@ -116,7 +116,7 @@ def announce(
 
 
 @rank_zero_only
-def conclude(cli: Builder, layout: RunLayout) -> None:
+def conclude(cli: Assembly, layout: RunLayout) -> None:
     """Prints where the run is, its best scores and what to do next."""
     trainer = cli.trainer
     print(f"\ndone       {layout.root}")

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
@@ -41,7 +40,7 @@ from fmlab.paths import (
 from fmlab.random import Purpose
 from fmlab.training.batches import Batch, Generators, further_data, keyed_generators, paired_source, unpack
 from fmlab.training.module import NetworkModule
-from fmlab.training.optimisation import WeightDecayOn
+from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn
 from fmlab.training.sources import BatchSource, NoiseSource, SourceChoice, make_source
 
 
@@ -85,8 +84,8 @@ class GenerativeModule(NetworkModule):
         loss: Loss | None = None,
         num_classes: int | None = None,
         label_dropout: float = 0.1,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerFactory | None = None,
         compile: bool = False,
         seed: int = 0,
         weight_decay_on: WeightDecayOn = "all",

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from fmlab.objectives import LossByTime, StepContext, TimeSampler, Uniform
 from fmlab.paths import ProbabilityPath
 from fmlab.random import Purpose, fold, seed_default_generators
 from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
-from fmlab.training.optimisation import WeightDecayOn, parameter_groups
+from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn, parameter_groups
 from fmlab.training.overhead import LeanModule
 
 
@@ -37,8 +36,8 @@ class NetworkModule(LeanModule):
         path: ProbabilityPath,
         time_sampler: TimeSampler | None,
         num_classes: int | None,
-        optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable | None,
+        optimizer: OptimizerFactory,
+        lr_scheduler: LRSchedulerFactory | None,
         compile: bool,
         seed: int,
         weight_decay_on: WeightDecayOn,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from fmlab.errors import UserError
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+"""Makes the optimizer of parameters; in a configuration, an optimizer's class with all arguments but these."""
+
+LRSchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+"""Makes the learning-rate schedule of an optimizer; in a configuration, a schedule's class likewise."""
 
 WeightDecayOn = Literal["all", "matrices"]
 

@@ -8,7 +8,6 @@ import warnings
 
 _WARNINGS = (
     ".*does not have many workers.*",  # the data is in memory
-    ".*LightningCLI's args parameter is intended.*",  # it is given a complete configuration on purpose
     ".*treespec, LeafSpec.*",
     ".*smaller than the logging interval.*",
     ".*`srun` command is available.*",  # on a cluster's login node, or in an allocation of one task

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.prepare import Prepared
 from fmlab.config.run_options import RunOptions
 from fmlab.config.run_record import write_run_record
-from fmlab.config.trust import check_trusted
+from fmlab.config.values import read_file
 from fmlab.errors import RunFailure, UserError
-from fmlab.records import RunLayout, new_run, read_meta, read_status, trial_folder, write_status
+from fmlab.records import RunLayout, new_run, read_status, trial_folder, write_status
 from fmlab.records.atomic import is_full_disk
 from fmlab.records.secrets import without_secrets
 
@@ -30,25 +28,6 @@ def is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def allow_imports(layout: RunLayout, trust: bool) -> None:
-    """Makes the run author's own parts importable from where they were; without trust, refuses a run that has some."""
-    if not trust:
-        check_trusted([layout.config, layout.raw_config])
-        return
-    sys.path.extend(folder for folder in read_meta(layout).get("import_folders", []) if folder not in sys.path)
-
-
-def resumed_arguments(layout: RunLayout, overrides: Sequence[str], trust: bool) -> list[str]:
-    """The command line of a resumed run: its own configuration first, then what is typed now.
-
-    What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
-    """
-    allow_imports(layout, trust)
-    precision = yaml.safe_load(layout.config.read_text())["trainer"]["precision"]
-    own = [f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
-    return ["--config", str(layout.raw_config), *own, *overrides]
-
-
 def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     """The folder of a new run; a process that Lightning started, or another task of the job, finds the first one's.
 
@@ -56,7 +35,7 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
     """
     if started_by_another:
         layout = RunLayout(Path(os.environ[RUN_DIRECTORY]))
-        prepared.config["trainer"] = yaml.safe_load(layout.config.read_text())["trainer"]
+        prepared.config["trainer"] = read_file(layout.config)["trainer"]
         return layout
     run = RunOptions(**prepared.config["run"])
     assert run.name is not None

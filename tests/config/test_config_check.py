@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import math
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import pytest
-from lightning.pytorch import Trainer
+import torch
+from annotated_types import Ge, Gt, Lt, MinLen
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from fmlab.config.check import check_arguments, check_component, locate
-from fmlab.config.hints import component_classes, describe, fit
-from fmlab.config.names import accepted_arguments
+from fmlab.config import catalog
+from fmlab.config.build import Context, build, plan, plan_arguments
+from fmlab.config.classes import accepted_arguments
+from fmlab.config.hints import Mismatch, component_classes, describe, fit
 from fmlab.errors import UserError
 from fmlab.paths import CondOT, GaussianPath
 
@@ -42,6 +49,20 @@ class Electric(Engine, ABC):
     def charge(self) -> None: ...
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+@dataclass
+class Garage:
+    engine: Engine
+    tyres: Tyres
+    spare: list[Engine]
+    by_name: dict[str, Engine]
+    optimizer: Callable[[Iterable], Optimizer]
+    standard: type[Engine]
+
+
 class Car:
     def __init__(
         self,
@@ -61,10 +82,13 @@ class Car:
         pass
 
 
-def checked(known: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
-    return check_arguments(
-        "car", Car, {"engine": {"class_path": "Diesel", "init_args": {"power": 1}}, **arguments}, known or {}
-    )
+def check(cls: type, arguments: dict[str, Any], links: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The arguments of a class as they would be written down."""
+    return plan_arguments(cls, arguments, cls.__name__.lower(), Context(links=links or {})).written
+
+
+def checked(links: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
+    return check(Car, {"engine": {"class_path": "Diesel", "init_args": {"power": 1}}, **arguments}, links)
 
 
 def refused(**arguments: Any) -> UserError:
@@ -95,12 +119,14 @@ def test_a_missing_argument_is_named() -> None:
     assert "missing, Diesel needs a value" in error.message
 
 
-def test_known_values_fill_what_is_left_out_and_only_that() -> None:
-    assert checked({"power": 9}, engine="Diesel")["engine"]["init_args"] == {"power": 9}
-    assert checked({"power": 9, "seats": 2})["engine"]["init_args"] == {"power": 1}
-    assert checked({"power": 9, "seats": 2})["seats"] == 2
+def test_a_link_fills_its_target_where_it_is_left_out_and_nothing_else() -> None:
+    links = {"car.engine.power": 9, "car.seats": 2}
+    assert checked(links, engine="Diesel")["engine"]["init_args"] == {"power": 9}
+    assert checked(links)["engine"]["init_args"] == {"power": 1}
+    assert checked(links)["seats"] == 2
+    assert "seats" not in checked({"seats": 2, "bus.seats": 2})
     with pytest.raises(UserError, match="expected int"):
-        checked({"power": "many"}, engine="Diesel")
+        checked({"car.engine.power": "many"}, engine="Diesel")
 
 
 def test_an_unknown_class_names_the_nearest() -> None:
@@ -119,14 +145,15 @@ def test_a_list_is_no_mapping_of_parts() -> None:
 
 
 def test_of_two_classes_of_one_name_a_swap_means_the_one_from_the_same_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch.optim import SGD, AdamW
-
-    found = {"Twin": [Diesel, SGD], "AdamW": [AdamW], "Turbo": [Turbo]}
-    monkeypatch.setattr("fmlab.config.names.candidates", lambda word: list(found[word]))
-    assert "momentum" in (accepted_arguments("Twin", "AdamW") or ())
-    assert accepted_arguments("Twin", "Turbo") == {"power", "cylinders"}
-    assert "momentum" in (accepted_arguments("Twin", "torch.optim.AdamW") or ())
-    assert accepted_arguments("no_such.Class", "Turbo") is None
+    twins = [catalog.find_entry("fmlab.paths", "VP"), catalog.find_entry("fmlab.networks", "DiT")]
+    named = catalog.named
+    monkeypatch.setattr(catalog, "named", lambda word: twins if word == "Twin" else named(word))
+    assert accepted_arguments("Twin", "CondOT") == {"beta_min", "beta_max"}
+    assert "patch_size" in (accepted_arguments("Twin", "UNet") or ())
+    assert "patch_size" in (accepted_arguments("Twin", "fmlab.networks.UNet") or ())
+    assert "momentum" in (accepted_arguments("SGD", "AdamW") or ())
+    assert accepted_arguments("no_such.Class", "DiT") is None
+    assert accepted_arguments("NoSuchClass", "DiT") is None
 
 
 def test_a_class_of_another_kind_is_refused() -> None:
@@ -194,7 +221,7 @@ def test_a_wrong_type_is_told_in_one_line(arguments: dict[str, Any], key: str, m
 
 def test_a_long_choice_is_cut_short_but_its_nearest_word_named() -> None:
     with pytest.raises(UserError) as caught:
-        check_arguments("trainer", Trainer, {"precision": "bf16-mixd"}, {})
+        check(Trainer, {"precision": "bf16-mixd"})
     assert len(caught.value.message) < 160
     assert "bf16-mixed" in str(caught.value.hint)
 
@@ -210,13 +237,13 @@ def test_values_stay_as_they_were_written() -> None:
 
 
 def test_the_trainer_is_known() -> None:
-    arguments = {"precision": "auto", "devices": "auto", "strategy": "ddp", "max_steps": 10, "logger": False}
-    assert check_arguments("trainer", Trainer, arguments, {}) == arguments
+    arguments = {"precision": "16-mixed", "devices": "auto", "strategy": "ddp", "max_steps": 10, "logger": False}
+    assert check(Trainer, arguments) == arguments
     with pytest.raises(UserError) as caught:
-        check_arguments("trainer", Trainer, {"max_step": 10}, {})
+        check(Trainer, {"max_step": 10})
     assert "max_steps" in str(caught.value.hint)
     callbacks = {"callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}]}
-    assert check_arguments("trainer", Trainer, callbacks, {}) == callbacks
+    assert check(Trainer, callbacks) == callbacks
 
 
 def test_hints_are_read() -> None:
@@ -225,23 +252,81 @@ def test_hints_are_read() -> None:
     assert component_classes(int | str | list[int] | None) == ([], 0)
     assert component_classes(nn.Module) == ([nn.Module], 0)
     assert describe(int | None) == "int or null"
-    assert fit(tuple[float, float], [0.9, 0.99])[0]
-    assert not fit(tuple[float, float], [0.9])[0]
+    assert fit(tuple[float, float], [0.9, 0.99]) == (0.9, 0.99)
+    with pytest.raises(Mismatch):
+        fit(tuple[float, float], [0.9])
 
 
 def test_abstract_bases_are_no_choice() -> None:
     with pytest.raises(UserError) as caught:
-        check_component("model.path", [GaussianPath], "Gauss", {})
+        build("Gauss", GaussianPath, "model.path")
     assert "CondOT" in str(caught.value.hint)
     assert "GaussianPath" not in str(caught.value.hint)
-    assert check_component("model.path", [GaussianPath], "CondOT", {}) == {"class_path": "fmlab.paths.CondOT"}
-    assert CondOT().alpha is not None
+    assert plan("CondOT", GaussianPath, "model.path", Context()).written == {"class_path": "fmlab.paths.CondOT"}
+    assert isinstance(build("CondOT", GaussianPath, "model.path"), CondOT)
 
 
 def test_a_constructors_error_gets_its_full_key() -> None:
-    sampler = {"class_path": "fmlab.objectives.LogitNormal", "init_args": {"mean": 0.0}}
-    config = {"model": {"class_path": "fmlab.training.FlowMatching", "init_args": {"time_sampler": sampler}}}
-    assert locate(UserError("x", key="std"), config).key == "model.time_sampler.std"
-    assert locate(UserError("x", key="time_sampler.std"), config).key == "model.time_sampler.std"
-    assert locate(UserError("x", key="elsewhere"), config).key == "elsewhere"
-    assert locate(UserError("x"), config).key is None
+    sampler = {"class_path": "LogitNormal", "init_args": {"std": -1.0}}
+    model = {"class_path": "FlowMatching", "init_args": {"network": "torch.nn.Identity", "time_sampler": sampler}}
+    with pytest.raises(UserError) as caught:
+        build(model, LightningModule, "model")
+    assert caught.value.key == "model.time_sampler.std"
+    schedule = {"class_path": "WarmupCosine", "init_args": {"total_steps": 0}}
+    factory = build(schedule, Callable[[Optimizer], LRScheduler], "model.lr_scheduler")
+    with pytest.raises(UserError) as caught:
+        factory(AdamW([nn.Parameter(torch.zeros(1))]))
+    assert caught.value.key == "model.lr_scheduler.total_steps"
+
+
+def test_what_torch_refuses_is_told_in_one_line() -> None:
+    factory = build({"class_path": "AdamW", "init_args": {"lr": -1.0}}, Callable[[Iterable], Optimizer], "optimizer")
+    with pytest.raises(UserError, match=r"optimizer: Invalid learning rate: -1.0"):
+        factory([nn.Parameter(torch.zeros(1))])
+
+
+def test_objects_are_made_as_the_hints_say() -> None:
+    car = build(
+        {
+            "engine": {"class_path": "Turbo", "init_args": {"power": 3}},
+            "tyres": {"width": 205},
+            "spare": [{"class_path": "Diesel", "init_args": {"power": 1}}],
+            "by_name": {"left": {"class_path": "Diesel", "init_args": {"power": 2}}},
+            "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.1, "betas": [0.5, 0.6]}},
+            "standard": "Turbo",
+        },
+        Garage,
+        "garage",
+    )
+    assert isinstance(car.engine, Turbo)
+    assert car.tyres == Tyres(205)
+    assert [type(engine) for engine in car.spare] == [Diesel]
+    assert car.by_name["left"].power == 2
+    optimizer = car.optimizer([nn.Parameter(torch.zeros(1))])
+    assert optimizer.defaults["betas"] == (0.5, 0.6)
+    assert pickle.loads(pickle.dumps(car.optimizer)) == car.optimizer
+    assert car.standard is Turbo
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "message"),
+    [
+        (Annotated[int, Ge(1)], 0, "has to be at least 1, got 0"),
+        (Annotated[float, Gt(0), Lt(1)] | None, 1.5, "has to be below 1.0, got 1.5"),
+        (Annotated[list[int], MinLen(2)], [1], "needs at least 2 entries, got [1]"),
+        (Annotated[int, Ge(1)], "1", 'expected int, got "1"'),
+        (float, True, "expected float, got true"),
+    ],
+)
+def test_a_range_in_a_hint_is_kept(hint: Any, value: Any, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(value, hint, "key")
+    assert caught.value.message == message
+
+
+def test_a_value_is_what_its_hint_wants() -> None:
+    assert build([1, 2], tuple[int, ...], "key") == (1, 2)
+    assert build("red", Colour, "key") is Colour.RED
+    assert build(3, Annotated[int, Ge(1)], "key") == 3
+    assert type(build(1, float, "key")) is float
+    assert build("math.sqrt", Callable[[float], float], "key") is math.sqrt

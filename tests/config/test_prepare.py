@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from fmlab.config.prepare import prepare
+from fmlab.config.values import dump
 from fmlab.data import Toy2D
 from fmlab.errors import UserError
 
@@ -93,7 +94,8 @@ def test_the_printed_configuration_is_itself_one(folder: Path, overrides: list[s
     Path("printed.yaml").write_text(prepared.yaml())
     again = prepare(["--config=printed.yaml"])
     assert again.config == prepared.config
-    assert again.yaml() == prepared.yaml()
+    assert "# model.network.shape is that of data.shape\n" in prepared.yaml()
+    assert again.yaml() == dump(prepared.config)
     assert again.notes == []
     assert yaml.safe_load(prepared.yaml()) == prepared.config
     swapped = prepare(["--config=printed.yaml", "--model.path=Polynomial", "--model.path.degree=3"])
@@ -169,3 +171,21 @@ def test_a_section_that_is_null_is_off(folder: Path) -> None:
 
     config = prepare(["--config=points.yaml", "--fid=None"]).config
     assert [section.name for section in callbacks_in(config)] == ["ema"]
+
+
+@pytest.mark.parametrize("text", ["3e-4", "set #2", "true", "null", "007", "1_000", "[x]", "a: b", "0x10"])
+def test_a_text_is_what_was_typed(folder: Path, text: str) -> None:
+    assert prepare(["--config=points.yaml", f"--run.name={text}"]).config["run"]["name"] == (
+        "points" if text == "null" else text
+    )
+    assert prepare(["--config=points.yaml", f"--run.dir={text}"]).config["run"]["dir"] == text
+
+
+def test_a_text_is_what_was_written(folder: Path) -> None:
+    Path("more.yaml").write_text("run: {name: 3e-4, dir: 1e3, tags: [7, 1e-4, x]}\n")
+    run = prepare(["--config=points.yaml", "--config=more.yaml"]).config["run"]
+    assert run == {"name": "3e-4", "dir": "1e3", "tags": ["7", "1e-4", "x"]}
+    assert (
+        prepare(["--config=points.yaml", "--config=more.yaml", "--run.dir=${trainer.max_steps}"]).config["run"]["dir"]
+        == "4"
+    )

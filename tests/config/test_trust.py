@@ -2,51 +2,169 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from fmlab.config.trust import check_trusted, foreign_names
+from fmlab.__main__ import main
+from fmlab.config.build import Context, build, plan_parameters
+from fmlab.config.compose import resolve
+from fmlab.config.prepare import needs_trust, prepare
 from fmlab.errors import UserError
+from fmlab.paths import GaussianPath
+from fmlab.records import RunLayout
 from fmlab.records.secrets import values_without_secrets, without_secrets
 
-OWN = {
-    "model": {
-        "class_path": "fmlab.training.FlowMatching",
-        "init_args": {"network": {"class_path": "timm.models.x.Y"}, "optimizer": "torch.optim.AdamW"},
-    },
-    "data": {"class_path": "ImageFolder", "init_args": {"path": "photos.zip", "size": 8}},
-    "trainer": {"precision": "32-true", "callbacks": [{"class_path": "lightning.pytorch.callbacks.Timer"}]},
+HARMLESS = [
+    ("VP", GaussianPath),
+    ("fmlab.paths.schedules.CondOT", GaussianPath),
+    ({"class_path": "torch.nn.Linear", "init_args": {"in_features": 2, "out_features": 2}}, nn.Module),
+    ({"class_path": "torch.nn.Sequential", "init_args": {}}, nn.Module),
+    ({"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1}}, Callable[[Iterable], Optimizer]),
+    ({"class_path": "lightning.pytorch.callbacks.Timer", "init_args": {"duration": "00:01:00:00"}}, Callback),
+    ("LearningRateMonitor", Callback),
+    ("velocity", str),
+    ("photos.zip", str),
+]
+
+JSON_TEXT = '{"class_path": "evil.E"}'
+SYMBOLIC_TRACE = {
+    "class_path": "torch.fx.symbolic_trace",
+    "init_args": {"root": "torch.os.popen", "concrete_args": {"cmd": "touch ran", "mode": "r", "buffering": -1}},
 }
+LAMBDA = {"class_path": "LambdaCallback", "init_args": {"on_fit_start": "evil.run"}}
+
+HOSTILE = [
+    ("evil.E", nn.Module),
+    ({"class_path": "evil.E"}, nn.Module),
+    (SYMBOLIC_TRACE, nn.Module),
+    ("torch.os.popen", nn.Module),
+    ("torchvision.ops.MLP", nn.Module),
+    ("torch_evil.Net", nn.Module),
+    ("timm.models.create_model", nn.Module),
+    ("fmlab.paths.gaussian_path", GaussianPath),
+    ("fmlab.training.flow_matching.GenerativeModule.load_from_checkpoint", LightningModule),
+    (JSON_TEXT, nn.Module),
+    ({"class_path": JSON_TEXT}, nn.Module),
+    ("evil.json", nn.Module),
+    ({"class_path": "evil.json"}, nn.Module),
+    (LAMBDA, Callback),
+    ({**LAMBDA, "class_path": "lightning.pytorch.callbacks.LambdaCallback"}, Callback),
+    ({"class_path": "ModelCheckpoint", "init_args": {"dirpath": "/tmp"}}, Callback),
+    ({"class_path": "CSVLogger", "init_args": {"save_dir": "/tmp"}}, Logger),
+    ({"class_path": "fmlab.training.loggers.RunCsv", "init_args": {"layout": {"root": "/tmp"}}}, Logger),
+    ("os.system", Callable[[Tensor], Tensor]),
+    ("os.system", Callable),
+    ({"class_path": "LambdaLR", "init_args": {"lr_lambda": "os.system"}}, Callable[[Optimizer], Any]),
+    ({"class_path": "subprocess.Popen", "init_args": {"args": ["touch", "ran"]}}, Any),
+]
 
 
-def test_what_stands_on_known_packages_is_trusted() -> None:
-    assert list(foreign_names(OWN)) == []
+@pytest.mark.parametrize(("node", "hint"), HARMLESS, ids=str)
+def test_the_packages_own_classes_and_the_listed_ones_need_no_trust(node: Any, hint: Any) -> None:
+    build(node, hint, "key", trust=False)
+
+
+@pytest.mark.parametrize(("node", "hint"), HOSTILE, ids=str)
+def test_whatever_else_names_code_is_refused_before_it_is_imported(
+    node: Any, hint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("evil.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as E\nrun = print\n")
+    Path("evil.json").write_text(JSON_TEXT)
+    with pytest.raises(UserError) as caught:
+        build(node, hint, "key", trust=False)
+    assert str(caught.value.key).startswith("key")
+    assert "evil" not in sys.modules
+    assert not Path("ran").exists()
+
+
+def test_only_listed_services_of_the_trainer_need_no_trust() -> None:
+    def plans(**arguments: Any) -> None:
+        plan_parameters(Trainer, arguments, "trainer", Context(trust=False))
+
+    plans(callbacks=["Timer", "LearningRateMonitor"], profiler="simple", strategy="ddp")
+    for name, value in (
+        ("callbacks", ["LambdaCallback"]),
+        ("profiler", {"class_path": "AdvancedProfiler"}),
+        ("strategy", {"class_path": "lightning.pytorch.strategies.DDPStrategy"}),
+        ("plugins", [{"class_path": "lightning.pytorch.plugins.io.TorchCheckpointIO"}]),
+    ):
+        with pytest.raises(UserError) as caught:
+            plans(**{name: value})
+        assert name in str(caught.value.key)
+
+
+def test_another_runs_environment_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    for text in ("${oc.env:HF_TOKEN}", "${oc.decode:'1'}", "${oc.${run.dir}:HF_TOKEN}", "a\\${oc.env:HF_TOKEN}"):
+        with pytest.raises(UserError, match="--trust"):
+            resolve({"run": {"dir": "env", "tags": [text]}}, trust=False)
+    assert resolve({"a": 1, "b": {"c": "${a}", "d": "${..a}-${.c}"}}, trust=False)["b"] == {"c": 1, "d": "1-1"}
+
+
+def test_a_run_keeps_what_its_environment_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is resumed without trust takes the value of the time; what is typed now stands over it."""
+    monkeypatch.setenv("STEPS", "7")
+    first = prepare(["--config=points.yaml", "--fid.steps=${oc.env:STEPS}"])
+    Path("raw.yaml").write_text(yaml.safe_dump(first.raw))
+    Path("config.yaml").write_text(first.yaml())
+    monkeypatch.setenv("STEPS", "9")
+    resumed = prepare(["--config=raw.yaml"], trust=False, record=Path("config.yaml"))
+    assert resumed.config["fid"]["steps"] == first.config["fid"]["steps"] == 7
+    assert prepare(["--config=raw.yaml", "--fid.steps=3"], False, Path("config.yaml")).config["fid"]["steps"] == 3
+    assert resumed.import_folders == []
+
+
+def test_what_a_submitted_run_needs_trust_for(folder: Path) -> None:
+    assert not needs_trust(prepare(["--config=points.yaml"]).config)
+    words = ["--trainer.callbacks=[{class_path: ModelCheckpoint}]"]
+    assert needs_trust(prepare(["--config=points.yaml", *words]).config)
 
 
 @pytest.mark.parametrize(
-    ("place", "name"),
+    ("key", "node"),
     [
-        ("model.network", "my_net.MyNet"),
-        ("model.network", "torchvision.ops.MLP"),
-        ("model.network", "torch_evil.Net"),
-        ("trainer.callbacks[0]", "os.path.Thing"),
+        ("network", "evil.E"),
+        ("network", SYMBOLIC_TRACE),
+        ("network", {"class_path": JSON_TEXT}),
+        ("callbacks", [LAMBDA]),
     ],
+    ids=["short form", "function", "JSON text", "callback"],
 )
-def test_classes_of_others_are_not(place: str, name: str) -> None:
-    config = yaml.safe_load(yaml.safe_dump(OWN))
-    target = config["model"]["init_args"]["network"] if "network" in place else config["trainer"]["callbacks"][0]
-    target["class_path"] = name
-    assert list(foreign_names(config)) == [(place, name)]
-
-
-def test_a_plain_word_that_could_be_imported_counts(tmp_path: Path) -> None:
-    """Where a function is wanted, its import path stands alone."""
-    file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump({**OWN, "extra": [{"optimizer": "shutil.rmtree"}]}))
-    with pytest.raises(UserError, match=r"extra\[0\].optimizer is shutil.rmtree"):
-        check_trusted([tmp_path / "absent.yaml", file])
+def test_no_verb_runs_code_of_another_run(
+    key: str, node: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not from the working directory, not from the run's folder, and not where the run's facts were deleted."""
+    words = ["--wandb.mode=disabled", "--fid=null", "--checkpoint.every_n_steps=2"]
+    assert main(["fit", "--config=points.yaml", *words]) == 0
+    (run,) = [RunLayout(path) for path in Path("runs/points").iterdir()]
+    for file in (run.config, run.raw_config):
+        content = yaml.safe_load(file.read_text())
+        (content["trainer"] if key == "callbacks" else content["model"]["init_args"])[key] = node
+        file.write_text(yaml.safe_dump(content))
+    run.meta.unlink()
+    for place in (Path(), run.root):
+        (place / "evil.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as E\nrun = print\n")
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(folder))])
+    verbs = [["validate"], ["fit", "--resume"]]
+    verbs += [] if key == "callbacks" else [["sample"], ["evaluate"], ["diagnose"], ["export"]]
+    for verb in verbs:
+        capsys.readouterr()
+        rest = ["--to=out.safetensors"] if verb == ["export"] else []
+        assert main([*verb, str(run.root), *rest]) == 2, verb
+        assert len(capsys.readouterr().err.splitlines()) <= 3
+        assert not Path("ran").exists()
+        assert "evil" not in sys.modules
 
 
 def test_secrets_are_left_out() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,47 @@ def test_show_is_one_short_line() -> None:
     assert show(None) == "null"
     assert show([1, 2]) == "[1, 2]"
     assert len(show(list(range(1000)))) == 60
+
+
+def nines(levels: int) -> str:
+    """Aliases of aliases: nine lines that stand for nine to the power of nine values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+MERGES = "a: &a {x0: 1, x1: 1, x2: 1}\n" + "\n".join(
+    f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]}}" for n in range(9)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [nines(9), MERGES, "a: &a [*a]", "a: &a {b: *a}", "a: " + "[" * 5000, "a: " + "[" * 100 + "]" * 100, "a: [" * 3000],
+    ids=["aliases", "merges", "cycle", "cyclic mapping", "brackets", "closed brackets", "mixed"],
+)
+def test_a_hostile_document_is_answered_in_one_line_at_once(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    begin = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        read_file(path)
+    assert time.perf_counter() - begin < 5
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 200
+    with pytest.raises(UserError, match="more than"):
+        read_value(text)
+
+
+def test_a_file_of_megabytes_is_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: " + "x" * 2_000_000)
+    with pytest.raises(UserError, match="is larger than"):
+        read_file(path)
+
+
+def test_odd_keys_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\n? [1, 2]\n: 3\n")
+    with pytest.raises(UserError, match="a key has to be a word"):
+        read_file(path)

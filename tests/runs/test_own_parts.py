@@ -161,7 +161,7 @@ field = LearnedField(lambda x, t: network(x), path)
 samples = Heun().solve(field, path.initial(torch.randn(8, 2)), UniformGrid()(20, path))
 assert samples.shape == (8, 2)
 import fmlab.distributions, fmlab.objectives
-heavy = [name for name in ("lightning", "wandb", "torchmetrics", "jsonargparse") if name in sys.modules]
+heavy = [name for name in ("lightning", "wandb", "torchmetrics") if name in sys.modules]
 assert not heavy, heavy
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from fmlab.config.prepare import Prepared, located_errors, prepare
+from fmlab.config.prepare import Prepared, needs_trust, prepare
 from fmlab.config.run_options import RunOptions
 from fmlab.config.run_record import write_run_record
 from fmlab.config.schema import SEED
-from fmlab.config.trust import foreign_names
 from fmlab.errors import UserError
 from fmlab.inference.exported import class_paths
 from fmlab.launch.slurm.allocation import Allocation, allocation_of
@@ -20,7 +19,7 @@ from fmlab.launch.slurm.script import Job, Submission, write_script
 from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
-from fmlab.training.builder import Builder, trainer_section
+from fmlab.training.assemble import assemble, trainer_section
 from fmlab.training.quiet import silence_lightning
 
 
@@ -72,11 +71,9 @@ def build_once(prepared: Prepared) -> None:
     Raises:
         UserError: At the first part that does not go with the others.
     """
-    config = copy.deepcopy(prepared.config)  # objects take the place of what describes them
     local = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
-    config["trainer"] = {**trainer_section(config, precision=False), **local}
-    with located_errors(config):
-        Builder(config, "unused")
+    trainer = {**trainer_section(prepared.config, precision=False), **local}
+    assemble(replace(prepared, config={**prepared.config, "trainer": trainer}), "unused")
 
 
 def own_folders(prepared: Prepared) -> list[Path]:
@@ -106,7 +103,7 @@ def _describe_job(
     code: Sequence[Path] = (),
 ) -> Job:
     # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
-    trust = " --trust" if any(foreign_names(prepared.config)) else ""
+    trust = " --trust" if needs_trust(prepared.config) else ""
     note = "# The same command begins a new run and resumes one that was stopped."
     return Job(
         str(prepared.config["run"]["name"]),

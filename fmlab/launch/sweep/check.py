@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fmlab.config.schema import Section
 from fmlab.errors import UserError, nearest
 from fmlab.launch.sweep import space
 from fmlab.launch.sweep.command import expand
@@ -58,8 +57,8 @@ def fetch_data(sweep: Sweep) -> None:
 
 def check_fit(argv: list[str]) -> set[str] | None:
     """Checks the words of `fmlab fit`, and asks its parts which metrics they log; None where a part is the user's."""
-    from fmlab.config.names import find_class
-    from fmlab.config.prepare import prepare
+    from fmlab.config.classes import find_class
+    from fmlab.config.prepare import make_section, prepare
     from fmlab.config.schema import callbacks_in
     from fmlab.data import DataModule
     from fmlab.training import NonFinite
@@ -72,20 +71,9 @@ def check_fit(argv: list[str]) -> set[str] | None:
         return None
     module = find_class(model, (NetworkModule,), "model")
     assert issubclass(module, NetworkModule)
-    callbacks = [NonFinite(), *(_build_callback(section, config) for section in callbacks_in(config))]
+    callbacks = [NonFinite(), *(make_section(one.name, config[one.name]) for one in callbacks_in(config))]
     parts = [part for part in callbacks if hasattr(part, "logged_metrics") and part.enabled]
     return set(module.LOGGED_METRICS).union(*(part.logged_metrics(prepared.data) for part in parts))
-
-
-def _build_callback(section: Section, config: Mapping[str, Any]) -> Any:
-    """Builds one named callback of a checked configuration."""
-    from jsonargparse import ArgumentParser
-
-    from fmlab.config.names import find_class
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(find_class(section.target, (object,), section.name), section.name, fail_untyped=False)
-    return getattr(parser.instantiate_classes(parser.parse_object({section.name: config[section.name]})), section.name)
 
 
 def arguments_of(sweep: Sweep, parameters: Mapping[str, Any]) -> list[str]:

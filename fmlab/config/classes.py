@@ -1,0 +1,330 @@
+"""From a word in a configuration to the class it names, to whether it may be used, and to what it takes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fmlab.config import catalog
+from fmlab.errors import TRUST_HINT, UserError, nearest
+from fmlab.records import RunLayout
+
+# Where short class names are looked for, beside the package's own rooms.
+FOREIGN_MODULES = (
+    "torch.optim",
+    "torch.optim.lr_scheduler",
+    "torch.nn.modules",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+    "lightning.pytorch.profilers",
+)
+
+# What a run that is not trusted may name: classes that are defined in these modules, and of those that Lightning calls
+# by itself only the ones listed, which write nothing but to the run and call nothing that they are given.
+_SAFE_MODULES = ("fmlab", "torch.nn.modules", "torch.optim")
+_SERVICES = ("Callback", "Logger", "Profiler")
+_SAFE_SERVICES = (
+    *("AveragedWeights", "Checkpoints", "ExcessLoss", "InitialWeights", "LineProgress", "LossFloor", "NonFinite"),
+    *("PowerAverages", "SampleGrid", "SampleMetrics", "Throughput"),
+    *("DeviceStatsMonitor", "EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor", "ModelSummary"),
+    *("PassThroughProfiler", "RichModelSummary", "RichProgressBar", "StochasticWeightAveraging", "TQDMProgressBar"),
+    "Timer",
+)
+_IMPORTABLE = (*_SAFE_MODULES, "torch.nn", *FOREIGN_MODULES)
+
+_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+
+
+def add_import_folders(files: Iterable[Path]) -> list[str]:
+    """Puts the folders of the configuration files and the working directory on `sys.path`, last.
+
+    So `my_net.MyNet` is found in `my_net.py` beside the YAML, and nothing of the user's hides an installed package. A
+    run's folder is no place for code: whoever resumes another's run would run what lies in it.
+    """
+    beside = [file.resolve().parent for file in files if not _is_run(RunLayout(file.resolve().parent))]
+    return extend_import_path([*map(str, beside), str(Path.cwd())])
+
+
+def extend_import_path(folders: Iterable[str]) -> list[str]:
+    """Puts folders on `sys.path`, last; returns them, each once."""
+    folders = list(dict.fromkeys(folders))
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    importlib.invalidate_caches()
+    return folders
+
+
+def find_class(word: Any, bases: Sequence[type], key: str, trust: bool = True) -> type:
+    """The class that `word` names: a short name, or an import path.
+
+    Args:
+        word: `DiT`, `torch.optim.AdamW`, `my_net.MyNet`.
+        bases: What it has to derive from, any of them.
+        key: The key at fault in an error.
+        trust: Whether any class may be imported, rather than only those known to be harmless.
+
+    Raises:
+        UserError: If there is none, saying which part of the word fails and what comes near; or if it needs trust.
+    """
+    if not isinstance(word, str) or not _NAME.fullmatch(word):
+        raise UserError(f"expected the name of a {_names(bases)}, got {word!r}"[:160], key=key)
+    if "." in word:
+        if not trust and not word.startswith(tuple(f"{module}." for module in _IMPORTABLE)):
+            raise untrusted(word, key)
+        cls = _import_class(word, key)
+    else:
+        cls = _short_named(word, bases, key)
+    if not is_any(cls, bases):
+        raise UserError(f"{word} is no {_names(bases)}", key=key, hint=_choices(word.rpartition(".")[2], bases, key))
+    if not trust and not _is_safe(cls):
+        raise untrusted(word, key)
+    return cls
+
+
+def find_function(word: str, key: str, trust: bool) -> Any:
+    """The function or class at an import path, where a function is wanted.
+
+    Raises:
+        UserError: If there is none, or if the run is not trusted.
+    """
+    if not trust:
+        raise untrusted(word, key)
+    module_name, _, name = word.rpartition(".")
+    function = getattr(_import_module(module_name, key), name, None) if module_name else None
+    if not callable(function):
+        raise UserError(f"no function is called {word!r}", key=key, hint="write its import path: my_file.my_function")
+    return function
+
+
+def untrusted(word: str, key: str) -> UserError:
+    """The error of a run that names what only a trusted one may."""
+    return UserError(f"{word} is code that an untrusted run may not load", key=key, hint=TRUST_HINT)
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether an import path may belong to a class that needs no trust; nothing is imported."""
+    return path.startswith(tuple(f"{module}." for module in _IMPORTABLE))
+
+
+@cache
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a constructor with their hints, those its `**kwargs` pass on to the bases included."""
+    found: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__:
+        constructor = inspect.unwrap(vars(owner).get("__init__", _nothing))
+        if not inspect.isfunction(constructor) or constructor is _nothing:
+            continue
+        signature = list(inspect.signature(constructor).parameters.values())[1:]
+        for parameter in signature:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                found.setdefault(parameter.name, parameter.replace(annotation=_hint(constructor, parameter)))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature):
+            break
+    return found
+
+
+def accepted_arguments(new: str, old: str, trust: bool = True) -> set[str] | None:
+    """The parameters of the class `new` that is to stand where `old` stood; None if `new` cannot be found.
+
+    Of several classes with that short name it is the one from the package of the old class. Classes of this package
+    are looked up in its source, so that nothing is imported for them.
+    """
+    try:
+        homes = {home for home, _ in _meanings(old, trust)}
+        meanings = sorted(_meanings(new, trust), key=lambda meaning: meaning[0] not in homes)
+    except UserError:
+        return None
+    return meanings[0][1] if meanings else None
+
+
+def import_path(cls: type) -> str:
+    """The shortest path from which a class can be imported."""
+    module, name = cls.__module__, cls.__qualname__
+    parts = module.split(".")
+    for count in range(1, len(parts)):
+        package = sys.modules.get(".".join(parts[:count]))
+        if getattr(package, name, None) is cls:
+            return ".".join([*parts[:count], name])
+    return f"{module}.{name}"
+
+
+def candidates(word: str) -> list[type]:
+    """What a short name may mean: in the package's rooms, then in torch and Lightning."""
+    own = [getattr(importlib.import_module(f"fmlab.{entry.room}"), word) for entry in catalog.named(word)]
+    return [cls for cls in [*own, *_foreign(word)] if inspect.isclass(cls)]
+
+
+def is_known_name(word: str) -> bool:
+    """Whether a short name may mean anything; nothing is imported."""
+    return bool(catalog.named(word)) or any(word in catalog.public_names(module) for module in FOREIGN_MODULES)
+
+
+def is_any(cls: type, bases: Sequence[type]) -> bool:
+    """Whether a class derives from one of the bases; a protocol that cannot tell says yes."""
+    return any(_is_subclass(cls, base) for base in bases)
+
+
+def subclasses(base: type) -> list[type]:
+    """Every imported subclass of a class that is public and not abstract."""
+    classes: dict[type, None] = {}
+    queue: list[type] = [base]
+    while queue:
+        subclasses_of: list[type] = type.__subclasses__(queue.pop(0))
+        derived = [cls for cls in subclasses_of if cls not in classes]
+        classes |= dict.fromkeys(derived)
+        queue += derived
+    return [cls for cls in classes if not cls.__name__.startswith("_") and not inspect.isabstract(cls)]
+
+
+def known_names(bases: Sequence[type], key: str) -> list[str]:
+    """The short names that fit at a key: the package's own, or where it has none, all that are imported."""
+    last = key.rpartition(".")[2]
+    kinds = [kind for kind in catalog.KINDS.values() if kind.key.rpartition(".")[2] == last] or catalog.KINDS.values()
+    own = [entry for kind in kinds for entry in catalog.of_kind(kind.name)]
+    names = [entry.name for entry in own if is_any(_import_class(entry.path, key), bases)]
+    foreign = [cls for base in bases for cls in subclasses(base) if cls.__module__.startswith("torch.optim")]
+    return names + [cls.__name__ for cls in foreign] or [cls.__name__ for base in bases for cls in subclasses(base)]
+
+
+def _short_named(word: str, bases: Sequence[type], key: str) -> type:
+    classes = candidates(word)
+    fitting = [cls for cls in classes if is_any(cls, bases)]
+    fitting += [cls for base in bases for cls in subclasses(base) if cls.__name__ == word]
+    if fitting:
+        return fitting[0]
+    cause = f"{import_path(classes[0])} is no {_names(bases)}" if classes else f"no {_names(bases)} is called {word!r}"
+    raise UserError(cause, key=key, hint=_choices(word, bases, key))
+
+
+def _is_safe(cls: type) -> bool:
+    """Whether a class, wherever its name was imported from, needs no trust."""
+    service = any(base.__name__ in _SERVICES and base.__module__.startswith("lightning.") for base in cls.__mro__)
+    modules = (*_SAFE_MODULES, *FOREIGN_MODULES) if service else _SAFE_MODULES
+    defined = f"{cls.__module__}.".startswith(tuple(f"{module}." for module in modules))
+    return defined and (not service or cls.__name__ in _SAFE_SERVICES)
+
+
+def _is_run(layout: RunLayout) -> bool:
+    """Whether a folder is a run's: any one file of its record says so."""
+    return any(file.is_file() for file in (layout.meta, layout.raw_config, layout.command, layout.status))
+
+
+def _foreign(word: str) -> Iterator[Any]:
+    for module in FOREIGN_MODULES:
+        if word in catalog.public_names(module):
+            yield getattr(importlib.import_module(module), word)
+
+
+def _meanings(word: str, trust: bool) -> Iterator[tuple[str, set[str]]]:
+    """For each class that a word may name, the package it lives in (`fmlab.paths`, `torch.optim`) and its arguments."""
+    module, _, name = word.rpartition(".")
+    entries = catalog.named(name) if not module else [entry for entry in [catalog.find_entry(module, name)] if entry]
+    for entry in entries:
+        arguments = entry.arguments()
+        yield f"fmlab.{entry.room}", set(parameters(_import_class(entry.path, "")) if arguments is None else arguments)
+    if not entries:
+        classes: list[type] = [find_class(word, [object], "", trust)] if module else list(_foreign(word))
+        for cls in classes:
+            yield ".".join(cls.__module__.split(".")[:2]), set(parameters(cls))
+
+
+def _nothing(self: Any) -> None: ...
+
+
+def _hint(constructor: Any, parameter: inspect.Parameter) -> Any:
+    """A parameter's hint, its names looked up; an empty one where these are known to type checkers alone."""
+
+    def probe() -> None: ...
+
+    if parameter.annotation is parameter.empty:
+        return parameter.empty
+    probe.__annotations__ = {"value": parameter.annotation}
+    try:
+        return get_type_hints(probe, constructor.__globals__, include_extras=True)["value"]
+    except Exception:
+        return parameter.empty
+
+
+def _choices(word: str, bases: Sequence[type], key: str) -> str:
+    return nearest(word, set(known_names(bases, key)))
+
+
+def _names(bases: Sequence[type]) -> str:
+    return " or ".join(base.__name__ for base in bases)
+
+
+def _is_subclass(cls: type, base: type) -> bool:
+    try:
+        return issubclass(cls, base)
+    except TypeError:  # a protocol with attributes, or one that is not checked at run time
+        return True
+
+
+def _import_class(word: str, key: str) -> type:
+    module_name, _, name = word.rpartition(".")
+    module = _import_module(module_name, key)
+    cls = getattr(module, name, None)
+    if inspect.isclass(cls):
+        return cls
+    offered = [other for other, value in vars(module).items() if inspect.isclass(value) and not other.startswith("_")]
+    own = [other for other in offered if getattr(module, other).__module__ == module.__name__]
+    where = Path(module.__file__).name if getattr(module, "__file__", None) and "." not in module_name else module_name
+    raise UserError(f"{where} has no class {name!r}", key=key, hint=nearest(name, own or offered))
+
+
+def _import_module(name: str, key: str) -> Any:
+    """Imports a module; an error names the part that is missing, or the line of the user's file that failed."""
+    parent = ""
+    for part in name.split("."):
+        full = f"{parent}.{part}" if parent else part
+        if full not in sys.modules and _spec_is_missing(full):
+            inside = f" in {parent}" if parent else " beside the configuration file, in this folder or installed"
+            modules = _modules_in(parent)
+            raise UserError(
+                f"there is no module {part!r}{inside}", key=key, hint=nearest(part, modules) if modules else None
+            )
+        try:
+            module = importlib.import_module(full)
+        except UserError:
+            raise
+        except Exception as error:
+            file, line = _failing_line(error, full)
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{file}:{line}: {type(error).__name__}: {cause}", key=key) from error
+        parent = full
+    return module
+
+
+def _spec_is_missing(name: str) -> bool:
+    try:
+        return find_spec(name) is None
+    except (ImportError, ValueError, AttributeError):
+        return True
+
+
+def _modules_in(parent: str) -> list[str]:
+    """Modules near at hand: in a package, or beside the configuration and in the working directory."""
+    if parent:
+        folders = [Path(folder) for folder in getattr(sys.modules.get(parent), "__path__", [])]
+    else:
+        folders = [Path(folder) for folder in sys.path if "site-packages" not in folder and "lib/python" not in folder]
+    names = {file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.py")}
+    names |= {file.parent.name for folder in folders if folder.is_dir() for file in folder.glob("*/__init__.py")}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _failing_line(error: Exception, module: str) -> tuple[str, int]:
+    """File and line at which importing a module failed."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Path(error.filename).name, error.lineno or 0
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).stem == module.rpartition(".")[2]]
+    frame = (own or frames)[-1]
+    return Path(frame.filename).name, frame.lineno or 0

@@ -1,0 +1,122 @@
+"""From a complete configuration to the model, the data, the callbacks and the trainer of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from fmlab.config import schema
+from fmlab.config.prepare import Prepared, make_arguments, make_section
+from fmlab.errors import UserError
+from fmlab.training.devices import fastest_precision
+from fmlab.training.progress import LineProgress
+
+# What a step-based trainer of generative models wants; a configuration may say otherwise.
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "precision": "auto",
+    "use_distributed_sampler": False,  # the data modules share out their batches themselves
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,  # the command prints its own
+    "log_every_n_steps": 50,
+}
+
+
+def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str, Any]:
+    """The trainer's arguments with this package's defaults.
+
+    Args:
+        config: A checked configuration.
+        precision: Whether `precision: auto` becomes what this machine does best.
+    """
+    trainer = {**TRAINER_DEFAULTS, **(config.get("trainer") or {})}
+    if trainer.get("max_steps", -1) > 0:
+        trainer.setdefault("max_epochs", -1)
+        trainer.setdefault("check_val_every_n_epoch", None)  # then val_check_interval counts steps
+    if precision and trainer["precision"] == "auto":
+        trainer["precision"] = fastest_precision(str(trainer.get("accelerator", "auto")))
+    return trainer
+
+
+@dataclass
+class Assembly:
+    """What a run is made of.
+
+    Attributes:
+        model: The LightningModule.
+        data: The LightningDataModule.
+        trainer: The trainer, which holds callbacks and loggers.
+    """
+
+    model: Any
+    data: Any
+    trainer: Trainer
+
+
+def assemble(
+    prepared: Prepared,
+    root: str,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[Callback] = (),
+    last: Sequence[Callback] = (),
+) -> Assembly:
+    """Makes the objects of a run.
+
+    Args:
+        prepared: A checked configuration, its trainer section completed by `trainer_section`.
+        root: The run's folder.
+        loggers: Where numbers go, before those that the configuration names.
+        callbacks: The command's own callbacks.
+        last: Those of them that come after all others.
+
+    Raises:
+        UserError: Where parts do not go together.
+    """
+    config = prepared.config
+    seed_everything(config[schema.SEED], workers=True)
+    sections = ("model", *(section.name for section in schema.callbacks_in(config)))
+    model, *named = [make_section(name, config[name], prepared.trust) for name in sections]
+    given = make_arguments("trainer", config["trainer"], prepared.trust)
+    all_callbacks = [*_as_list(given.get("callbacks")), *callbacks]
+    all_callbacks += [callback for callback in named if getattr(callback, "enabled", True)]
+    if given.get("enable_progress_bar") is not False:
+        all_callbacks.append(progress_bar())
+    all_callbacks += last
+    all_loggers = [*loggers, *(one for one in _as_list(given.get("logger")) if isinstance(one, Logger))]
+    given |= {
+        "callbacks": all_callbacks,
+        "logger": all_loggers or False,
+        "default_root_dir": root,
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in all_callbacks),
+    }
+    return Assembly(model, prepared.data, make_trainer(given))
+
+
+def make_trainer(arguments: dict[str, Any]) -> Trainer:
+    """Lightning's Trainer; what it refuses is reported in one line."""
+    try:
+        return Trainer(**arguments)
+    except UserError:
+        raise
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        text = " ".join(str(error).split())
+        raise UserError(text.removesuffix(".")[:300] or type(error).__name__, key="trainer") from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+
+
+def progress_bar() -> Callback:
+    """A bar on a terminal, a line now and then in a log file."""
+    if not sys.stdout.isatty():
+        return LineProgress()
+    # Lightning reads the rate as redraws a second, and its own 100 cost milliseconds a step.
+    return RichProgressBar(refresh_rate=4, theme=RichProgressBarTheme(metrics_format=".4g"), leave=True)
