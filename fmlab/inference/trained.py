@@ -86,6 +86,7 @@ class Trained:
         prediction: What the network outputs.
         shape: The shape of one sample.
         num_classes: The number of labels, or None.
+        condition_dim: The length of conditions that are vectors, or None.
         unconditional: Whether the network was trained without labels too, which guidance by itself needs.
         device: Where to compute.
         start: Gives the source's sample for each seed.
@@ -100,6 +101,7 @@ class Trained:
     prediction: Output | EDMPreconditioning
     shape: tuple[int, ...]
     num_classes: int | None = None
+    condition_dim: int | None = None
     unconditional: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     start: Start = gaussian_start
@@ -116,7 +118,7 @@ class Trained:
         """The learned field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
 
         Args:
-            labels: Of shape (B,).
+            labels: Of shape (B,), or conditions that are vectors (B, condition_dim).
             guidance: The scale w, or a `Guidance`; each model that it names is loaded once.
 
         Raises:
@@ -161,7 +163,8 @@ class Trained:
 
         Args:
             num_samples: How many; as many as there are labels if left out, 64 if there are none either.
-            labels: One a sample; a model with labels that is given none generates every class in turn.
+            labels: One a sample, or one vector a sample, (B, condition_dim); a model with labels that is given none
+                generates every class in turn, one with vectors its null condition.
             guidance: The guidance scale w, or a `Guidance`.
             solver: The integrator; Heun if left out.
             steps: Solver steps.
@@ -217,7 +220,7 @@ class Trained:
     def choose_labels(
         self, num_samples: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
     ) -> Tensor | None:
-        """One label a sample, or None for a model without labels.
+        """One label a sample, or None for a model without labels; of conditions that are vectors, one vector a sample.
 
         Args:
             num_samples: How many samples.
@@ -227,6 +230,8 @@ class Trained:
         Raises:
             UserError: If a label does not exist, or there is none to be had.
         """
+        if self.condition_dim is not None:
+            return self._choose_vectors(num_samples, labels)
         num_classes = num_classes or self.num_classes
         if num_classes is None:
             if labels is not None:
@@ -241,6 +246,15 @@ class Trained:
         rounds = -(-num_samples // len(choices))
         repeated = choices.repeat_interleave(rounds) if labels is None else choices.repeat(rounds)
         return repeated[:num_samples]
+
+    def _choose_vectors(self, num_samples: int | None, vectors: Sequence[int] | Tensor | None) -> Tensor | None:
+        if vectors is None:
+            return None
+        choices = torch.as_tensor(vectors, dtype=torch.float32)
+        if choices.shape[1:] != (self.condition_dim,):
+            hint = f"one vector of {self.condition_dim} numbers a sample"
+            raise UserError(f"conditions of shape {tuple(choices.shape)}", key="labels", hint=hint)
+        return choices[torch.arange(num_samples or len(choices)) % len(choices)]
 
     def count_classes(self, guidance: float | Guidance = 1.0) -> int | None:
         """How many labels there are to choose from: those of the guiding classifier, or else the network's own."""
