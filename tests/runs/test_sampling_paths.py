@@ -41,7 +41,7 @@ def test_another_path_everywhere(
         (["--path", "VQ"], "VP"),
         (["--path", "Interpolant"], "Interpolant is no GaussianPath"),
         (["--path", "VP", "--path.betamax=3"], "beta_max"),
-        (["--path.beta_max=3"], "error: path.beta_max: is an argument of no path"),
+        (["--path.beta_max=3"], "error: path.beta_max: no path takes this argument"),
     ):
         assert main([*words, *bad]) == 2
         message = capsys.readouterr().err.strip()
