@@ -53,8 +53,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Browser]:
-    with browser() as found:
-        yield found
+    with browser() as window:
+        yield window
 
 
 @pytest.fixture
