@@ -32,7 +32,7 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
 from fmlab.metrics import InceptionFeatures, frechet_distance
-from fmlab.metrics.frechet import covariance_factor
+from fmlab.metrics.gaussian_distance import covariance_factor
 from fmlab.metrics.network import FeatureNetwork
 
 

@@ -26,10 +26,9 @@ from torch import Tensor
 
 import fmlab
 from fmlab.data.pixels import to_uint8
-from fmlab.evaluation.scores import make_scores
 from fmlab.fields import ExactField, PathField, Sampling
 from fmlab.inference.trained import Trained
-from fmlab.metrics.cache import cache_folder
+from fmlab.metrics import MetricParts, MetricSet, cache_folder
 from fmlab.paths import CondOT, gaussian_path
 from fmlab.solvers import Dopri5, Grid, Heun, Midpoint, SeededNoise, Solver, UniformGrid
 
@@ -108,15 +107,16 @@ def correlation(first: dict[str, float], second: dict[str, float]) -> float:
 
 def frechet(trained: Trained, solver: Solver, budget: int, n: int) -> tuple[float, float]:
     """The Frechet distance of n images, seen by the data set's own features, and its standard error."""
-    scores = make_scores(["fid"], trained.data(), n, "domain", trained.device, cache_folder())
+    parts = MetricParts(trained.data(), n, cache_folder(), "domain", device=trained.device)
+    metrics = MetricSet(["fid"], parts)
     labels, first = trained.choose_labels(n, None), 0
     sampling = Sampling(solver, max_steps_within(budget, solver, CondOT()), UniformGrid())
     for batch in trained.generate_batches(range(n), labels, sampling):
         places = torch.arange(first, first + len(batch.samples))
-        scores.update(to_uint8(batch.samples), labels[places] if labels is not None else None, places)
+        metrics.update(to_uint8(batch.samples), labels[places] if labels is not None else None, places)
         first += len(places)
-    found = scores.compute()
-    return found["fid_domain"], found["fid_domain_std"]
+    values = metrics.compute()
+    return values["fid_domain"], values["fid_domain_std"]
 
 
 def rank_tables(fields: dict[str, Errors], budgets: Sequence[int], floors: dict[str, float]) -> str:

@@ -21,11 +21,7 @@ from fmlab.config.options import Component, Named
 from fmlab.errors import UserError
 
 if TYPE_CHECKING:
-    from fmlab.evaluation import Evaluation, Processes
     from fmlab.inference.trained import Trained
-
-NUMBER = {"images": 10_000, "points": 2_000}
-"""Samples generated where the user names no number."""
 
 FREQUENCIES = "frequencies"
 
@@ -54,8 +50,7 @@ class EvaluateOptions(TrainedOptions):
     torchrun or under srun.
 
     Args:
-        metrics: Of images fid, kid, is, prdc, accuracy (fid,kid if left out), or bpd alone; of points w2, mmd; of
-            either neighbours.
+        metrics: Metrics, see fmlab list metrics; the usual ones of the data if left out.
         num_samples: Samples to generate, 10000 images or 2000 points if left out; of bpd, held-out images.
         solver: Solvers, see fmlab list solvers; --solver.NAME VALUE gives an argument.
         grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE likewise.
@@ -107,70 +102,36 @@ def run(options: EvaluateOptions) -> int:
     """Measures every cell of the grid, writes the numbers and prints them."""
     check_run(options.run, options.checkpoint)
     from fmlab.config.parts import build_axis
-    from fmlab.evaluation import cells, joined
-    from fmlab.evaluation.live import Live
-    from fmlab.evaluation.results import conclude
+    from fmlab.evaluation import Request, evaluate, join_processes, make_cells
     from fmlab.inference.load import load
+    from fmlab.metrics.parts import Repeats
     from fmlab.paths import GaussianPath
     from fmlab.solvers import Grid, Solver
-
-    solvers, grids = build_axis("solver", options.solver, Solver), build_axis("grid", options.grid, Grid)
-    paths = build_axis("path", options.path, GaussianPath)
-    with joined() as processes:
-        device = processes.device(options.device)
-        trained = load(options.run, options.checkpoint, options.weights, device, trust=options.trust)
-        guidances = [options.guidance.guidance(scale) for scale in options.guidance.scale]
-        check_guidance_is_used(guidances)
-        axes = (solvers, grids, paths, list(options.steps), guidances)
-        grid = cells(*axes, exact=options.exact, ema_stds=options.ema_std or (None,))
-        evaluation = make_evaluation(trained, options, processes, trained.count_classes(guidances[0]))
-        if processes.first:
-            print(f"evaluation {evaluation.folder}", flush=True)
-            for line in evaluation.scores.remarks():
-                print(f"remark     {line}", flush=True)
-        with Live(evaluation, processes) as live:
-            try:
-                rows = evaluation.run(grid, options.keep, live)
-            except KeyboardInterrupt:
-                live.say("interrupted; the same command goes on from here")
-                raise
-        if processes.first:
-            conclude(evaluation, rows, options.keep, options.wandb)
-    return 0
-
-
-def make_evaluation(
-    trained: Trained, options: EvaluateOptions, processes: Processes, num_classes: int | None
-) -> Evaluation:
-    """The evaluation of generated samples, of so many classes, or of held-out images."""
-    from fmlab.evaluation import USUAL, Evaluation, draws
-    from fmlab.evaluation.bits_per_dim import Repeats
-    from fmlab.evaluation.held_out import HeldOutEvaluation, held_out
-    from fmlab.inference.load import load
 
     def average(std: float) -> Trained:
         run, device = options.run, trained.device
         return load(run, options.checkpoint, options.weights, device=device, ema_std=std, trust=options.trust)
 
-    kind = trained.data().kind
-    metrics = list(options.metrics or USUAL[kind])
-    count = options.num_samples or NUMBER[kind]
-    if metrics == ["bpd"]:
-        if options.labels != FREQUENCIES:
-            hint = "leave it out; --guidance.scale 0 measures without labels"
-            raise UserError("bpd takes the images' own labels", key="labels", hint=hint)
-        repeats = Repeats(options.dequantisations, options.probes)
-        images = held_out(trained, count, options.seed)
-        return HeldOutEvaluation(trained, images, repeats, options.out, options.batch_size, processes, average)
-    labels = None if options.labels == FREQUENCIES else parse_labels(options.labels)
-    return Evaluation(
-        trained,
-        metrics,
-        draws(trained, count, options.seed, labels, num_classes),
-        options.features,
-        options.out,
-        options.batch_size,
-        processes,
-        reference=options.reference,
-        average=average,
-    )
+    solvers, grids = build_axis("solver", options.solver, Solver), build_axis("grid", options.grid, Grid)
+    paths = build_axis("path", options.path, GaussianPath)
+    with join_processes() as processes:
+        device = processes.device(options.device)
+        trained = load(options.run, options.checkpoint, options.weights, device, trust=options.trust)
+        guidances = [options.guidance.guidance(scale) for scale in options.guidance.scale]
+        check_guidance_is_used(guidances)
+        axes = (solvers, grids, paths, list(options.steps), guidances)
+        request = Request(
+            cells=make_cells(*axes, exact=options.exact, ema_stds=options.ema_std or (None,)),
+            metrics=options.metrics,
+            num_samples=options.num_samples,
+            labels=None if options.labels == FREQUENCIES else parse_labels(options.labels),
+            seed=options.seed,
+            features=options.features,
+            reference=options.reference,
+            repeats=Repeats(options.dequantisations, options.probes),
+            batch_size=options.batch_size,
+            name=options.out,
+            keep=options.keep,
+        )
+        evaluate(trained, request, processes, average, options.wandb)
+    return 0

@@ -10,8 +10,9 @@ from fmlab.config import catalog, schema
 from fmlab.config.option_help import table
 from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
+from fmlab.metrics import registry
 
-EXPERIMENTS, PREDICTIONS = "experiments", "predictions"
+EXPERIMENTS, METRICS, PREDICTIONS = "experiments", "metrics", "predictions"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ def run(options: ListOptions) -> int:
     """Prints the kinds, the classes of a kind, or what a class says of itself."""
     kinds = [(kind.name, kind.about) for kind in catalog.KINDS.values()]
     kinds += [(PREDICTIONS, "what a network outputs"), (EXPERIMENTS, "experiment files")]
+    kinds += [(METRICS, "what an evaluation measures")]
     if options.kind is None:
         print("fmlab list KIND [NAME], where KIND is one of\n")
         print(table(kinds))
@@ -43,6 +45,10 @@ def run(options: ListOptions) -> int:
     if kind == PREDICTIONS:
         print("what a network outputs, named in a configuration at model.prediction\n")
         print(table(catalog.predictions()))
+        return 0
+    if kind == METRICS:
+        print("what an evaluation measures, named by --metrics\n")
+        print(table([(name, registry.facts(name).about) for name in registry.METRICS]))
         return 0
     if options.names:
         for name in options.names:

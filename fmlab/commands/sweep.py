@@ -105,8 +105,7 @@ def check_evaluate(argv: list[str]) -> set[str]:
     """Checks the options of `fmlab evaluate` and that its run exists; returns the metrics that it logs."""
     from fmlab.commands.evaluate import EvaluateOptions
     from fmlab.config.parts import build_axis
-    from fmlab.evaluation.wanted import METRICS, USUAL
-    from fmlab.metrics.wanted import METRICS as IMAGE_METRICS
+    from fmlab.metrics.registry import METRICS, check_metrics, facts
     from fmlab.paths import GaussianPath
     from fmlab.solvers import Grid, Solver
 
@@ -115,10 +114,7 @@ def check_evaluate(argv: list[str]) -> set[str]:
     build_axis("grid", options.grid, Grid)
     build_axis("path", options.path, GaussianPath)
     find_run(options.run)
-    names = options.metrics or [name for usual in USUAL.values() for name in usual]
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}", key="metrics", hint=nearest(name, METRICS))
-    scores = [score for name in names for score in (IMAGE_METRICS[name].scores if name in IMAGE_METRICS else (name,))]
+    names = check_metrics(options.metrics or [name for name in METRICS if facts(name).usual])
+    values = [value for name in names for value in facts(name).values]
     suffixes = ["", "_domain", "_random"] if options.features == "auto" else ["", f"_{options.features}"]
-    return {f"evaluate/{score}{suffix}" for score in scores for suffix in suffixes} | {"evaluate/nfe"}
+    return {f"evaluate/{value}{suffix}" for value in values for suffix in suffixes} | {"evaluate/nfe"}

@@ -6,18 +6,23 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fmlab.comparison.runs import Curve, Run
+from fmlab.metrics.registry import METRICS, Side, facts, output_sides
 from fmlab.records.evaluations import Row
 from fmlab.records.measured import Record, flat, short
 
-Side = Literal["less", "more"]
-
-LESS = ("fid", "kid", "w2", "mmd", "loss", "excess", "bits_per_dim")
-MORE = ("is", "precision", "recall", "density", "coverage", "accuracy", "log_likelihood")
+VALIDATED = tuple(output for name in METRICS if facts(name).usual for output in facts(name).outputs)
+"""The values that training measures of samples, the first choice first."""
+SIDES: dict[str, Side] = {
+    **{output: side for output, side in output_sides().items() if side is not None},
+    "loss": "less",
+    "excess": "less",
+}
+"""Whether less or more is better, by the beginning of a value's name."""
 EVALUATED = "evaluate: "
-"""How a metric's name begins that an evaluation found, before the samples' setting."""
+"""How the name of a metric of an evaluation begins, before the samples' setting."""
 
 _SPREAD = "_std"
 _OBJECTIVE = (
@@ -30,7 +35,7 @@ _OBJECTIVE = (
     "model.loss",
 )
 _TRAINING_DATA = ("data.global_batch_size", "data.num_workers", "data.seed")
-_SAID = ("field", "solver", "steps", "grid", "path", "guidance_scale", "weights")
+_SHOWN_SETTINGS = ("field", "solver", "steps", "grid", "path", "guidance_scale", "weights")
 
 
 @dataclass(frozen=True)
@@ -58,38 +63,39 @@ def side(name: str, runs: Iterable[Run] = ()) -> Side | None:
     The metrics of this package are known by name; of another, a run says it that keeps its best checkpoint by it.
     """
     base = name.removeprefix(EVALUATED).partition(" ")[0].rpartition("/")[2]
-    for choice, known in (("less", LESS), ("more", MORE)):
-        if any(base == word or base.startswith(f"{word}_") for word in known):
-            return choice  # type: ignore[return-value]
+    for output, better in SIDES.items():
+        if base == output or base.startswith(f"{output}_"):
+            return better
     modes = {run.flags.get("checkpoint.mode", "min") for run in runs if run.flags.get("checkpoint.monitor") == name}
-    return {"min": "less", "max": "more"}.get(modes.pop()) if len(modes) == 1 else None  # type: ignore[return-value]
+    directions: dict[str, Side] = {"min": "less", "max": "more"}
+    return directions.get(modes.pop()) if len(modes) == 1 else None
 
 
 def scores(run: Run, better: dict[str, Side | None]) -> dict[str, Score]:
-    """Every metric of a run by its name: what it logged, and what evaluations of it found.
+    """Every metric of a run by its name: what it logged, and what evaluations of it measured.
 
     Args:
         run: The run.
         better: Whether less or more is better, by the metric's name; a metric that is not there is left out.
     """
     objective, logged = _decides(run, _OBJECTIVE), _decides(run, ())
-    found = {}
+    values = {}
     for name, curve in run.curves.items():
         if name in better and curve.values:
             measurement = _measurement(name, run, objective, logged)
             setting = run.setting if name.startswith("val/") else None
-            found[name] = _followed(curve, better[name], measurement, setting)
+            values[name] = _followed(curve, better[name], measurement, setting)
     for row in evaluated(run):
         for name, value in row.values.items():
             key = evaluated_name(name, row, run)
             if key in better:
-                found[key] = Score(value, value, None, only(row.measurement, name), row.setting)
-    return found
+                values[key] = Score(value, value, None, only(row.measurement, name), row.setting)
+    return values
 
 
 def evaluated(run: Run) -> list[Row]:
     """The rows of a run's own samples, neither of real data nor of an exact field."""
-    return [row for row in run.rows if not row.floor and row.setting.get("field", "network") == "network"]
+    return [row for row in run.rows if not row.real_vs_real and row.setting.get("field", "network") == "network"]
 
 
 def along_another_path(row: Row, run: Run) -> bool:
@@ -100,20 +106,20 @@ def along_another_path(row: Row, run: Run) -> bool:
 
 def evaluated_name(name: str, row: Row, run: Run) -> str:
     """A metric of an evaluation, named with what made the samples: `evaluate: fid_domain (Heun(), 20 steps, w 2)`."""
-    made = row.setting
-    parts = [str(made.get("solver")), f"{made.get('steps')} steps"]
-    parts += [] if made.get("grid") in (None, "UniformGrid()") else [str(made["grid"])]
-    parts += [str(made["path"])] if along_another_path(row, run) else []
-    parts += [f"w {made['guidance_scale']:g}"] if made.get("guidance_scale") is not None else []
-    parts += [f"{key} {short(value)}" for key, value in flat(made.get("guidance") or {})]
-    parts += [str(made["weights"])] if str(made.get("weights", "")).startswith("power") else []
+    setting = row.setting
+    parts = [str(setting.get("solver")), f"{setting.get('steps')} steps"]
+    parts += [] if setting.get("grid") in (None, "UniformGrid()") else [str(setting["grid"])]
+    parts += [str(setting["path"])] if along_another_path(row, run) else []
+    parts += [f"w {setting['guidance_scale']:g}"] if setting.get("guidance_scale") is not None else []
+    parts += [f"{key} {short(value)}" for key, value in flat(setting.get("guidance") or {})]
+    parts += [str(setting["weights"])] if str(setting.get("weights", "")).startswith("power") else []
     return f"{EVALUATED}{name} ({', '.join(parts)}, {row.measurement.get('samples')} samples)"
 
 
 def names(runs: Sequence[Run]) -> list[str]:
     """Every metric that any of the runs has, those of validation first, then evaluations, then training."""
     logged = Counter(name for run in runs for name in run.curves)
-    found = dict.fromkeys(
+    evaluations = dict.fromkeys(
         evaluated_name(name, row, run)
         for run in runs
         for row in evaluated(run)
@@ -121,14 +127,16 @@ def names(runs: Sequence[Run]) -> list[str]:
         if not name.endswith(_SPREAD)
     )
     validation = sorted(name for name in logged if name.startswith("val/"))
-    return [*validation, *found, *sorted(name for name in logged if not name.startswith(("val/", "perf/")))]
+    return [*validation, *evaluations, *sorted(name for name in logged if not name.startswith(("val/", "perf/")))]
 
 
-def monitored(runs: Sequence[Run], known: Sequence[str]) -> str | None:
+def monitored(runs: Sequence[Run], available: Sequence[str]) -> str | None:
     """The metric to begin with: what most runs keep their best checkpoint by, or else the first of the usual ones."""
-    wanted = Counter(run.flags.get("checkpoint.monitor") for run in runs)
-    usual = [name for word in LESS for name in known if name.startswith(f"val/{word}")]
-    choices = [*(name for name, _ in wanted.most_common() if name in known), *usual, *known]
+    monitors = Counter(run.flags.get("checkpoint.monitor") for run in runs)
+    usual = [
+        name for output in (*VALIDATED, "loss", "excess") for name in available if name.startswith(f"val/{output}")
+    ]
+    choices = [*(name for name, _ in monitors.most_common() if name in available), *usual, *available]
     return choices[0] if choices else None
 
 
@@ -150,7 +158,7 @@ def _measurement(name: str, run: Run, objective: Record, logged: Record) -> Reco
     base = name.rpartition("/")[2]
     if name.startswith("val/") and base in ((run.measurement or {}).get("estimators") or {}):
         return only(run.measurement, base)
-    if name.startswith("val/") and base.startswith(("fid", "kid", "w2", "mmd")):
+    if name.startswith("val/") and base.startswith(VALIDATED):
         return None
     return {"objective": objective} if "loss" in base or "excess" in base else {"logged from": logged}
 
@@ -175,8 +183,8 @@ def _followed(curve: Curve, better: Side | None, measurement: Record | None, set
     return Score(final, best, step, measurement, setting)
 
 
-def said(record: Record | None, setting: Record | None = None) -> list[tuple[str, Any]]:
+def described(record: Record | None, setting: Record | None = None) -> list[tuple[str, Any]]:
     """A measurement, and the setting of its samples, as lines of a word and a value."""
     lines = [("measurement", "was not recorded")] if record is None else [(k, short(v)) for k, v in flat(record)]
-    made = dict(setting or {})
-    return [*lines, *((f"setting {key}", short(made[key])) for key in _SAID if made.get(key) is not None)]
+    values = {key: value for key, value in (setting or {}).items() if value is not None}
+    return [*lines, *((f"setting {key}", short(values[key])) for key in _SHOWN_SETTINGS if key in values)]

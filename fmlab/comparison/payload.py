@@ -12,7 +12,7 @@ from typing import Any
 from fmlab._version import __version__
 from fmlab.comparison.configs import shared_flags, text
 from fmlab.comparison.groups import WHICH, Comparison, Member, Standing, Which
-from fmlab.comparison.metrics import along_another_path, evaluated, only, said
+from fmlab.comparison.metrics import along_another_path, described, evaluated, only
 from fmlab.comparison.pictures import thumbnails
 from fmlab.comparison.runs import Curve, Run
 from fmlab.comparison.sentences import describe_standing
@@ -33,7 +33,7 @@ class Measurements:
 
     def index(self, record: Record | None, setting: Record | None) -> int:
         """Returns the index of a measurement and the setting of its samples."""
-        lines = tuple((word, str(value)) for word, value in said(record, setting))
+        lines = tuple((word, str(value)) for word, value in described(record, setting))
         return self.indices.setdefault(lines, len(self.indices))
 
 

@@ -166,6 +166,17 @@ class DataModule(LightningDataModule):
         """SHA-256 of the reference split's content, in hexadecimal; computed once."""
         return self.split(self.reference).content_hash
 
+    def training_examples(self) -> Tensor:
+        """All examples that training sees, as the split holds them: uint8 images or float points.
+
+        Raises:
+            UserError: When they are not in memory.
+        """
+        train = self.split("train")
+        if not isinstance(train, TensorSet):
+            raise UserError(f"the {len(train):,} training examples of {type(self).__name__} are not in memory")
+        return train.x
+
     def label_frequencies(self) -> Tensor | None:
         """The share of each class in the training split: float64 of shape (num_classes,), or None without labels."""
         labels = self.split("train").labels
@@ -231,6 +242,12 @@ class ImageData(DataModule):
         mirrored = torch.rand(len(x), generator=generator, device=x.device) < 0.5
         return torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
 
+    def training_examples(self) -> Tensor:
+        """All training images, and their mirror images where training sees those too."""
+        images = super().training_examples()
+        mirrors = self.flip and type(self).augment is ImageData.augment
+        return torch.cat([images, images.flip(-1)]) if mirrors else images
+
     def limited(self, size: int) -> Tensor:
         """The rows of a training split of that size that remain under `limit`, in the split's own order."""
         if self.limit is None or self.limit >= size:
@@ -241,3 +258,24 @@ class ImageData(DataModule):
 def fixed_permutation(size: int) -> Tensor:
     """A permutation that depends on the size alone, never on a run's seed."""
     return torch.randperm(size, generator=keyed_generator(_FIXED, Purpose.ORDER))
+
+
+FREQUENCIES = "by the frequencies of the training set"
+"""The rule by which labels are drawn where nobody names them, in the words of a setting."""
+
+
+def draw_labels(data: object, count: int, seed: int) -> Tensor:
+    """One label a sample, drawn from the training set's frequencies with the seed's own key.
+
+    Raises:
+        UserError: If the data do not know the frequencies of their labels.
+    """
+    frequencies = getattr(data, "label_frequencies", lambda: None)()
+    if frequencies is None:
+        raise UserError(
+            f"{type(data).__name__} does not know how frequent its labels are",
+            key="labels",
+            hint="such as --labels 0-9",
+        )
+    generator = keyed_generator(seed, Purpose.LABELS)
+    return torch.multinomial(frequencies, count, replacement=True, generator=generator)

@@ -16,7 +16,7 @@ from fmlab.diagnosis.solver import Converged, SolverError, converge, measure_sol
 from fmlab.diagnosis.subject import Subject
 from fmlab.diagnosis.verdict import Findings, Verdict, judge
 from fmlab.errors import UserError
-from fmlab.metrics import FeatureKind
+from fmlab.metrics.features import FeatureKind
 from fmlab.records import RunLayout
 
 T = TypeVar("T")

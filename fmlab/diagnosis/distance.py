@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from fmlab.data.pixels import to_uint8
 from fmlab.diagnosis.subject import Subject
 from fmlab.errors import UserError
-from fmlab.metrics import FeatureKind, FrechetDistance, Wasserstein2, cache_folder, feature_network, metric_key
+from fmlab.metrics.cache import cache_folder
+from fmlab.metrics.features import FeatureKind, feature_network
+from fmlab.metrics.frechet import FrechetDistance
+from fmlab.metrics.metric import SampleMetric
+from fmlab.metrics.registry import metric_key
+from fmlab.metrics.transport import Wasserstein2
 from fmlab.random import Purpose, keyed_generator
 
 SPLITS = 4
@@ -109,7 +113,7 @@ def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: Fe
         for name, rows_of_set in {"real": real[n:], **features_of}.items():
             metric.reset()
             metric.update(rows_of_set)
-            values[name].append(float(metric.compute()))
+            values[name].append(float(next(iter(metric.compute().values()))))
     return Distances(key, n, facts, values)
 
 
@@ -122,10 +126,10 @@ class _Moments:
     n: int
 
 
-def _metric(images: bool) -> Callable[[Tensor], Metric]:
+def _metric(images: bool) -> Callable[[Tensor], SampleMetric]:
     """Chooses the metric; it is made from the rows of a real half."""
 
-    def frechet(rows: Tensor) -> Metric:
+    def frechet(rows: Tensor) -> SampleMetric:
         rows = rows.double()
         return FrechetDistance(_Moments(rows.mean(0), rows.T.cov(), len(rows)))
 

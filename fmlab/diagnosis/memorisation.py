@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fmlab.data.pixels import to_uint8
 from fmlab.diagnosis.subject import Subject
-from fmlab.metrics.neighbour_sets import neighbour_sets
-from fmlab.metrics.neighbours import Memorisation, NearestNeighbours
+from fmlab.metrics.neighbours import Memorisation, NearestNeighbours, memorisation, neighbour_sets
 
 
 @dataclass(frozen=True)
@@ -47,5 +46,5 @@ def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
     metric = NearestNeighbours(training.to(subject.device), held_out.to(subject.device))
     metric.update(compared)
     distances, rows = metric.neighbours()
-    summary = Memorisation(**metric.compute())
+    summary = memorisation(distances.sort().values, metric.held_out)
     return Neighbours(summary, compared, training[rows.to(training.device)], distances.cpu(), metric.held_out.cpu())

@@ -1,39 +1,32 @@
-"""Measuring a finished run so that the number can be trusted: grids of settings, one pass a cell, records, tables."""
+"""Measuring a finished run so that the number can be trusted: grids of settings, one pass a cell, records, tables.
 
-from fmlab.evaluation.cells import Cell, Draws, cells, draws
-from fmlab.evaluation.evaluation import Evaluation, Listener
-from fmlab.evaluation.image_scores import ImageScores
+`evaluate(trained, Request(cells=make_cells(...), metrics=["fid"]))` is `fmlab evaluate`; `Evaluation` measures alone.
+"""
+
+from fmlab.evaluation.cells import Cell, Draws, choose_draws, make_cells
+from fmlab.evaluation.distributed import ProcessGroup, join_processes
+from fmlab.evaluation.evaluation import Evaluation, Listener, Request
 from fmlab.evaluation.journal import Journal
-from fmlab.evaluation.point_scores import PointScores
-from fmlab.evaluation.processes import Processes, joined
-from fmlab.evaluation.provenance import data_reference, measurement, setting
-from fmlab.evaluation.scores import Scores
+from fmlab.evaluation.results import evaluate
 from fmlab.evaluation.table import markdown, ranked
-from fmlab.evaluation.wanted import METRICS, USUAL
 from fmlab.records.evaluations import Row
-from fmlab.records.measured import Comparison, comparable
+from fmlab.records.measured import Comparability, comparable
 
 __all__ = [
-    "METRICS",
-    "USUAL",
     "Cell",
-    "Comparison",
+    "Comparability",
     "Draws",
     "Evaluation",
-    "ImageScores",
     "Journal",
     "Listener",
-    "PointScores",
-    "Processes",
+    "ProcessGroup",
+    "Request",
     "Row",
-    "Scores",
-    "cells",
+    "choose_draws",
     "comparable",
-    "data_reference",
-    "draws",
-    "joined",
+    "evaluate",
+    "join_processes",
+    "make_cells",
     "markdown",
-    "measurement",
     "ranked",
-    "setting",
 ]

@@ -9,15 +9,12 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from fmlab.data.base import FREQUENCIES, draw_labels
 from fmlab.errors import UserError
 from fmlab.fields import Guidance, PathField, Sampling
 from fmlab.inference.trained import Trained
 from fmlab.paths import GaussianPath
-from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import Grid, Solver
-
-FREQUENCIES = "by the frequencies of the training set"
-"""The rule by which labels are drawn where nobody names them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Cell:
         return f"{self.solver!r} on {self.grid!r}{along}, {self.steps} steps, {guidance}{average}{field}"
 
 
-def cells(
+def make_cells(
     solvers: Sequence[Solver],
     grids: Sequence[Grid],
     paths: Sequence[GaussianPath | None],
@@ -113,8 +110,8 @@ class Draws:
         return None if self.labels is None else self.labels[places]
 
 
-def draws(
-    trained: Trained, count: int, seed: int, labels: Sequence[int] | None, num_classes: int | None = None
+def choose_draws(
+    trained: Trained, count: int, seed: int, labels: Sequence[int] | None = None, num_classes: int | None = None
 ) -> Draws:
     """The samples to make.
 
@@ -132,24 +129,7 @@ def draws(
     if num_classes is None or labels is not None:
         chosen = trained.choose_labels(count, labels, num_classes)
         return Draws(count, seed, chosen, None if labels is None else f"{_spans(labels)} in turn")
-    return Draws(count, seed, frequent_labels(trained.data(), count, seed), FREQUENCIES)
-
-
-def frequent_labels(data: object, count: int, seed: int) -> Tensor:
-    """One label a sample, drawn from the training set's frequencies with the seed's own key.
-
-    Raises:
-        UserError: If the data do not know the frequencies of their labels.
-    """
-    frequencies = getattr(data, "label_frequencies", lambda: None)()
-    if frequencies is None:
-        raise UserError(
-            f"{type(data).__name__} does not know how frequent its labels are",
-            key="labels",
-            hint="such as --labels 0-9",
-        )
-    generator = keyed_generator(seed, Purpose.LABELS)
-    return torch.multinomial(frequencies, count, replacement=True, generator=generator)
+    return Draws(count, seed, draw_labels(trained.data(), count, seed), FREQUENCIES)
 
 
 def _spans(labels: Sequence[int]) -> str:

@@ -2,165 +2,198 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from fmlab.errors import UserError
-from fmlab.evaluation.cells import Cell, Draws
-from fmlab.evaluation.closest import write_closest
-from fmlab.evaluation.generation import PRECISION, Generation
+from fmlab.evaluation.artifacts import SampleStore, open_store, write_nearest
+from fmlab.evaluation.cell_pass import CellPass
+from fmlab.evaluation.cells import Cell, choose_draws
+from fmlab.evaluation.distributed import ProcessGroup
 from fmlab.evaluation.journal import Journal
-from fmlab.evaluation.keeping import Keeper, keeper
-from fmlab.evaluation.processes import Processes
-from fmlab.evaluation.provenance import file_hash, fingerprint, row_key, setting
-from fmlab.evaluation.scores import Scores, make_scores
-from fmlab.evaluation.wanted import METRICS, check_wanted
-from fmlab.fields import Guidance
+from fmlab.evaluation.likelihood import HeldOutImages
+from fmlab.evaluation.sources import GeneratedSamples, SampleSource
+from fmlab.fields import Guidance, resolve_precision
 from fmlab.inference.trained import Trained
-from fmlab.metrics import cache_folder
-from fmlab.metrics.floor import Half
+from fmlab.metrics.cache import cache_folder
+from fmlab.metrics.halves import ReferenceHalf, real_vs_real
+from fmlab.metrics.measurement import setting
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.parts import MetricParts, Repeats
+from fmlab.metrics.registry import check_metrics, facts, usual_metrics
 from fmlab.records.evaluations import Row
-from fmlab.records.measured import Record
+from fmlab.records.measured import Record, fingerprint, row_key
+
+NUM_SAMPLES = {"images": 10_000, "points": 2_000}
+"""Samples that are generated where the request names no number."""
+SAVE_SECONDS = 30.0
+"""Statistics half way are saved after a batch if this long has passed since."""
 
 
-class Listener(Protocol):
-    """Who is told how an evaluation goes, on every process."""
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured of a trained network.
+
+    Attributes:
+        cells: The ways to sample it, at least one.
+        metrics: The metrics by name; the usual ones of the kind of data if there is none.
+        num_samples: Samples to generate, 10,000 images or 2,000 points if left out; of `bpd`, held-out images.
+        labels: The labels in turn; None draws them from the frequencies of the training set.
+        seed: The seed of the first sample; the others follow.
+        features: Which network sees the images: auto, domain, inception, random, ...
+        reference: A file of reference statistics in the place of the data's own.
+        repeats: Of `bpd`: how often the likelihood of each image is estimated.
+        precision: Of the network's arithmetic, see `fmlab.fields.Precision`.
+        batch_size: Samples a solve.
+        name: The evaluation's name, a folder in the run's `evaluations`; named after the measurement if left out.
+        keep: Where the samples go: a `.npz` or a folder of images, one in it for each of several cells.
+    """
+
+    cells: Sequence[Cell]
+    metrics: Sequence[str] = ()
+    num_samples: int | None = None
+    labels: Sequence[int] | None = None
+    seed: int = 0
+    features: str = "auto"
+    reference: str | None = None
+    repeats: Repeats = field(default_factory=Repeats)
+    precision: str = "float32"
+    batch_size: int = 250
+    name: str | None = None
+    keep: Path | None = None
+
+
+class Listener:
+    """Follows an evaluation, on every process; a subclass shows what it wants."""
 
     def begin(self, cell: Cell, number: int, cells: int) -> None:
         """A cell begins, the `number`-th of so many."""
 
     def advance(self, samples: int) -> None:
-        """So many more samples of it are measured by this process."""
+        """So many more samples of the cell are measured by this process."""
 
-    def finished(self, row: Row, remembered: bool) -> None:
+    def finish(self, row: Row, remembered: bool) -> None:
         """A row is there, measured now or remembered from before."""
 
 
-class Silent:
-    """A listener that does nothing."""
-
-    def begin(self, cell: Cell, number: int, cells: int) -> None:
-        """Nothing."""
-
-    def advance(self, samples: int) -> None:
-        """Nothing."""
-
-    def finished(self, row: Row, remembered: bool) -> None:
-        """Nothing."""
-
-
 class Evaluation:
-    """Measures a trained network under as many settings as wanted; a repeated evaluation only does what is missing.
+    """Measures a trained network under as many settings as requested; a repeated one only does what is missing.
 
     Attributes:
-        scores: The metrics.
+        metrics: The metrics.
         measurement: How they measure.
+        draws: Which samples are made.
         folder: Where rows and statistics half way are kept.
 
     Args:
         trained: The network, with its data.
-        metrics: The metrics wanted, by name.
-        draws: Which samples are made.
-        features: Which network sees the images: auto, domain, inception, random.
-        name: The evaluation's name, a folder in the run's `evaluations`; named after the measurement if left out.
-        batch_size: Samples a solve.
+        request: What is to be measured.
         processes: Who shares the work; this process alone if left out.
-        reference: A file of reference statistics in the place of the data's own.
         average: Gives the network with the power-function average of a width, for cells that name one.
         save_seconds: Statistics half way are saved after a batch if this long has passed since; SAVE_SECONDS if left
             out.
 
     Raises:
-        UserError: If there is no such metric, or it wants another kind of data or another number of samples.
+        UserError: If there is no such metric, or it needs another kind of data or another number of samples.
     """
-
-    SAVE_SECONDS = 30.0
 
     def __init__(
         self,
         trained: Trained,
-        metrics: Sequence[str],
-        draws: Draws,
-        features: str = "auto",
-        name: str | None = None,
-        batch_size: int = 250,
-        processes: Processes | None = None,
-        reference: str | None = None,
+        request: Request,
+        processes: ProcessGroup | None = None,
         average: Callable[[float], Trained] | None = None,
         save_seconds: float | None = None,
     ) -> None:
-        self.trained, self.names, self.draws = trained, list(dict.fromkeys(metrics)), draws
-        self.data = trained.data()
-        self.processes = processes or Processes()
-        self.save_seconds = self.SAVE_SECONDS if save_seconds is None else save_seconds
-        if batch_size < 1:
-            raise UserError(f"{batch_size} samples a solve", key="batch_size", hint="at least 1")
-        self.batch_size = batch_size
-        check_wanted(self.names, self.data.kind, draws.count)
-        self.scores = self._scores(features, reference)
-        self._check_reference()
-        self.measurement = self.scores.measurement(draws.count)
-        self.folder = trained.origin.run / "evaluations" / (name or self._name())
+        self.trained, self.request, self.data = trained, request, trained.data()
+        self.processes, self.average = processes or ProcessGroup(), average
+        self.save_seconds = SAVE_SECONDS if save_seconds is None else save_seconds
+        if request.batch_size < 1:
+            raise UserError(f"{request.batch_size} samples a solve", key="batch_size", hint="at least 1")
+        kind, self.precision = self.data.kind, resolve_precision(request.precision, trained.device)
+        count = request.num_samples or NUM_SAMPLES[kind]
+        self.names = check_metrics(request.metrics or usual_metrics(kind), kind, count)
+        self.source = self._source(count)
+        self.draws = self.source.draws
+        self.metrics = self._metrics()
+        self.measurement = self.metrics.measurement()
+        self.folder = trained.origin.run / "evaluations" / (request.name or self._name())
         self.journal = Journal(self.folder)
         self._checkpoint: Record | None = None
-        self._average = average
         self._averaged: tuple[float, Trained] | None = None
 
-    def _scores(self, features: str, reference: str | None) -> Scores:
-        """The metrics."""
-        where = (self.trained.device, cache_folder(), reference)
-        return make_scores(self.names, self.data, self.draws.count, features, *where)
+    def _source(self, count: int) -> SampleSource:
+        """What gives the samples."""
+        trained, request = self.trained, self.request
+        if facts(self.names[0]).held_out:
+            if request.labels is not None:
+                hint = "leave it out; a guidance scale of 0 measures without labels"
+                raise UserError("bpd takes the images' own labels", key="labels", hint=hint)
+            return HeldOutImages(trained, count, request.seed, request.repeats, self.precision)
+        classes = trained.count_classes(request.cells[0].guidance) if request.cells else None
+        return GeneratedSamples(choose_draws(trained, count, request.seed, request.labels, classes), self.precision)
 
-    def _check_reference(self) -> None:
-        """Refuses more samples than can be matched one to one with the reference."""
-        for name in self.names:
-            if METRICS[name].one_to_one and self.draws.count > (self.scores.size or 0):
-                cause = f"{name} matches {self.draws.count} samples with {self.scores.size} reference points"
-                raise UserError(cause, key="num_samples", hint=f"--num_samples {self.scores.size} at most")
+    def _metrics(self) -> MetricSet:
+        request = self.request
+        parts = MetricParts(
+            self.data,
+            self.draws.count,
+            cache_folder(),
+            request.features,
+            reference=request.reference,
+            device=self.trained.device,
+            repeats=request.repeats,
+        )
+        return MetricSet(self.names, parts)
 
     def _name(self) -> str:
         """`fid-kid_n10000_domain_3fa01c`: the metrics, the number, the features and the whole measurement's hash."""
         features = [self.measurement["features"]["name"]] if self.measurement["features"] else []
-        words = ["-".join(self.names), f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
-        return "_".join(words)
+        parts = ["-".join(self.names), f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
+        return "_".join(parts)
 
-    def run(self, cells: Sequence[Cell], keep: Path | None = None, listener: Listener | None = None) -> list[Row]:
+    def remarks(self) -> list[str]:
+        """What a reader of the numbers should know, a line each."""
+        without = "no real-vs-real distance: the reference is a file of statistics, which has no halves"
+        return [*self.metrics.remarks(), *([] if self.request.reference is None else [without])]
+
+    def run(self, listener: Listener | None = None) -> list[Row]:
         """The row of the real data's two halves, then the row of each cell; every process enters.
 
         Args:
-            cells: What to measure.
-            keep: Where the samples go: a `.npz` or a folder of pictures, one in it for each of several cells.
-            listener: Who is told.
+            listener: Who follows it.
 
         Raises:
             UserError: If a cell's parts do not go together, or the folder cannot be written to.
         """
-        told = listener or Silent()
-        for cell in cells:
+        listener, keep = listener or Listener(), self.request.keep
+        self.source.check(self.request.cells, keep)
+        for cell in self.request.cells:
             cell.check(self.network(cell))
         if keep is not None:
-            keeper(keep, "", self.draws, self.trained.shape)
+            open_store(keep, "", self.draws, self.trained.shape)
         self._make_folder()
-        # The first process decides for all what is there already: files may reach the others late.
-        known: dict[str, Row] = self.processes.told_by_first(self.journal.rows())
-        rows = [row for row in [self._floor(known, told)] if row is not None]
-        for number, cell in enumerate(cells, 1):
-            rows.append(self._cell(cell, number, len(cells), known, keep, told))
+        # The first process decides for all which rows exist already: files may reach the others late.
+        journaled: dict[str, Row] = self.processes.from_first(self.journal.rows())
+        rows = [row for row in [self._real_vs_real(journaled, listener)] if row is not None]
+        for number, cell in enumerate(self.request.cells, 1):
+            rows.append(self._row(cell, number, journaled, listener))
         return rows
 
     def network(self, cell: Cell) -> Trained:
-        """The trained network with a cell's weights; of averages one at a time is kept.
+        """The trained network with a cell's weights; of averages one at a time is held.
 
         Raises:
             UserError: If the run has no such average.
         """
         std = cell.ema_std
-        if std is None or cell.exact or self._average is None:
+        if std is None or cell.exact or self.average is None:
             return self.trained
         if self._averaged is None or self._averaged[0] != std:
-            self._averaged = (std, self._average(std))
+            self._averaged = (std, self.average(std))
         return self._averaged[1]
 
     def setting(self, cell: Cell, nfe: float | None = None) -> Record:
@@ -168,7 +201,7 @@ class Evaluation:
         origin = self.trained.origin
         if self._checkpoint is None and origin.checkpoint is not None:
             file = origin.checkpoint
-            self._checkpoint = {"file": file.name, "step": origin.step, "hash": file_hash(file)}
+            self._checkpoint = {"file": file.name, "step": origin.step, "hash": _file_hash(file)}
         return setting(
             cell.sampling(),
             self.trained.path,
@@ -176,76 +209,74 @@ class Evaluation:
             seeds=(self.draws.seed, self.draws.seed + self.draws.count - 1),
             labels=self.draws.rule,
             weights=None if cell.exact else self.network(cell).origin.weights,
-            precision=PRECISION,
-            batch_size=self.batch_size,
+            precision=self.precision,
+            batch_size=self.request.batch_size,
             data=self.data,
             field="exact" if cell.exact else "network",
             checkpoint=None if cell.exact else self._checkpoint,
             nfe=nfe,
         )
 
-    def _cell(self, cell: Cell, number: int, of: int, known: dict[str, Row], keep: Path | None, told: Listener) -> Row:
-        made = self.setting(cell)
-        key = row_key(self.measurement, made)
-        kept = keeper(self._place(keep, cell, key, of), key, self.draws, self.trained.shape) if keep else None
-        there = key in known and self.processes.told_by_first(kept is None or kept.done())
-        if there:
-            told.finished(known[key], remembered=True)
-            return known[key]
-        told.begin(cell, number, of)
-        row = self._measured(cell, key, kept, told)
-        told.finished(row, remembered=False)
+    def _row(self, cell: Cell, number: int, journaled: dict[str, Row], listener: Listener) -> Row:
+        """The row of a cell, measured now if it is not there or its samples are to be kept and are not."""
+        key = row_key(self.measurement, self.setting(cell))
+        store = self._store(cell, key)
+        if key in journaled and self.processes.from_first(store is None or store.done()):
+            listener.finish(journaled[key], remembered=True)
+            return journaled[key]
+        listener.begin(cell, number, len(self.request.cells))
+        row = self._measure(cell, key, store, listener)
+        listener.finish(row, remembered=False)
         return row
 
-    def _measured(self, cell: Cell, key: str, kept: Keeper | None, told: Listener) -> Row:
+    def _measure(self, cell: Cell, key: str, store: SampleStore | None, listener: Listener) -> Row:
         """Measures a cell and writes its row."""
-        where = self.processes
-        partial = self.journal.partial(key, where.rank, where.count, self.batch_size, kept is not None)
-        if kept is not None and not where.told_by_first(kept.begin() if where.first else None):
-            partial.forget()  # nothing was kept of the samples that the statistics half way have seen
-        generation = self._pass(cell)
-        passed = generation.run(cell, partial, kept, told.advance)
-        row = Row(key, self.measurement, self.setting(cell, passed.nfe), passed.values, passed.seconds)
-        if where.first:
-            write_closest(self.folder, generation, cell, key)
-            if kept is not None:
-                kept.finish()
+        processes, batch_size = self.processes, self.request.batch_size
+        partial = self.journal.partial(key, processes.rank, processes.count, batch_size, store is not None)
+        if store is not None and not processes.from_first(store.begin() if processes.first else None):
+            partial.forget()  # the samples that the statistics half way have seen were not kept
+        trained = self.network(cell)
+        cell_pass = CellPass(trained, self.source, self.metrics, processes, batch_size, self.save_seconds)
+        result = cell_pass.run(cell, partial, store, listener.advance)
+        row = Row(key, self.measurement, self.setting(cell, result.nfe), result.values, result.seconds)
+        if processes.first:
+            write_nearest(self.folder, trained, self.source, self.metrics, cell, key)
+            if store is not None:
+                store.finish()
             self.journal.append(row)
             self.journal.forget_partials(key)
         return row
 
-    def _pass(self, cell: Cell) -> Generation:
-        """What sees to it that a cell's samples are measured."""
-        where = (self.processes, self.batch_size, self.save_seconds)
-        return Generation(self.network(cell), self.draws, self.scores, *where)
+    def _store(self, cell: Cell, key: str) -> SampleStore | None:
+        """Where a cell's samples go: the path requested, or one in it or beside it for each of several cells."""
+        target = self.request.keep
+        if target is not None and len(self.request.cells) > 1:
+            exact = "_exact" if cell.exact else ""
+            name = f"{type(cell.solver).__name__}{cell.steps}_w{Guidance.of(cell.guidance).scale:g}{exact}_{key[:6]}"
+            archive = target.suffix == ".npz"
+            target = target.with_name(f"{target.stem}_{name}.npz") if archive else target / name
+        return None if target is None else open_store(target, key, self.draws, self.trained.shape)
 
-    def _place(self, keep: Path, cell: Cell, key: str, of: int) -> Path:
-        """Where a cell's samples go: the place named, or one in it or beside it for each of several cells."""
-        if of == 1:
-            return keep
-        exact = "_exact" if cell.exact else ""
-        name = f"{type(cell.solver).__name__}{cell.steps}_w{Guidance.of(cell.guidance).scale:g}{exact}_{key[:6]}"
-        return keep.with_name(f"{keep.stem}_{name}.npz") if keep.suffix == ".npz" else keep / name
-
-    def _floor(self, known: dict[str, Row], told: Listener) -> Row | None:
+    def _real_vs_real(self, journaled: dict[str, Row], listener: Listener) -> Row | None:
         """One half of the real data against the other, no more of them than samples; None where they are too few."""
-        real, against = Half(self.data, 0), Half(self.data, 1)
+        if self.request.reference is not None or not any(facts(name).against_reference for name in self.names):
+            return None
+        real, others = ReferenceHalf(self.data, 0), ReferenceHalf(self.data, 1)
         count = min(self.draws.count, len(real))
-        if count < max(METRICS[name].least for name in self.names):
+        if count < max(facts(name).least for name in self.names):
             return None
-        made = {"field": "real data", "real": count, "against": len(against)}
-        key = row_key(self.measurement, made)
-        if key in known:
-            told.finished(known[key], remembered=True)
-            return known[key]
+        setting = {"field": "real data", "real": count, "against": len(others)}
+        key = row_key(self.measurement, setting)
+        if key in journaled:
+            listener.finish(journaled[key], remembered=True)
+            return journaled[key]
         began = time.perf_counter()
-        values = self.scores.floor(self.draws.count, self.batch_size, self.processes)
-        if not values:
-            return None
-        row = Row(key, self.measurement, made, values, time.perf_counter() - began, floor=True)
+        values = real_vs_real(self.metrics)
+        del values["real_samples"]
+        row = Row(key, self.measurement, setting, values, time.perf_counter() - began, real_vs_real=True)
         if self.processes.first:
             self.journal.append(row)
-        told.finished(row, remembered=False)
+        listener.finish(row, remembered=False)
         return row
 
     def _make_folder(self) -> None:
@@ -253,3 +284,12 @@ class Evaluation:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {self.folder}: {error.strerror}", key="out") from error
+
+
+def _file_hash(file: Path) -> str:
+    """SHA-256 (hex) of a file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while piece := opened.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -8,23 +8,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fmlab.evaluation.cells import Cell
-from fmlab.evaluation.evaluation import Evaluation
-from fmlab.evaluation.processes import Processes
+from fmlab.evaluation.evaluation import Evaluation, Listener
 from fmlab.evaluation.report import write_rows
 from fmlab.evaluation.table import is_spread, with_spread
 from fmlab.records.evaluations import Row
 
 
-class Live:
+class Live(Listener):
     """Progress as it is made: a bar with the rate and the time left, and a line a finished row; the first process's.
 
     Args:
-        evaluation: What goes on.
-        processes: Who shares it.
+        evaluation: The evaluation that is shown.
     """
 
-    def __init__(self, evaluation: Evaluation, processes: Processes) -> None:
-        self.evaluation, self.processes = evaluation, processes
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation, self.processes = evaluation, evaluation.processes
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -33,7 +31,7 @@ class Live:
             TimeRemainingColumn(),
         )
         console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
-        shown = processes.first and console.is_terminal
+        shown = self.processes.first and console.is_terminal
         self.console = console
         self.progress = Progress(*columns, console=console, transient=True, disable=not shown)
         self.task: TaskID | None = None
@@ -65,13 +63,13 @@ class Live:
         speed = next(task.speed for task in self.progress.tasks if task.id == self.task)
         self.progress.update(self.task, rate=f"{speed:.0f}/s" if speed else "")
 
-    def finished(self, row: Row, remembered: bool) -> None:
+    def finish(self, row: Row, remembered: bool) -> None:
         """A line, and the files brought up to date, so that an interrupted evaluation has them."""
         setting = row.setting
         values = "  ".join(f"{name} {with_spread(row.values, name)}" for name in row.values if not is_spread(name))
         duration = "known already" if remembered else f"{row.seconds:.1f} s"
-        if row.floor:
-            label = f"floor: {setting['real']} real against {setting['against']} others"
+        if row.real_vs_real:
+            label = f"real against real: {setting['real']} against {setting['against']} others"
         else:
             exact = ", exact field" if setting["field"] == "exact" else ""
             label = f"{setting['solver']} {setting['steps']} steps, NFE {setting['nfe']:g}, "
@@ -82,5 +80,5 @@ class Live:
             write_rows(
                 self.evaluation.folder,
                 list(self.evaluation.journal.rows().values()),
-                self.evaluation.scores.better,
+                self.evaluation.metrics.better,
             )

@@ -1,4 +1,4 @@
-"""The files that tell of an evaluation: its rows as CSV and JSON, its table, its plots."""
+"""The files of an evaluation: its rows as CSV and JSON, its table, its plots."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def as_csv(rows: Sequence[Row]) -> str:
             **{f"setting.{name}": value for name, value in flat(row.setting)},
             **{f"measurement.{name}": value for name, value in flat(row.measurement)},
             "seconds": round(row.seconds, 3),
-            "floor": row.floor,
+            "real_vs_real": row.real_vs_real,
             "key": row.key,
         }
         for row in rows
@@ -74,31 +74,33 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
         ("guidance_scale", "steps", "guidance scale w", False),
     ):
         varied = "steps" if axis == "nfe" else axis
-        if varied not in shown.columns or len({made.get(varied) for made in _generated(shown)}) < 2:
+        if varied not in shown.columns or len({setting.get(varied) for setting in _generated(shown)}) < 2:
             continue
         for name in shown.names:
             panels = _panels(shown, name, axis, other)
-            real = next((row.values[name] for row in shown.rows if row.floor and name in row.values), None)
+            real = next((row.values[name] for row in shown.rows if row.real_vs_real and name in row.values), None)
             less = shown.better.get(name, "less") == "less"
             drawn = draw_curves(panels, title, label, name, log_x=log_x, real=real, less_is_better=less)
             yield f"{name}_by_{axis}", drawn
 
 
 def _generated(shown: Table) -> list[dict[str, Any]]:
-    return [made for row, made in zip(shown.rows, shown.settings) if not row.floor]
+    return [setting for row, setting in zip(shown.rows, shown.settings) if not row.real_vs_real]
 
 
 def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, QualityCurve]]:
     """The lines of a metric by panel and name, each with its points in order."""
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
-    told = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and _names_a_line(key)]
-    for row, made in zip(shown.rows, shown.settings):
-        if row.floor or name not in row.values or axis not in made:
+    naming = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and _names_a_line(key)]
+    for row, setting in zip(shown.rows, shown.settings):
+        if row.real_vs_real or name not in row.values or axis not in setting:
             continue
-        heading = f"{other.replace('_', ' ')} {short(made.get(other))}" if other in shown.columns else ""
-        line = ", ".join(_word(key, made.get(key)) for key in told if made.get(key) not in ("network", None))
-        points[heading][line].append((float(made[axis]), row.values[name], row.values.get(f"{name}{SPREAD}", 0.0)))
-    return {heading: {line: _curve(line, found) for line, found in lines.items()} for heading, lines in points.items()}
+        heading = f"{other.replace('_', ' ')} {short(setting.get(other))}" if other in shown.columns else ""
+        line = ", ".join(_word(key, setting.get(key)) for key in naming if setting.get(key) not in ("network", None))
+        points[heading][line].append((float(setting[axis]), row.values[name], row.values.get(f"{name}{SPREAD}", 0.0)))
+    return {
+        heading: {line: _curve(line, values) for line, values in lines.items()} for heading, lines in points.items()
+    }
 
 
 def _names_a_line(key: str) -> bool:
@@ -110,6 +112,6 @@ def _word(key: str, value: Any) -> str:
     return f"{key.partition('.')[2]} {short(value)}" if "." in key else short(value)
 
 
-def _curve(line: str, found: list[tuple[float, float, float]]) -> QualityCurve:
-    x, y, spread = (list(values) for values in zip(*sorted(found)))
+def _curve(line: str, values: list[tuple[float, float, float]]) -> QualityCurve:
+    x, y, spread = (list(column) for column in zip(*sorted(values)))
     return QualityCurve(x, y, spread if any(spread) else None, dashed=line.startswith("exact"))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from fmlab.errors import UserError
+from fmlab.metrics.registry import Side
 from fmlab.records.evaluations import Row
 from fmlab.records.measured import comparable, flat, short
 
-Better = Mapping[str, Literal["less", "more"]]
+Better = Mapping[str, Side]
 """Of each value's name, whether less or more of it is better."""
 
 SPREAD = "_std"
 _ALWAYS = ("solver", "steps", "nfe")
 _LAST = ("steps", "nfe")
-_SAID_VERSIONS = ("versions.fmlab", "versions.torch")
+_SHOWN_VERSIONS = ("versions.fmlab", "versions.torch")
 
 
 def grouped(rows: Sequence[Row]) -> list[list[Row]]:
@@ -33,28 +34,34 @@ def grouped(rows: Sequence[Row]) -> list[list[Row]]:
                 break
         else:
             groups.append([row])
-    return [sorted(group, key=_place) for group in groups if not all(row.floor for row in group)]
+    return [sorted(group, key=_place) for group in groups if not all(row.real_vs_real for row in group)]
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    made = row.setting
-    words = [str(made.get(name)) for name in ("path", "grid", "solver")]
-    return (not row.floor, made["field"] == "exact", float(made.get("guidance_scale", 0)), *words, made.get("steps", 0))
+    setting = row.setting
+    words = [str(setting.get(name)) for name in ("path", "grid", "solver")]
+    return (
+        not row.real_vs_real,
+        setting["field"] == "exact",
+        float(setting.get("guidance_scale", 0)),
+        *words,
+        setting.get("steps", 0),
+    )
 
 
-def ranked(rows: Sequence[Row], name: str, better: Literal["less", "more"] = "less") -> list[Row]:
+def ranked(rows: Sequence[Row], name: str, better: Side = "less") -> list[Row]:
     """The generated rows that have this value, best first; what is not finite comes last, real data are left out.
 
     Raises:
         UserError: If they are of different measurement, saying in what they differ.
     """
-    found = [row for row in rows if name in row.values and not row.floor]
-    for row in found[1:]:
-        verdict = comparable(found[0].measurement, row.measurement)
+    rivals = [row for row in rows if name in row.values and not row.real_vs_real]
+    for row in rivals[1:]:
+        verdict = comparable(rivals[0].measurement, row.measurement)
         if not verdict:
             raise UserError(str(verdict), key=name)
     sign = 1 if better == "less" else -1
-    return sorted(found, key=lambda row: sign * row.values[name] if math.isfinite(row.values[name]) else math.inf)
+    return sorted(rivals, key=lambda row: sign * row.values[name] if math.isfinite(row.values[name]) else math.inf)
 
 
 @dataclass(frozen=True)
@@ -86,22 +93,22 @@ def table(rows: Sequence[Row], better: Better) -> Table:
 
     What a row lacks does not differ, but for guidance, of which a record holds only what is not as usual.
     """
-    made = [dict(flat(row.setting)) for row in rows if not row.floor]
-    found: dict[str, dict[str, Any]] = {}
-    for one in made:
-        for key, value in one.items():
-            if value is not None and (not key.startswith("versions.") or key in _SAID_VERSIONS):
-                found.setdefault(key, {})[str(value)] = value
-    differ = [key for key, values in found.items() if key in _ALWAYS or len(values) > 1 or _for_some(key, made)]
-    common = {key: next(iter(values.values())) for key, values in found.items() if key not in differ}
+    settings = [dict(flat(row.setting)) for row in rows if not row.real_vs_real]
+    choices: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        for key, value in setting.items():
+            if value is not None and (not key.startswith("versions.") or key in _SHOWN_VERSIONS):
+                choices.setdefault(key, {})[str(value)] = value
+    differ = [key for key, values in choices.items() if key in _ALWAYS or len(values) > 1 or _for_some(key, settings)]
+    common = {key: next(iter(values.values())) for key, values in choices.items() if key not in differ}
     columns = [key for key in differ if key not in _LAST] + [key for key in _LAST if key in differ]
     names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not is_spread(name)]
     return Table(list(rows), common, columns, names, better)
 
 
-def _for_some(key: str, made: Sequence[Mapping[str, Any]]) -> bool:
+def _for_some(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     """Whether this is part of some rows' guidance, and not of all."""
-    return key.startswith("guidance.") and not all(key in one for one in made)
+    return key.startswith("guidance.") and not all(key in setting for setting in settings)
 
 
 def is_spread(name: str) -> bool:
@@ -122,35 +129,37 @@ def markdown(rows: Sequence[Row], better: Better) -> str:
 
 def _measured(row: Row) -> str:
     """The measurement as a line of its own."""
-    told = row.measurement
-    reference, features = told["reference"], told["features"]
-    kind = "images" if told["uint8"] else "points"
+    measurement = row.measurement
+    reference, features = measurement["reference"], measurement["features"]
+    kind = "images" if measurement["uint8"] else "points"
     size = "" if reference["size"] is None else f" ({reference['size']} {kind}, {short(reference['hash'])})"
-    line = f"**{told['samples']} {kind} against {reference['data']} {reference['split'] or ''}{size}**"
+    line = f"**{measurement['samples']} {kind} against {reference['data']} {reference['split'] or ''}{size}**"
     if features:
-        line += f"; features {features['name']} ({short(features['weights'])}), uint8 {told['uint8']}"
-        line += f", resize {short(told['resize'])}"
-    elif told["uint8"]:
-        line += f"; {told['uint8']}"
-    return line + "; " + "; ".join(f"{name}: {text}" for name, text in told["estimators"].items()) + "\n"
+        line += f"; features {features['name']} ({short(features['weights'])}), uint8 {measurement['uint8']}"
+        line += f", resize {short(measurement['resize'])}"
+    elif measurement["uint8"]:
+        line += f"; {measurement['uint8']}"
+    return line + "; " + "; ".join(f"{name}: {text}" for name, text in measurement["estimators"].items()) + "\n"
 
 
 def _body(shown: Table) -> str:
-    said = ", ".join(f"{key.removeprefix('versions.')} {short(value)}" for key, value in shown.common.items())
+    common = ", ".join(f"{key.removeprefix('versions.')} {short(value)}" for key, value in shown.common.items())
     header = [*(key.replace("_", " ") for key in shown.columns), *shown.names]
     rivals = [row for row in shown.rows if row.setting["field"] == "network"]  # the exact field stands beside them
     best = {name: ranked(rivals, name, side)[:1] for name, side in shown.better.items() if len(rivals) > 1}
     lines = []
-    for row, made in zip(shown.rows, shown.settings):
+    for row, setting in zip(shown.rows, shown.settings):
         values = [_value(row, name, best.get(name, [])) for name in shown.names]
-        lines.append([*_made(row, made, shown.columns), *values])
-    return f"{said}\n\n{aligned(header, lines, len(shown.columns) - len(_LAST))}"
+        lines.append([*_row_settings(row, setting, shown.columns), *values])
+    return f"{common}\n\n{aligned(header, lines, len(shown.columns) - len(_LAST))}"
 
 
-def _made(row: Row, made: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    if row.floor:
-        return [f"floor: {made['real']} real, {made['against']} others", *[""] * (len(columns) - 1)]
-    return [_number(made[key]) if isinstance(made.get(key), float) else short(made.get(key)) for key in columns]
+def _row_settings(row: Row, setting: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    if row.real_vs_real:
+        return [f"real against real: {setting['real']}, {setting['against']} others", *[""] * (len(columns) - 1)]
+    return [
+        _number(setting[key]) if isinstance(setting.get(key), float) else short(setting.get(key)) for key in columns
+    ]
 
 
 def _value(row: Row, name: str, best: Sequence[Row]) -> str:

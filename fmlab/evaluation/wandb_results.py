@@ -10,15 +10,16 @@ from typing import Any
 import yaml
 
 from fmlab.config.run_options import WandbOptions
-from fmlab.evaluation import Evaluation, Row
+from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder
+from fmlab.records.evaluations import Row
 from fmlab.records.measured import flat
 from fmlab.training.loggers import first_line, online_or_offline, service_settings, wandb_mode
 
 log = logging.getLogger(__name__)
 
 
-def send(evaluation: Evaluation, rows: Sequence[Row], table: str, pictures: Sequence[Path]) -> None:
+def send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:
     """Sends rows, table and plots; offline where nobody is logged in. A failure is a warning, and stops nothing."""
     try:
         _send(evaluation, rows, pictures)
@@ -65,8 +66,8 @@ def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path])
 
 def logged(row: Row) -> dict[str, float]:
     """The values of a row, with those of its settings that are axes, as metrics."""
-    made = {name: row.setting.get(name) for name in ("nfe", "steps", "guidance_scale")}
-    values = {**row.values, **{name: float(value) for name, value in made.items() if value is not None}}
+    axes = {name: row.setting.get(name) for name in ("nfe", "steps", "guidance_scale")}
+    values = {**row.values, **{name: float(value) for name, value in axes.items() if value is not None}}
     return {f"evaluate/{name}": value for name, value in values.items()}
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from fmlab.errors import UserError
+from fmlab.records import atomic_write_bytes
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -40,20 +41,7 @@ def load_or_make(path: Path, load: Callable[[Path], T], make: Callable[[], bytes
                     return load(path)
                 except Exception as error:  # a damaged file may fail anywhere in its reader
                     _log.warning("%s is damaged (%s: %s) and is made again", path, type(error).__name__, error)
-            write_atomically(path, make())
+            atomic_write_bytes(path, make())
             return load(path)
     except PermissionError as error:
         raise UserError(f"the cache folder {path.parent} cannot be written to ({error.strerror})") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file through a temporary one beside it, so that nobody ever reads half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

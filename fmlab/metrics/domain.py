@@ -1,7 +1,7 @@
 """Small classifiers whose penultimate activations are the features of `val/fid_domain`.
 
 Networks for the handwritten digits, Fashion-MNIST and CIFAR-10 ship beside this file, so the number means the same on
-every machine. Another labelled set trains one once, with the same recipe (`train_domain.py`).
+every machine. Another labelled set trains one once, with the same recipe (`domain_training.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from fmlab.errors import UserError
-from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
-from fmlab.metrics.source import Source
+from fmlab.metrics.reference_data import ReferenceData
 
 SHIPPED = {"Digits": "digits", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """The data modules whose network ships, and its file's name."""
@@ -118,29 +116,7 @@ def shipped_network(name: str) -> DomainClassifier:
     return load_classifier(Path(__file__).parent / "domain" / f"{name}.safetensors")
 
 
-def domain_network(data: Source, cache_dir: str | Path) -> DomainClassifier:
-    """The classifier for a labelled set of images: one that ships, or one trained once and kept in `cache_dir`.
-
-    Of several processes one trains, and the others wait for its file.
-
-    Raises:
-        UserError: The set has no labels, one class only, or does not fit in memory.
-    """
-    for name in _shipped_names(data):
-        network = shipped_network(name)
-        if network.shape == tuple(data.shape):
-            return network
-    if data.num_classes is None or data.num_classes < 2:
-        raise UserError("domain features need images of two or more classes", hint="choose features: random")
-    from fmlab.metrics.train_domain import network_file_name, trained_for  # it imports this module
-
-    if not getattr(data, "in_memory", True):
-        raise UserError("domain features need images that fit in memory", hint="choose features: inception or random")
-    path = Path(cache_dir) / network_file_name(data)
-    return load_or_make(path, load_classifier, lambda: trained_for(data))
-
-
-def _shipped_names(data: Source) -> list[str]:
+def shipped_names(data: ReferenceData) -> list[str]:
     """Names of the shipped networks that were made for this set, whatever the size of its images."""
     names = [SHIPPED[base.__name__] for base in type(data).__mro__ if base.__name__ in SHIPPED]
     if not names and list(data.class_names or ()) == _CIFAR10_CLASSES:  # in this order: the logits have it too

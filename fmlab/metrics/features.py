@@ -8,8 +8,12 @@ from typing import Literal, get_args
 import torch
 
 from fmlab.errors import UserError, nearest
+from fmlab.metrics.domain_training import domain_network
 from fmlab.metrics.network import FeatureNetwork
-from fmlab.metrics.source import Source
+from fmlab.metrics.own_features import OwnFeatures
+from fmlab.metrics.random_features import RandomFeatures
+from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.torch_fidelity import ClipFeatures, DinoV2Features, InceptionFeatures
 
 FeatureKind = Literal[
     "auto",
@@ -30,7 +34,7 @@ FeatureKind = Literal[
 
 
 def feature_network(
-    kind: FeatureKind | str, data: Source, cache_dir: str | Path, weights: str | Path | None = None
+    kind: FeatureKind | str, data: ReferenceData, cache_dir: str | Path, weights: str | Path | None = None
 ) -> FeatureNetwork:
     """The frozen network that turns a data set's uint8 images into features, on the CPU.
 
@@ -54,7 +58,7 @@ def feature_network(
         return _network(kind, data, cache_dir, weights)
 
 
-def choose_features(kind: str, data: Source) -> str:
+def choose_features(kind: str, data: ReferenceData) -> str:
     """The kind of network that `auto` stands for with these data; any other kind is itself."""
     if kind != "auto":
         return kind
@@ -63,30 +67,16 @@ def choose_features(kind: str, data: Source) -> str:
     return "domain" if labelled else "random"
 
 
-def _network(kind: str, data: Source, cache_dir: str | Path, weights: str | Path | None) -> FeatureNetwork:
+def _network(kind: str, data: ReferenceData, cache_dir: str | Path, weights: str | Path | None) -> FeatureNetwork:
     if "." in kind:
-        from fmlab.metrics.own_features import OwnFeatures
-
         return OwnFeatures(kind, data.shape)
     if kind not in get_args(FeatureKind):
         raise UserError(f"there are no features called {kind!r}", hint=nearest(str(kind), get_args(FeatureKind)))
     kind = choose_features(kind, data)
     if kind == "inception":
-        from fmlab.metrics.inception import InceptionFeatures
-
         return InceptionFeatures(weights)
     if kind.startswith("dinov2"):
-        from fmlab.metrics import dinov2
-
-        return dinov2.DinoV2Features(dinov2.DEFAULT if kind == "dinov2" else kind, weights)
+        return DinoV2Features(weights=weights) if kind == "dinov2" else DinoV2Features(kind, weights)
     if kind.startswith("clip"):
-        from fmlab.metrics import clip
-
-        return clip.ClipFeatures(clip.DEFAULT if kind == "clip" else kind, weights)
-    if kind == "domain":
-        from fmlab.metrics.domain import domain_network
-
-        return domain_network(data, cache_dir)
-    from fmlab.metrics.random_features import RandomFeatures
-
-    return RandomFeatures(data.shape)
+        return ClipFeatures(weights=weights) if kind == "clip" else ClipFeatures(kind, weights)
+    return domain_network(data, cache_dir) if kind == "domain" else RandomFeatures(data.shape)

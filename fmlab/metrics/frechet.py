@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from scipy.linalg.blas import dtrmm
 from torch import Tensor
-from torchmetrics import Metric
 
-from fmlab.errors import UserError
+from fmlab.metrics.gaussian_distance import covariance_factor, frechet_distance, moments
+from fmlab.metrics.metric import SampleMetric
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.registry import Facts
+from fmlab.metrics.subset import SPLITS, splits_of, sums_by_split
 
 
 class Statistics(Protocol):
@@ -19,113 +21,6 @@ class Statistics(Protocol):
     def mu(self) -> Tensor: ...
     @property
     def sigma(self) -> Tensor: ...
-
-
-def covariance_factor(sigma: Tensor) -> Tensor:
-    """A factor L (D, R), float64, with L L^T = sigma, where R is the rank.
-
-    It is Cholesky's where the rank is full; of fewer images than dimensions it has a column for each eigenvalue that is
-    not zero up to rounding.
-    """
-    sigma = sigma.double()
-    smallest = len(sigma) * torch.finfo(torch.float64).eps
-    factor, failed = torch.linalg.cholesky_ex(sigma)
-    if not bool(failed) and bool(factor.diagonal().square().min() > smallest * sigma.diagonal().max()):
-        return factor
-    values, vectors = torch.linalg.eigh(sigma)
-    kept = values > smallest * values[-1]
-    return vectors[:, kept] * values[kept].sqrt()
-
-
-def congruent(factor: Tensor, sigma: Tensor) -> Tensor:
-    """L^T S L (R, R) for a factor L (D, R) and a symmetric S (D, D), float64 on the CPU.
-
-    A triangular factor is multiplied as such, which takes half the time.
-    """
-    if factor.shape[0] != factor.shape[1] or bool(factor.triu(1).any()):
-        return factor.T @ sigma @ factor
-    # The transposed views have the order of memory that BLAS works in, so nothing is copied.
-    upper = factor.contiguous().numpy().T
-    half = dtrmm(1.0, upper, sigma.contiguous().numpy().T)
-    return torch.from_numpy(dtrmm(1.0, upper, half, side=1, trans_a=1, overwrite_b=1).T)
-
-
-def frechet_distance(
-    mu1: Tensor,
-    sigma1: Tensor,
-    mu2: Tensor,
-    sigma2: Tensor,
-    factor2: Tensor | None = None,
-    rank1: int | None = None,
-) -> Tensor:
-    """|mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), the squared 2-Wasserstein distance of Gaussians.
-
-    With S2 = L L^T the eigenvalues of S1 S2 are those of the symmetric L^T S1 L, and zeros. So they are real, and cost
-    a small part of the time that the general eigenvalue problem takes.
-
-    Args:
-        mu1: Mean (D,).
-        sigma1: Covariance (D, D), which may be singular.
-        mu2: Mean (D,).
-        sigma2: Covariance (D, D), which may be singular.
-        factor2: The `covariance_factor` of `sigma2`, where it is known already.
-        rank1: The most that the rank of `sigma1` can be, one less than its number of images: further eigenvalues are
-            zeros, and what rounding leaves of them is not counted.
-
-    Returns:
-        The distance, a float64 scalar; nan where a statistic is not finite.
-    """
-    mu1, sigma1, mu2, sigma2 = mu1.double(), sigma1.double(), mu2.double(), sigma2.double()
-    if not all(bool(part.sum().isfinite()) for part in (mu1, sigma1, mu2, sigma2)):
-        return mu1.new_full((), float("nan"))
-    factor = covariance_factor(sigma2) if factor2 is None else factor2
-    values = torch.linalg.eigvalsh(congruent(factor, sigma1))
-    rank = len(values) if rank1 is None else min(rank1, len(values))
-    overlap = values[len(values) - rank :].clamp(min=0).sqrt().sum()
-    return (mu1 - mu2).square().sum() + sigma1.trace() + sigma2.trace() - 2 * overlap
-
-
-class FrechetDistance(Metric):
-    """Fréchet distance of the features it is given from a reference.
-
-    The states are sums in float64, so ranks merge exactly and neither batch size nor order matters.
-    On a device without float64 (Apple's) leave the metric on the CPU: `update` brings the features to it.
-
-    Args:
-        reference: Mean and covariance of the reference set.
-    """
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    n: Tensor
-    sum: Tensor
-    outer: Tensor
-
-    def __init__(self, reference: Statistics) -> None:
-        super().__init__()
-        self.reference = FrechetReference(reference)
-        dimension = len(self.reference.mu)
-        self.add_state("n", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("sum", torch.zeros(dimension, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("outer", torch.zeros(dimension, dimension, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, features: Tensor) -> None:
-        """Adds features (B, D)."""
-        features = features.to(self.sum.device, torch.float64)
-        # Not in place: a state made under inference_mode could not be changed outside it.
-        self.n = self.n + len(features)
-        self.sum = self.sum + features.sum(dim=0)
-        self.outer = self.outer + features.T @ features
-
-    def compute(self) -> Tensor:
-        """The distance, a float64 scalar on the CPU.
-
-        Raises:
-            UserError: Fewer than two images were given, which have no covariance.
-        """
-        return self.reference.distance(self.n, self.sum, self.outer)
 
 
 class FrechetReference:
@@ -149,13 +44,100 @@ class FrechetReference:
         return frechet_distance(mu.cpu(), sigma.cpu(), self.mu, self.sigma, self._factor, int(n) - 1)
 
 
-def moments(n: Tensor | int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and unbiased covariance (D, D) from the number, the sum and the sum of outer products.
+class FrechetDistance(SampleMetric):
+    """Fréchet distance of a set of features from a reference, and with `num_samples` how far it would be another.
 
-    Raises:
-        UserError: `n` is below two.
+    The standard error is the jackknife's: the set is measured again without each of its splits. The bias of the
+    distance with the number of images is the same in all of them and cancels.
+
+    The states are sums in float64 by split, so ranks merge exactly and neither batch size nor order matters. On a
+    device without float64 (Apple's) leave the metric on the CPU: `update` brings the features to it.
+
+    Args:
+        reference: Mean and covariance of the reference set.
+        num_samples: Images of the whole set, which decides the splits; None measures the distance alone.
+        splits: Parts of the set that are left out in turn.
     """
-    if int(n) < 2:
-        raise UserError(f"a Fréchet distance needs at least 2 images, not {int(n)}")
-    mu = total / n
-    return mu, (outer - n * torch.outer(mu, mu)) / (n - 1)
+
+    facts = Facts(
+        name="fid",
+        title="the Fréchet distance",
+        kind="images",
+        inputs=("features", "places"),
+        outputs=("fid",),
+        better="less",
+        least=20,
+        estimator="unbiased covariances, float64 sums, symmetric eigenvalues, v1",
+        spread="standard error, by leaving out each of 10 splits",
+        usual=True,
+    )
+
+    n: Tensor
+    sum: Tensor
+    outer: Tensor
+
+    def __init__(self, reference: Statistics, num_samples: int | None = None, splits: int = SPLITS) -> None:
+        super().__init__()
+        self.reference = FrechetReference(reference)
+        self._split_of = None if num_samples is None else splits_of(num_samples, splits)
+        self.splits = 1 if num_samples is None else splits
+        dimension = len(self.reference.mu)
+        self.add_state("n", torch.zeros(self.splits, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("sum", torch.zeros(self.splits, dimension, dtype=torch.float64), dist_reduce_fx="sum")
+        outer = torch.zeros(self.splits, dimension, dimension, dtype=torch.float64)
+        self.add_state("outer", outer, dist_reduce_fx="sum")
+
+    @classmethod
+    def build(cls, parts: MetricParts) -> FrechetDistance:
+        """The distance from the reference's statistics."""
+        return cls(parts.statistics, parts.set_size)
+
+    def update(self, features: Tensor, places: Tensor | None = None) -> None:
+        """Adds features (B, D).
+
+        Args:
+            features: The features.
+            places: The places of their images in the set, int64 (B,), which a spread needs.
+        """
+        features = features.to(self.sum.device, torch.float64)
+        # Not in place: a state made under inference_mode could not be changed outside it.
+        if self._split_of is None:
+            self.n = self.n + len(features)
+            self.sum = self.sum + features.sum(dim=0)
+            self.outer = self.outer + features.T @ features
+            return
+        assert places is not None
+        split = self._split_of[places.cpu()].to(features.device)
+        self.n = self.n + sums_by_split(torch.ones_like(split), split, self.splits)
+        self.sum = self.sum + sums_by_split(features, split, self.splits)
+        parts = (features[split == part] for part in range(self.splits))
+        self.outer = torch.stack([torch.addmm(outer, rows.T, rows) for outer, rows in zip(self.outer, parts)])
+
+    def compute(self) -> dict[str, Tensor]:
+        """`fid` and with a spread `fid_std`, float64 scalars on the CPU.
+
+        Raises:
+            UserError: There are fewer than two images, which have no covariance, or without one of the splits.
+        """
+        whole = (self.n.sum(), self.sum.sum(dim=0), self.outer.sum(dim=0))
+        if self._split_of is None:
+            return {"fid": self.reference.distance(*whole)}
+        without = torch.stack(
+            [
+                self.reference.distance(whole[0] - n, whole[1] - total, whole[2] - outer)
+                for n, total, outer in zip(self.n, self.sum, self.outer)
+            ]
+        )
+        error = ((self.splits - 1) * without.var(correction=0)).sqrt()
+        return {"fid": self.reference.distance(*whole), "fid_std": error}
+
+    def remarks(self, parts: MetricParts) -> list[str]:
+        """That a covariance is singular, where it is."""
+        dimension = len(self.reference.mu)
+        sets = {"generated": parts.num_samples, "reference": parts.statistics.n}
+        return [
+            f"fid: {n:,} {which} images have a singular covariance in {dimension:,} dimensions; the distance between "
+            "the two covariances is exact, and far from the one that many images would give"
+            for which, n in sets.items()
+            if n is not None and n <= dimension
+        ]

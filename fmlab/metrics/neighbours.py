@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from fmlab.errors import UserError
+from fmlab.metrics.measurement import data_reference, measurement
+from fmlab.metrics.metric import SampleMetric
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.registry import Facts
+from fmlab.metrics.subset import keyed_rows
 from fmlab.random import Purpose, keyed_generator
+from fmlab.records.measured import Record
+
+FEWEST = 20  # held-out examples; the median of fewer says little
+MOST = 2000  # held-out examples that are compared
 
 _ENTRIES = 2**22  # numbers a block of rows may hold: 32 MB in float64
 _SAMPLES = 1024  # samples that meet a block at a time
@@ -32,33 +42,33 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Distances (N,), float64, and row numbers (N,), int64, on the CPU.
     """
-    found = [_nearest(part, y) for part in x.split(max(1, min(_SAMPLES, _ENTRIES // x[0].numel())))] if len(x) else []
-    rows = torch.cat([row for _, row in found]) if found else torch.empty(0, dtype=torch.int64)
-    distances = torch.cat([distance for distance, _ in found]) if found else torch.empty(0, dtype=torch.float64)
-    return distances, rows
+    if not len(x):
+        return torch.empty(0, dtype=torch.float64), torch.empty(0, dtype=torch.int64)
+    blocks = [_nearest(part, y) for part in x.split(max(1, min(_SAMPLES, _ENTRIES // x[0].numel())))]
+    return torch.cat([distances for distances, _ in blocks]), torch.cat([rows for _, rows in blocks])
 
 
 def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    where = torch.device("cpu") if x.device.type == "mps" else x.device  # Apple's devices have no float64
-    x, origin = x.flatten(1).to(where).double(), y[:1].flatten(1).to(where).double()
+    device = torch.device("cpu") if x.device.type == "mps" else x.device  # Apple's devices have no float64
+    x, origin = x.flatten(1).to(device).double(), y[:1].flatten(1).to(device).double()
     away = x - origin  # squares are small where the sets are far from 0 and near each other
     best = x.new_full((len(x),), torch.inf)
-    row = torch.zeros(len(x), dtype=torch.int64, device=where)
-    for first, block in _blocks(y, where):
+    row = torch.zeros(len(x), dtype=torch.int64, device=device)
+    for first, block in _blocks(y, device):
         block = block - origin
         # |x - y|^2 less |x|^2, which is the same for every y.
         square, index = (block.square().sum(1) - 2 * away @ block.mT).min(1)
         nearer = square < best
         best, row = torch.where(nearer, square, best), torch.where(nearer, first + index, row)
     # The difference itself, because the product cancels where points nearly coincide.
-    chosen = y[row.to(y.device)].flatten(1).to(where).double()
+    chosen = y[row.to(y.device)].flatten(1).to(device).double()
     return (x - chosen).square().mean(1).sqrt().cpu(), row.cpu()
 
 
-def _blocks(y: Tensor, where: torch.device) -> Iterator[tuple[int, Tensor]]:
+def _blocks(y: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
     size = max(1, min(4096, _ENTRIES // y[0].numel()))
     for first in range(0, len(y), size):
-        yield first, y[first : first + size].flatten(1).to(where).double()
+        yield first, y[first : first + size].flatten(1).to(device).double()
 
 
 @dataclass(frozen=True)
@@ -116,11 +126,12 @@ def _median(rows: Tensor) -> Tensor:
     return rows.quantile(0.5)
 
 
-class NearestNeighbours(Metric):
-    """Distances of the samples it is given from their nearest training examples, and the memorisation ratio.
+class NearestNeighbours(SampleMetric):
+    """Whether samples are nearer to training examples than new real examples are.
 
-    Distances are root mean square differences an entry: of uint8 images in grey levels of 255, of points or features
-    in their own unit.
+    `neighbour_ratio` is about 1 for new draws of the same law and 0 for copies; `neighbour_share`, the share of samples
+    nearer than the first percentile of held-out examples, is 0.01 for new draws. Distances are root mean square
+    differences an entry: of uint8 images in grey levels of 255, of points or features in their own unit.
 
     Attributes:
         pairs: Once computed, of the samples of all ranks, nearest first: the distance from the nearest
@@ -129,15 +140,28 @@ class NearestNeighbours(Metric):
     Args:
         training: What the model was trained on (M, *event): uint8 images, points or features.
         held_out: Real examples (H, *event) that it was not trained on.
+
+    Raises:
+        UserError: The examples are not of one shape.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
+    facts = Facts(
+        name="neighbours",
+        title="the distance from the nearest training example",
+        kind="either",
+        inputs=("samples", "places"),
+        outputs=("neighbour_ratio", "neighbour_share"),
+        better=None,
+        least=2,
+        estimator="distance to the nearest training example: median over that of held-out examples, and the share "
+        "below their first percentile, v1; spread: standard error by the bootstrap",
+        spread="standard error by the bootstrap",
+        against_reference=False,  # held-out examples have the ratio 1 and the share 0.01 by definition
+    )
 
-    found: list[Tensor]
+    nearest: list[Tensor]
     pairs: Tensor
-    known: Tensor
+    training_examples: Tensor
     held_out: Tensor
 
     def __init__(self, training: Tensor, held_out: Tensor) -> None:
@@ -145,16 +169,32 @@ class NearestNeighbours(Metric):
         if training.ndim < 2 or len(training) < 1 or training.shape[1:] != held_out.shape[1:]:
             cause = f"training examples {tuple(training.shape)} and held-out ones {tuple(held_out.shape)}"
             raise UserError(cause, hint="both are (number, *event) of one shape")
-        self.register_buffer("known", training.detach(), persistent=False)
+        self.register_buffer("training_examples", training.detach(), persistent=False)
         self.register_buffer("held_out", nearest_rows(held_out, training)[0], persistent=False)
-        self.add_state("found", [], dist_reduce_fx="cat")
+        self.add_state("nearest", [], dist_reduce_fx="cat")
         self.reset()
+
+    @classmethod
+    def build(cls, parts: MetricParts) -> NearestNeighbours:
+        """The distances from the training split.
+
+        Raises:
+            UserError: The training set is not in memory, or too few examples are held out.
+        """
+        data = parts.data
+        try:
+            sets = neighbour_sets(data)
+        except UserError as error:
+            raise UserError(error.message, key="metrics", hint="leave neighbours out") from error
+        # Points come flat to the metrics, whatever their event's shape.
+        flat = (each.float().flatten(1) if data.kind == "points" else each for each in sets)
+        return cls(*(each.to(parts.device) for each in flat))
 
     def reset(self) -> None:
         """Forgets all samples."""
         super().reset()
         # A rank without any sample still has a (0, 3) row: torchmetrics cannot gather it beside (B, 3) otherwise.
-        self.found.append(self.held_out.new_zeros(0, 3))
+        self.nearest.append(self.held_out.new_zeros(0, 3))
 
     def update(self, samples: Tensor, places: Tensor | None = None) -> None:
         """Adds samples (B, *event), of the training examples' kind: uint8 with uint8.
@@ -163,24 +203,67 @@ class NearestNeighbours(Metric):
             samples: The samples.
             places: Their places among all samples, int64 (B,); in the order in which they come here if left out.
         """
-        if (samples.dtype == torch.uint8) != (self.known.dtype == torch.uint8):
-            raise TypeError(f"{samples.dtype} samples against {self.known.dtype} training examples")
-        distances, rows = nearest_rows(samples.detach().to(self.known.device), self.known)
+        if (samples.dtype == torch.uint8) != (self.training_examples.dtype == torch.uint8):
+            raise TypeError(f"{samples.dtype} samples against {self.training_examples.dtype} training examples")
+        distances, rows = nearest_rows(samples.detach().to(self.training_examples.device), self.training_examples)
         if places is None:
-            places = sum(map(len, self.found)) + torch.arange(len(rows))
-        self.found.append(torch.stack([distances, rows.double(), places.cpu().double()], 1).to(self.held_out.device))
+            places = sum(map(len, self.nearest)) + torch.arange(len(rows))
+        each = torch.stack([distances, rows.double(), places.cpu().double()], 1)
+        self.nearest.append(each.to(self.held_out.device))
 
     def neighbours(self) -> tuple[Tensor, Tensor]:
         """Distances (N,), float64, and training rows (N,), int64, of this process's samples in their order."""
-        found = dim_zero_cat(self.found)
-        return found[:, 0], found[:, 1].long()
+        nearest = dim_zero_cat(self.nearest)
+        return nearest[:, 0], nearest[:, 1].long()
+
+    def nearest_pairs(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the samples of all ranks those that lie nearest to training examples, once they are computed.
+
+        Returns:
+            Their places (n,), nearest first, their training examples (n, *event), and the distances (n,).
+        """
+        distances, rows, places = self.pairs[:count].T
+        return places.long(), self.training_examples[rows.long().to(self.training_examples.device)].cpu(), distances
 
     def compute(self) -> dict[str, float]:
-        """The entries of `Memorisation`, over the samples of all ranks.
+        """The ratio and the share, each with its spread, over the samples of all ranks; what has no value is left out.
 
         Raises:
             UserError: There are fewer than two samples, or held-out examples.
         """
-        self.pairs = dim_zero_cat(self.found).cpu()
-        self.pairs = self.pairs[self.pairs[:, 0].argsort()]  # so that the bootstrap does not see batches and ranks
-        return asdict(memorisation(self.pairs[:, 0], self.held_out))
+        self.pairs = dim_zero_cat(self.nearest).cpu()
+        # Sorted, so that the bootstrap does not depend on the batches and ranks that the samples came in.
+        self.pairs = self.pairs[self.pairs[:, 0].argsort()]
+        summary = memorisation(self.pairs[:, 0], self.held_out)
+        values = {
+            "neighbour_ratio": summary.ratio,
+            "neighbour_ratio_std": summary.ratio_error,
+            "neighbour_share": summary.share,
+            "neighbour_share_std": summary.share_error,
+        }
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+    def measurement(self, parts: MetricParts) -> Record:
+        """How the numbers are measured: against the training split and a choice of the held-out one."""
+        split = f"train, and {len(self.held_out)} of validation"
+        reference = {**data_reference(parts.data, len(self.training_examples)), "split": split}
+        return measurement({self.facts.name: self.estimator()}, parts.num_samples, reference, None)
+
+
+def neighbour_sets(data: Any) -> tuple[Tensor, Tensor]:
+    """The training examples, with their mirror images where training saw those, and at most 2,000 held-out examples.
+
+    Args:
+        data: A data module; of pairs the images that they are pairs of.
+
+    Returns:
+        Both as the data hold them, uint8 images or points.
+
+    Raises:
+        UserError: The training examples are not in memory, or fewer than 20 are held out.
+    """
+    data = getattr(data, "images", data)
+    training, validation = data.training_examples(), data.split("validation")
+    if len(validation) < FEWEST:
+        raise UserError(f"{len(validation)} held-out examples are too few, at least {FEWEST} are needed")
+    return training, validation.take(keyed_rows(len(validation), MOST))

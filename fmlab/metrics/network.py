@@ -90,10 +90,20 @@ class FeatureNetwork(nn.Module):
             hint="an Inception Score needs features: inception or domain",
         )
 
+    @torch.no_grad()
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Class logits (B, num_classes) of features (B, dimension), whatever precision surrounds the call.
+
+        Raises:
+            UserError: The network is no classifier.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return self.class_logits(features)
+
     def description(self) -> dict[str, str]:
         """What the measurement says of the features: their name, the hash of the weights, the resize, foreign code."""
-        known = {"name": self.name, "weights": self.weights_hash, "resize": self.resize}
-        return {**known, "code": self.code} if self.code else known
+        description = {"name": self.name, "weights": self.weights_hash, "resize": self.resize}
+        return {**description, "code": self.code} if self.code else description
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

@@ -66,11 +66,11 @@ def _find(path: str) -> type[nn.Module]:
     except Exception as error:  # whatever the user's code raises while it is imported
         cause = " ".join(str(error).split())
         raise UserError(f"{module_name} cannot be imported: {type(error).__name__}: {cause}", key="features") from error
-    found = getattr(module, name, None)
-    if inspect.isclass(found) and issubclass(found, nn.Module):
-        return found
-    offered = [word for word, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
-    raise UserError(f"{module_name} has no nn.Module {name!r}", key="features", hint=nearest(name, offered))
+    candidate = getattr(module, name, None)
+    if inspect.isclass(candidate) and issubclass(candidate, nn.Module):
+        return candidate
+    choices = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
+    raise UserError(f"{module_name} has no nn.Module {name!r}", key="features", hint=nearest(name, choices))
 
 
 def _source_hash(kind: type) -> str:

@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from fmlab.metrics.kept_rows import KeptRows
+from fmlab.metrics.metric import FeatureRows
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.registry import Facts
 
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 _AT_ONCE = 1024
 
 
-def squared_distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
+def distance_blocks(x: Tensor, y: Tensor) -> Iterator[Tensor]:
     """Squared distances (B, M), float32, of so many rows of x (N, D) at a time from all rows of y (M, D).
 
-    They are computed in float64 and rounded, so that one pair of rows has one distance whatever the block it is in.
+    They are computed in float64 and rounded, so that one pair of rows has one distance whatever the block it is in;
+    `objectives.transport.squared_distances` does not promise that.
     """
     y = y.double()
     y_squares = y.square().sum(dim=1)
@@ -35,11 +38,11 @@ def squared_distances(x: Tensor, y: Tensor) -> Iterator[Tensor]:
 def squared_radii(rows: Tensor, neighbours: Sequence[int]) -> list[Tensor]:
     """Squared distance (N,), float32, of each row (N, D) to its k-th nearest other row, for each k."""
     largest = max(neighbours) + 1  # a row is its own nearest
-    nearest = torch.cat([d.topk(largest, largest=False).values for d in squared_distances(rows, rows)])
+    nearest = torch.cat([d.topk(largest, largest=False).values for d in distance_blocks(rows, rows)])
     return [nearest[:, k] for k in neighbours]
 
 
-class PrecisionRecallDensityCoverage(KeptRows):
+class PrecisionRecallDensityCoverage(FeatureRows):
     """Precision, recall, density and coverage of features against reference features, each with its standard error.
 
     The error is that of the mean over the rows that are judged, while the balls stay as they are. Membership counts the
@@ -47,33 +50,45 @@ class PrecisionRecallDensityCoverage(KeptRows):
 
     Args:
         reference: Reference features (M, D).
-        num_images: Images of the whole set.
+        num_samples: Images of the whole set.
     """
 
-    higher_is_better = True
+    facts = Facts(
+        name="prdc",
+        title="precision, recall, density and coverage",
+        kind="images",
+        inputs=("features", "places"),
+        outputs=("precision", "recall", "density", "coverage"),
+        better="more",
+        least=6,
+        estimator="k = 3 for precision and recall, 5 for density and coverage, at most 10,000 images of each set, v1",
+        spread="standard error of the mean over the images that are judged",
+    )
+
+    @classmethod
+    def build(cls, parts: MetricParts) -> PrecisionRecallDensityCoverage:
+        """The four against the reference's features."""
+        return cls(parts.reference_features(cls.facts), parts.num_samples)
 
     def compute(self) -> dict[str, Tensor]:
         """`precision`, `recall`, `density`, `coverage`, and each with `_std`; float64 scalars."""
         # Centred, because |x|^2 + |y|^2 - 2 x.y loses the digits that rows share.
         centre = self.reference.double().mean(dim=0)
-        generated, reference = self.ordered().double() - centre, self.reference.double() - centre
+        generated, reference = self.gathered().double() - centre, self.reference.double() - centre
         if not bool(generated.isfinite().all()):
-            return _means({name: generated.new_full((2,), float("nan")) for name in _NAMES})
+            return _means({name: generated.new_full((2,), float("nan")) for name in self.facts.outputs})
         of_generated = squared_radii(generated, [PRECISION_NEIGHBOURS])[0]
         of_reference, wider = squared_radii(reference, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS])
         precise, dense = [], []
         recalled = covered = torch.zeros(len(reference), dtype=torch.bool, device=reference.device)
-        for d, radii in zip(squared_distances(generated, reference), of_generated.split(_AT_ONCE)):
+        for d, radii in zip(distance_blocks(generated, reference), of_generated.split(_AT_ONCE)):
             precise.append((d <= of_reference).any(dim=1))
             recalled = recalled | (d <= radii[:, None]).any(dim=0)
             within = d < wider
             dense.append(within.sum(dim=1).double() / DENSITY_NEIGHBOURS)
             covered = covered | within.any(dim=0)
         judged = (torch.cat(precise), recalled, torch.cat(dense), covered)
-        return _means(dict(zip(_NAMES, judged)))
-
-
-_NAMES = ("precision", "recall", "density", "coverage")
+        return _means(dict(zip(self.facts.outputs, judged)))
 
 
 def _means(judged: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,15 +16,13 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
-from fmlab.metrics.choice import KeyedChoice
-from fmlab.metrics.frechet import covariance_factor, moments
+from fmlab.metrics.gaussian_distance import covariance_factor, moments
 from fmlab.metrics.network import FeatureNetwork
-from fmlab.metrics.source import Source
+from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.subset import MOST_ROWS, KeyedSubset
 
 VERSION = "v2"
 """How statistics are computed and stored; another word makes every cached one new."""
-KERNEL_ROWS = 10_000
-"""Reference features kept for the metrics that compare features themselves."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class ReferenceStatistics:
 
     def description(self) -> dict[str, Any]:
         """What the measurement says of the reference beside the data's own hash."""
-        known = {"images": self.n, "key": self.key}
-        return {**known, "file": self.file} if self.file else known
+        description = {"images": self.n, "key": self.key}
+        return {**description, "file": self.file} if self.file else description
 
 
 def statistics_key(content: str, network: FeatureNetwork) -> str:
@@ -61,13 +59,13 @@ def statistics_key(content: str, network: FeatureNetwork) -> str:
     return hashlib.sha256(f"{content}|{made_with}|{VERSION}".encode()).hexdigest()
 
 
-def reference_key(data: Source, network: FeatureNetwork) -> str:
+def reference_key(data: ReferenceData, network: FeatureNetwork) -> str:
     """The `statistics_key` of a data set's reference split."""
     return statistics_key(data.reference_hash(), network)
 
 
 def reference_statistics(
-    data: Source, network: FeatureNetwork, cache_dir: str | Path, batch_size: int = 500
+    data: ReferenceData, network: FeatureNetwork, cache_dir: str | Path, batch_size: int = 500
 ) -> ReferenceStatistics:
     """Statistics of the reference split's features, from the cache or computed into it.
 
@@ -96,12 +94,12 @@ def cached_statistics(
     )
 
 
-def reference_points(data: Source, limit: int = KERNEL_ROWS) -> Tensor:
+def reference_points(data: ReferenceData, limit: int = MOST_ROWS) -> Tensor:
     """A fixed choice of at most `limit` points (M, D), float32, of the reference split of a set of points."""
-    choice = KeyedChoice(limit)
+    subset = KeyedSubset(limit)
     for points in data.reference_batches(4096):
-        choice.add(points.float().flatten(1))
-    return choice.rows()
+        subset.add(points.float().flatten(1))
+    return subset.rows()
 
 
 def sums_device(device: torch.device) -> torch.device:
@@ -114,19 +112,19 @@ def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> Re
     sums_on = sums_device(device)
     total = torch.zeros(network.dimension, dtype=torch.float64, device=sums_on)
     outer = torch.zeros(network.dimension, network.dimension, dtype=torch.float64, device=sums_on)
-    choice = KeyedChoice(KERNEL_ROWS)
+    subset = KeyedSubset(MOST_ROWS)
     for images in batches:
         features = network(images.to(device))
-        choice.add(features.cpu())
+        subset.add(features.cpu())
         rows = features.to(sums_on, torch.float64)
         total += rows.sum(dim=0)
         outer += rows.T @ rows
-    if choice.seen < 2:
-        raise UserError(f"the reference split has {choice.seen} images; a distance needs at least 2", key="data")
-    mu, sigma = (part.cpu() for part in moments(choice.seen, total, outer))
+    if subset.seen < 2:
+        raise UserError(f"the reference split has {subset.seen} images; a distance needs at least 2", key="data")
+    mu, sigma = (part.cpu() for part in moments(subset.seen, total, outer))
     if not bool(sigma.isfinite().all()):
         raise UserError(f"the {network.name} features of the reference are not all finite", key="features")
-    return ReferenceStatistics(mu, sigma, covariance_factor(sigma), choice.seen, choice.rows(), key)
+    return ReferenceStatistics(mu, sigma, covariance_factor(sigma), subset.seen, subset.rows(), key)
 
 
 def to_bytes(statistics: ReferenceStatistics, network: FeatureNetwork) -> bytes:
@@ -141,7 +139,7 @@ def to_bytes(statistics: ReferenceStatistics, network: FeatureNetwork) -> bytes:
 def _load(path: Path, key: str, dimension: int) -> ReferenceStatistics:
     with np.load(path, allow_pickle=False) as file:
         mu, sigma, factor, features = (torch.from_numpy(file[name]) for name in ("mu", "sigma", "factor", "features"))
-        found, n = str(file["key"]), int(file["n"])
-    if found != key or mu.shape != (dimension,) or sigma.shape != (dimension, dimension):
+        content_key, n = str(file["key"]), int(file["n"])
+    if content_key != key or mu.shape != (dimension,) or sigma.shape != (dimension, dimension):
         raise ValueError("its content is not what its name says")
     return ReferenceStatistics(mu, sigma, factor, n, features, key)

@@ -1,4 +1,4 @@
-"""What evaluations of a run found: rows of values, one a line, in `evaluations/NAME/rows.jsonl`."""
+"""What evaluations of a run measured: rows of values, one a line, in `evaluations/NAME/rows.jsonl`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Row:
         setting: How the samples were made.
         values: Each metric's value by its name; `NAME_std` is the spread of `NAME`.
         seconds: What it took, all interrupted attempts included.
-        floor: Whether the samples are real ones: half of the reference against the other half.
+        real_vs_real: Whether the samples are real ones: half of the reference against the other half.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Row:
     setting: Record
     values: dict[str, float]
     seconds: float = 0.0
-    floor: bool = False
+    real_vs_real: bool = False
 
     def line(self) -> str:
         """The row as JSON in one line; numbers that are not finite are null."""

@@ -5,12 +5,17 @@ Nothing heavy is imported: records are compared where nothing is computed.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Record = dict[str, Any]
 """A measurement or a setting: plain values under words, as JSON holds them."""
+
+_UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
+"""What of a setting does not decide the number."""
 
 _WORDS = {
     "samples": "samples generated",
@@ -35,7 +40,7 @@ def flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparability:
     """Whether two numbers may be ranked together; false if anything differs.
 
     Attributes:
@@ -53,7 +58,7 @@ class Comparison:
         return f"numbers of different measurement are not ranked together; they differ in {', '.join(self.differences)}"
 
 
-def comparable(a: Record, b: Record) -> Comparison:
+def comparable(a: Record, b: Record) -> Comparability:
     """Whether numbers of these two measurements may be ranked together, and if not, in what they differ.
 
     Of the estimators those count that both have: one number does not become another when more are measured beside it.
@@ -66,7 +71,7 @@ def comparable(a: Record, b: Record) -> Comparison:
             continue
         word = f"the estimator of {name.partition('.')[2]}" if estimator else _WORDS.get(name, name)
         differences.append(f"{word} ({short(first.get(name))} against {short(second.get(name))})")
-    return Comparison(tuple(differences))
+    return Comparability(tuple(differences))
 
 
 def short(value: Any) -> str:
@@ -78,3 +83,15 @@ def short(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(str, value))
     return "none" if value is None else str(value)
+
+
+def fingerprint(*records: Any) -> str:
+    """SHA-256 (hex) of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def row_key(measurement: Record, setting: Record) -> str:
+    """What names one number: all that decides it, so neither versions and batch size nor the forwards, a result."""
+    checkpoint = setting.get("checkpoint") or {}
+    decisive = {name: value for name, value in setting.items() if name not in _UNDECISIVE}
+    return fingerprint(measurement, decisive, checkpoint.get("hash"))

@@ -8,27 +8,19 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
-from torchmetrics import Metric
+from torch import Tensor
 
 from fmlab.data import DataModule
+from fmlab.data.base import FREQUENCIES, draw_labels
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
-from fmlab.evaluation import METRICS, data_reference, measurement, setting
-from fmlab.evaluation.cells import FREQUENCIES, frequent_labels
 from fmlab.fields import Sampling
-from fmlab.metrics import (
-    FrechetDistance,
-    KernelDistance,
-    MaximumMeanDiscrepancy,
-    Wasserstein2,
-    cache_folder,
-    feature_network,
-    metric_key,
-    reference_points,
-    reference_statistics,
-)
+from fmlab.metrics.cache import cache_folder
 from fmlab.metrics.features import choose_features
+from fmlab.metrics.measurement import setting
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.registry import facts, metric_key, usual_metrics
 from fmlab.paths import GaussianPath
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 from fmlab.training.averaged_weights import AveragedWeights
@@ -76,87 +68,74 @@ class SampleMetrics(Callback):
         self.features, self.num_samples, self.guidance_scale = features, num_samples, guidance_scale
         self.sampling = Sampling(solver or Euler(), steps, grid or UniformGrid(), path)
         self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
-        self.network: nn.Module | None = None
-        self.metrics: dict[str, Metric] = {}
-        self.reference_size: int | None = None
+        self.metrics: MetricSet | None = None
 
     def logged_metrics(self, data: DataModule) -> set[str]:
         """The names of the metrics that it logs with these data."""
-        if data.kind == "points":
-            return {metric_key("w2"), metric_key("mmd")}
-        features = choose_features(self.features, getattr(data, "images", data))
-        return {metric_key("fid", features), metric_key("kid", features)}
+        images = data.kind == "images"
+        features = choose_features(self.features, getattr(data, "images", data)) if images else None
+        outputs = [output for name in usual_metrics(data.kind) for output in facts(name).outputs]
+        return {metric_key(output, features) for output in outputs}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
         check_sampler(self.sampling, pl_module, "fid.")
 
-    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> MetricSet:
         """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""
-        data = datamodule(trainer)
-        device = torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device  # float64 states
-        if data.kind == "points":
-            points = reference_points(data, self.num_samples)
-            if len(points) < self.num_samples:
-                raise UserError(
-                    f"{self.num_samples} samples against {len(points)} reference points",
-                    key="fid.num_samples",
-                    hint=f"the exact 2-Wasserstein distance needs equal numbers: at most {len(points)}",
-                )
-            self.reference_size = len(points)
-            metrics: dict[str, Metric] = {"val/w2": Wasserstein2(points), "val/mmd": MaximumMeanDiscrepancy(points)}
-        else:
-            images = getattr(data, "images", data)  # pairs are judged by what they are pairs of
-            self.network = feature_network(self.features, images, cache_folder()).to(device)
-            reference = reference_statistics(data, self.network, cache_folder())
-            self.reference_size = reference.n
-            metrics = {
-                metric_key("fid", self.network.name): FrechetDistance(reference),
-                metric_key("kid", self.network.name): KernelDistance(reference.features),
-            }
-        self.metrics = {name: metric.to(device) for name, metric in metrics.items()}
-        if trainer.is_global_zero:
-            self._write_measurement(trainer)
+        if self.metrics is None:
+            data = datamodule(trainer)
+            parts = MetricParts(
+                data,
+                self.num_samples,
+                cache_folder(),
+                self.features,
+                device=pl_module.device,
+                spread=False,
+                max_points=self.num_samples,
+            )
+            try:
+                self.metrics = MetricSet(usual_metrics(data.kind), parts)
+            except UserError as error:
+                key = "fid.num_samples" if error.key == "num_samples" else error.key
+                raise UserError(error.message, key=key, hint=error.hint) from error
+            if trainer.is_global_zero:
+                self._write_measurement(trainer, self.metrics)
+        return self.metrics
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(trainer, pl_module)  # before any training: missing weights are found now, not hours later
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.metrics:
-            self.prepare(trainer, pl_module)
+        self.prepare(trainer, pl_module)
 
     def labels(self, data: Any) -> Tensor:
         """One label a sample, drawn from the training set's frequencies."""
-        return frequent_labels(data, self.num_samples, self.seed)
+        return draw_labels(data, self.num_samples, self.seed)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
+        metrics = self.prepare(trainer, pl_module)
         mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
         labels = None if pl_module.num_classes is None else self.labels(datamodule(trainer))[mine]
         seeds = (self.seed + mine).tolist()
         batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
+        images, start = datamodule(trainer).kind == "images", 0
         for samples in batches:
-            features = samples if self.network is None else self.network(to_uint8(samples))
-            for metric in self.metrics.values():
-                metric.update(features)
+            batch = slice(start, start + len(samples))
+            labels_of_batch = None if labels is None else labels[batch]
+            metrics.update(to_uint8(samples) if images else samples.flatten(1), labels_of_batch, mine[batch])
+            start += len(samples)
         stop_before_meeting(trainer)
-        values = {name: metric.compute() for name, metric in self.metrics.items()}  # adds up over the ranks
-        for metric in self.metrics.values():
-            metric.reset()
-        pl_module.log_dict({name: float(value) for name, value in values.items()}, prog_bar=True)
-
-    def measurement(self, trainer: Trainer) -> dict[str, Any]:
-        """How the numbers are measured: numbers of different measurement are not to be ranked together."""
-        keys = {name.removeprefix("val/"): METRICS[name.removeprefix("val/").split("_")[0]] for name in self.metrics}
-        estimators = {key: metric.estimator for key, metric in keys.items()}
-        reference = data_reference(datamodule(trainer), self.reference_size)
-        return measurement(estimators, self.num_samples, reference, self.network)
+        values = metrics.compute("val")  # adds up over the ranks
+        metrics.reset()
+        pl_module.log_dict(values, prog_bar=True)
 
     def setting(self, trainer: Trainer) -> dict[str, Any]:
         """How the samples are made: settings may differ within a comparison, as columns of it."""
         module = cast(GenerativeModule, trainer.lightning_module)
-        decays = [found.decays[0] for found in trainer.callbacks if isinstance(found, AveragedWeights)]  # type: ignore[attr-defined]
+        decays = [each.decays[0] for each in trainer.callbacks if isinstance(each, AveragedWeights)]  # type: ignore[attr-defined]
         return setting(
             self.sampling,
             module.path,
@@ -169,8 +148,8 @@ class SampleMetrics(Callback):
             data=datamodule(trainer),
         )
 
-    def _write_measurement(self, trainer: Trainer) -> None:
-        record = {"measurement": self.measurement(trainer), "setting": self.setting(trainer)}
+    def _write_measurement(self, trainer: Trainer, metrics: MetricSet) -> None:
+        record = {"measurement": metrics.measurement(), "setting": self.setting(trainer)}
         file = Path(trainer.default_root_dir) / "measurement.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record, indent=2) + "\n")

@@ -12,11 +12,11 @@ from helpers.made_runs import MEASUREMENT, config, made_run
 from fmlab.comparison import compare, find_runs
 from fmlab.comparison.configs import differing_keys, flatten_config, label
 from fmlab.comparison.costs import read_costs
-from fmlab.comparison.metrics import LESS, MORE, side
+from fmlab.comparison.metrics import side
 from fmlab.comparison.runs import read_run
 from fmlab.comparison.sentences import describe_standing
 from fmlab.errors import UserError
-from fmlab.metrics.wanted import METRICS
+from fmlab.metrics.registry import output_sides
 
 
 def test_flags_are_what_a_user_would_type() -> None:
@@ -126,10 +126,8 @@ def test_evaluations_along_another_path_are_other_numbers(tmp_path: Path) -> Non
 
 
 def test_which_side_is_better() -> None:
-    for metric in METRICS.values():
-        for score in metric.scores:
-            assert side(f"val/{score}_domain") == metric.better
-    assert set(LESS).isdisjoint(MORE)
+    for output, better in output_sides().items():
+        assert side(f"val/{output}_domain") == better
     assert side("val/loss") == side("val/w2") == side("train/excess") == "less"
     assert side("train/lr") is None
     assert side("val/isotropy") is None, "a name that begins like another one"

@@ -14,10 +14,10 @@ from fmlab.__main__ import main
 from fmlab.data import GreyLevels
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
-from fmlab.evaluation import Cell, Processes
-from fmlab.evaluation.bits_per_dim import LikelihoodScores, LikelihoodSolve, Repeats, seeded_uniform
-from fmlab.evaluation.held_out import HeldOutEvaluation, held_out, held_out_rows
+from fmlab.evaluation import Cell, Evaluation, Request
+from fmlab.evaluation.likelihood import LikelihoodSolve, held_out_rows, seeded_uniform
 from fmlab.fields import ExactField
+from fmlab.metrics import BitsPerDimension, Repeats
 from fmlab.paths import CondOT, Cosine, Interpolant
 from fmlab.random import Purpose
 from fmlab.records import RunLayout
@@ -100,16 +100,9 @@ def test_bits_along_another_path_are_those_of_its_end() -> None:
         EXACT.bits(field, u, [0, 1], LEVELS, Repeats())
 
 
-class _Data:
-    grey_levels = LEVELS.values
-
-    def split(self, name: str) -> range:
-        return range(10)
-
-
 def test_spreads_tell_probes_dequantisations_and_images_apart() -> None:
     """Of numbers with three known spreads, fed in two batches."""
-    scores = LikelihoodScores(_Data(), Repeats(40, 50), Processes())
+    metric = BitsPerDimension(Repeats(40, 50))
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -117,18 +110,14 @@ def test_spreads_tell_probes_dequantisations_and_images_apart() -> None:
 
     bits = 3 + 0.5 * normal(100, 1, 1) + 0.1 * normal(1, 40, 1) + 0.02 * normal(1, 40, 50)
     for part in bits.split(64):
-        scores.update(part, None, torch.arange(len(part)))
-    values = scores.compute()
+        metric.update(part)
+    values = metric.compute()
     assert values["bpd"] == pytest.approx(bits.mean().item(), abs=1e-12)
     assert values["bpd_std"] == pytest.approx(0.02, rel=0.1)
     assert values["bpd_dequantisation_std"] == pytest.approx(0.1, rel=0.3)
     assert values["bpd_images_std"] == pytest.approx(bits.mean((1, 2)).std().item() / 10, rel=1e-6)
-    kept = scores.state()
-    scores.reset()
-    scores.load_state(kept)
-    assert scores.compute() == values
-    single = LikelihoodScores(_Data(), Repeats(1, 1), Processes())
-    single.update(bits[:1, :1, :1], None, torch.arange(1))
+    single = BitsPerDimension(Repeats(1, 1))
+    single.update(bits[:1, :1, :1])
     assert set(single.compute()) == {"bpd"}
     with pytest.raises(UserError, match="0 probes"):
         Repeats(1, 0)
@@ -138,13 +127,13 @@ def test_a_run_is_measured_on_its_held_out_images(run: RunLayout) -> None:
     """Conditional and unconditional, with what was measured beside it; the batch size makes no difference."""
     trained = fmlab.load(run.root, "last")
     cells = [Cell(Heun(), 2, UniformGrid(), guidance=scale) for scale in (0.0, 1.0)]
-    made = held_out(trained, 6, 0)
     split = trained.data().split("validation")
-    assert made.labels is not None
-    assert made.labels.tolist() == split.labels[held_out_rows(len(split), 6)].tolist()
-    assert len(held_out(trained, 10_000, 0).seeds(torch.arange(360))) == len(split) == 360
-    evaluation = HeldOutEvaluation(trained, made, Repeats(1, 2), batch_size=4, save_seconds=0)
-    without, conditional = evaluation.run(cells)
+    assert Evaluation(trained, Request(cells, ["bpd"])).draws.count == len(split) == 360
+    request = Request(cells, ["bpd"], 6, repeats=Repeats(1, 2), batch_size=4)
+    evaluation = Evaluation(trained, request, save_seconds=0)
+    assert evaluation.draws.labels is not None
+    assert evaluation.draws.labels.tolist() == split.labels[held_out_rows(len(split), 6)].tolist()
+    without, conditional = evaluation.run()
     assert without.values["bpd"] != conditional.values["bpd"]
     assert conditional.values["bpd_std"] > 0
     assert conditional.measurement["samples"] == 6
@@ -158,24 +147,27 @@ def test_a_run_is_measured_on_its_held_out_images(run: RunLayout) -> None:
     assert "17 grey levels" in conditional.measurement["uint8"]
     assert conditional.setting["labels"] == "true, of the validation split"
     assert conditional.setting["nfe"] == 3, "forwards of one solve"
-    other = HeldOutEvaluation(trained, made, Repeats(1, 2), "again", batch_size=6)
-    (again,) = other.run(cells[1:])
+    other = Evaluation(trained, replace(request, cells=cells[1:], name="again", batch_size=6))
+    (again,) = other.run()
     assert again.values["bpd"] == pytest.approx(conditional.values["bpd"], rel=1e-5)
-    assert not other.run(cells[1:])[0].seconds > again.seconds, "known already"
+    assert not other.run()[0].seconds > again.seconds, "known already"
 
 
 def test_what_has_no_bits_is_refused(run: RunLayout, toy: RunLayout) -> None:
     trained = fmlab.load(run.root, "last")
-    evaluation = HeldOutEvaluation(trained, held_out(trained, 2, 0), Repeats(1, 1))
-    with pytest.raises(UserError, match="has no density"):
-        evaluation.run([Cell(Heun(), 2, UniformGrid(), exact=True)])
-    with pytest.raises(UserError, match="adds noise"):
-        evaluation.run([Cell(EulerMaruyama(), 2, UniformGrid())])
-    with pytest.raises(UserError, match="could be kept"):
-        evaluation.run([Cell(Heun(), 2, UniformGrid())], keep=run.root / "kept.npz")
+    request = Request([Cell(Heun(), 2, UniformGrid())], ["bpd"], 2, repeats=Repeats(1, 1))
+    for wrong, message in (
+        ({"cells": [Cell(Heun(), 2, UniformGrid(), exact=True)]}, "has no density"),
+        ({"cells": [Cell(EulerMaruyama(), 2, UniformGrid())]}, "adds noise"),
+        ({"keep": run.root / "kept.npz"}, "could be kept"),
+        ({"labels": [1]}, "the images' own labels"),
+        ({"metrics": ["bpd", "neighbours"]}, "measure it by itself"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Evaluation(trained, replace(request, **wrong)).run()
     points = fmlab.load(toy.root, "last")
     with pytest.raises(UserError, match="bpd compares images"):
-        HeldOutEvaluation(points, held_out(points, 2, 0), Repeats(1, 1))
+        Evaluation(points, request)
 
 
 def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,7 +189,7 @@ def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "3 images against Digits validation (360 images" in said
     assert "uniform dequantisation in the cells of 17 grey levels" in said
-    assert "floor" not in said
+    assert "real against real" not in said
     assert said.count("**") == 2, "in the heading: no row is the best, for coarse solves miss bits"
     rows = (run.root / "evaluations" / "bits" / "results.csv").read_text().splitlines()
     assert len(rows) == 3

@@ -38,7 +38,7 @@ def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[
     rows = read(run)
     assert len(rows) == 1 + 3 * 2 * 2, "real data, and three solvers, two numbers of steps, two scales"
     assert len({row["key"] for row in rows}) == len(rows)
-    solvers = {row["setting.solver"] for row in rows if row["floor"] == "False"}
+    solvers = {row["setting.solver"] for row in rows if row["real_vs_real"] == "False"}
     assert {name.split(", ")[0] for name in solvers} == {"Euler()", "Dopri5(rtol=0.1", "Dopri5(rtol=0.01"}
     euler = {
         (int(row["setting.steps"]), float(row["setting.guidance_scale"])): float(row["setting.nfe"])
@@ -46,7 +46,7 @@ def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[
         if row["setting.solver"] == "Euler()"
     }
     assert euler == {(2, 1.0): 2, (3, 1.0): 3, (2, 2.0): 4, (3, 2.0): 6}
-    assert said.count("floor: 20 real against 718 others") == 1
+    assert said.count("real against real: 20 against 718 others") == 1
     assert "known already" not in said
     assert folder(run).name.startswith("fid_n20_domain_")
     assert (folder(run) / "results.md").read_text() in said
@@ -68,7 +68,7 @@ def test_labels_paths_and_samples(run: RunLayout, tmp_path: Path, capsys: pytest
     arrays = np.load(keep)
     assert arrays["labels"].tolist() == [3, 7] * 10
     assert arrays["images"].shape == (20, 8, 8, 1)
-    (row,) = [row for row in read(run) if row["floor"] == "False"]
+    (row,) = [row for row in read(run) if row["real_vs_real"] == "False"]
     assert folder(run).name == "mine"
     assert row["setting.path"] == "VP(beta_min=0.1, beta_max=12.0)"
     assert row["setting.grid"].startswith("RhoGrid(rho=3")
@@ -96,7 +96,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--metrics", "fdi"], ["metrics: there is no metric 'fdi'", "fid"]),
         (["--metrics", "fid,w2"], ["metrics: w2 compares points", "fid, kid"]),
         (["--metrics", "fid,,kid"], ["metrics: cannot read"]),
-        (["--num_samples", "1"], ["num_samples: fid needs at least 20 images, got 1"]),
+        (["--num_samples", "1"], ["num_samples: fid, the Fréchet distance, needs at least 20 images, not 1"]),
         (["--num_samples", "0"], ['num_samples: expected a whole number of at least 1, got "0"']),
         (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
@@ -134,10 +134,10 @@ def test_mistakes_are_told_in_three_lines(
 def test_mistakes_of_points(toy: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for bad, expected in (
         (["--metrics", "fid"], "metrics: fid compares images"),
-        (["--num_samples", "241"], "num_samples: w2 matches 241 samples with 240 reference points"),
+        (["--num_samples", "241"], "num_samples: 241 samples against 240 reference points"),
         (["--guidance.scale", "2"], "guidance.scale: guidance scale 2 asked of a model without labels"),
         (["--labels", "1"], "labels: this model was trained without labels"),
-        (["--keep", str(tmp_path / "pictures")], "keep: points are not pictures"),
+        (["--keep", str(tmp_path / "pictures")], "keep: points are not images"),
     ):
         assert evaluate(toy, *bad) == 2
         told = capsys.readouterr().err.strip()

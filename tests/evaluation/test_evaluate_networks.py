@@ -15,11 +15,11 @@ from torch import Tensor
 import fmlab
 from fmlab.__main__ import main
 from fmlab.data.pixels import to_uint8
-from fmlab.evaluation import Cell, Evaluation, cells, draws, report
-from fmlab.evaluation.closest import SHOWN
+from fmlab.evaluation import Cell, Evaluation, Request, make_cells, report
+from fmlab.evaluation.artifacts import NEAREST_SHOWN
 from fmlab.fields import Guidance
 from fmlab.metrics import NearestNeighbours
-from fmlab.metrics.neighbour_sets import neighbour_sets
+from fmlab.metrics.neighbours import neighbour_sets
 from fmlab.records import RunLayout
 from fmlab.solvers import Euler, Heun, UniformGrid
 
@@ -29,7 +29,7 @@ def evaluate(run: RunLayout, *extra: str) -> list[dict[str, str]]:
     words = ["evaluate", str(run.root), "--num_samples", "20", "--steps", "4", "--device", "cpu", "--out", "mine"]
     assert main([*words, "--solver", "Euler", *extra]) == 0
     with (run.root / "evaluations" / "mine" / "results.csv").open() as file:
-        return [row for row in csv.DictReader(file) if row["floor"] == "False"]
+        return [row for row in csv.DictReader(file) if row["real_vs_real"] == "False"]
 
 
 def refused(run: RunLayout, capsys: pytest.CaptureFixture[str], *extra: str) -> str:
@@ -60,7 +60,7 @@ def test_all_of_guidance_reaches_the_samples_and_the_record(
     assert float(row["setting.nfe"]) == 6, "of t = 0, .25, .5, .75 two are guided"
     pictures: list[dict[str, dict[str, object]]] = []
     monkeypatch.setattr(
-        report, "curves", lambda panels, *rest, **more: pictures.append(panels) or np.zeros((2, 2, 3), np.uint8)
+        report, "draw_curves", lambda panels, *rest, **more: pictures.append(panels) or np.zeros((2, 2, 3), np.uint8)
     )
     rows = evaluate(run, "--guidance.scale", "3", "--metrics", "fid", "--steps", "4,5")
     assert set(pictures[0][""]) == {"Euler()", "Euler(), interval 0.2 to 0.6, rescale 0.7"}, "a line each"
@@ -85,13 +85,11 @@ def test_widths_of_averages_are_an_axis(run: RunLayout, tmp_path: Path, capsys: 
     rows = evaluate(run, "--ema.std", "0.1,0.15", "--keep", str(tmp_path / "kept"), "--metrics", "fid")
     assert [row["setting.weights"] for row in rows] == [f"power-function average, std {std}" for std in ("0.1", "0.15")]
     trained = fmlab.load(run.root, ema_std=0.15)
-    done = Evaluation(trained, ["fid"], draws(trained, 20, 0, None))
-    assert done.run([Cell(Euler(), 4, UniformGrid())])[1].values["fid_domain"] == pytest.approx(
-        float(rows[1]["fid_domain"]), rel=1e-6
-    )
+    done = Evaluation(trained, Request([Cell(Euler(), 4, UniformGrid())], ["fid"], 20))
+    assert done.run()[1].values["fid_domain"] == pytest.approx(float(rows[1]["fid_domain"]), rel=1e-6)
     assert rows[0]["fid_domain"] != rows[1]["fid_domain"]
     assert "ema.std: a width lies in" in refused(run, capsys, "--ema.std", "0.1,0.5")
-    assert "ema.std: cannot read 'thin'" in refused(run, capsys, "--ema.std", "thin")
+    assert 'ema.std: expected a number, or several with commas, got "thin"' in refused(run, capsys, "--ema.std", "thin")
 
 
 def test_a_file_is_the_reference(run: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +100,7 @@ def test_a_file_is_the_reference(run: RunLayout, tmp_path: Path, capsys: pytest.
     (own,) = evaluate(run, "--metrics", "fid,kid")
     capsys.readouterr()
     rows = evaluate(run, "--metrics", "fid,kid", "--reference", str(file))
-    assert "no floor: the reference is a file of statistics" in capsys.readouterr().out
+    assert "no real-vs-real distance: the reference is a file of statistics" in capsys.readouterr().out
     (row,) = [row for row in rows if row["measurement.reference.data"] == "real.npz"]
     assert row["measurement.reference.hash"] == hashlib.sha256(file.read_bytes()).hexdigest()
     for name in ("fid_domain", "kid_domain"):
@@ -116,38 +114,32 @@ def test_a_file_is_the_reference(run: RunLayout, tmp_path: Path, capsys: pytest.
 def test_neighbours_are_a_figure_and_a_picture(run: RunLayout) -> None:
     """The network's against the class itself on the same images; samples of the exact field are training images."""
     trained = fmlab.load(run.root)
-    done = Evaluation(trained, ["fid", "neighbours"], draws(trained, 40, 0, None), batch_size=16, save_seconds=0)
-    network, exact = done.run(cells([Heun()], [UniformGrid()], [None], [12], [1.0], exact=True))[1:]
+    grid = make_cells([Heun()], [UniformGrid()], [None], [12], [1.0], exact=True)
+    done = Evaluation(trained, Request(grid, ["fid", "neighbours"], 40, batch_size=16), save_seconds=0)
+    network, exact = done.run()[1:]
     images = to_uint8(trained.generate(labels=done.draws.labels, steps=12))
     direct = NearestNeighbours(*neighbour_sets(done.data))
     direct.update(images)
-    found = direct.compute()
-    for name, entry in (
-        ("ratio", "ratio"),
-        ("ratio_std", "ratio_error"),
-        ("share", "share"),
-        ("share_std", "share_error"),
-    ):
-        assert network.values[f"neighbour_{name}"] == pytest.approx(found[entry], rel=1e-3)
+    for name, value in direct.compute().items():
+        assert network.values[name] == pytest.approx(value, rel=1e-3)
     assert exact.values["neighbour_ratio"] < 0.3 < network.values["neighbour_ratio"]
     assert exact.values["neighbour_share"] > 0.9
     assert network.measurement["estimators"].keys() == {"fid_domain", "neighbours"}
     pictures = sorted(done.folder.glob("neighbours_Heun12_*.png"))
     assert len(pictures) == 2
-    assert Image.open(pictures[0]).size[0] > 96 * SHOWN
+    assert Image.open(pictures[0]).size[0] > 96 * NEAREST_SHOWN
 
 
 def test_neighbours_alone_go_on_after_an_interruption(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, trained = Cell(Euler(), 3, UniformGrid()), fmlab.load(run.root)
 
     def fresh(name: str) -> Evaluation:
-        return Evaluation(
-            trained, ["neighbours"], draws(trained, 40, 0, None), name=name, batch_size=10, save_seconds=0
-        )
+        request = Request([cell], ["neighbours"], 40, name=name, batch_size=10)
+        return Evaluation(trained, request, save_seconds=0)
 
-    (whole,) = fresh("whole").run([cell])
+    (whole,) = fresh("whole").run()
     stopped, seen = fresh("stopped"), []
-    update = stopped.scores.update
+    update = stopped.metrics.update
 
     def third_stops(*batch: Tensor) -> None:
         seen.append(len(batch[0]))
@@ -155,13 +147,13 @@ def test_neighbours_alone_go_on_after_an_interruption(run: RunLayout, monkeypatc
             raise KeyboardInterrupt
         update(*batch)
 
-    monkeypatch.setattr(stopped.scores, "update", third_stops)
+    monkeypatch.setattr(stopped.metrics, "update", third_stops)
     with pytest.raises(KeyboardInterrupt):
-        stopped.run([cell])
+        stopped.run()
     again = fresh("stopped")
-    (resumed,) = again.run([cell])
+    (resumed,) = again.run()
     assert resumed.values == whole.values
-    assert len(again.scores.metric.pairs) == 40
+    assert len(again.metrics.metrics["neighbours"].pairs) == 40
 
 
 def test_a_run_without_label_dropout_is_not_guided(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:

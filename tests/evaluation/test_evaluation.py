@@ -15,11 +15,10 @@ from torch import Tensor
 
 import fmlab
 from fmlab.data.pixels import to_uint8
-from fmlab.evaluation import Cell, Evaluation, Row, cells, comparable, draws
-from fmlab.evaluation.scores import ImageScores
+from fmlab.evaluation import Cell, Evaluation, Request, Row, comparable, make_cells
 from fmlab.fields import Generated
 from fmlab.inference.trained import Trained
-from fmlab.metrics import KernelDistance, shipped_network
+from fmlab.metrics import KernelDistance, MetricSet, shipped_network
 from fmlab.paths import Cosine
 from fmlab.records import RunLayout, read_metrics
 from fmlab.solvers import Dopri5, Euler, Heun, UniformGrid
@@ -28,22 +27,27 @@ EULER = Cell(Euler(), 3, UniformGrid())
 
 
 def evaluation(
-    run: RunLayout, n: int = 60, metrics: str = "fid,kid", batch_size: int = 16, name: str | None = None
+    run: RunLayout,
+    cells: list[Cell],
+    n: int = 60,
+    metrics: str = "fid,kid",
+    batch_size: int = 16,
+    name: str | None = None,
+    keep: Path | None = None,
 ) -> Evaluation:
     """With statistics saved after every batch."""
-    trained = fmlab.load(run.root, "last")
-    made = draws(trained, n, 0, None)
-    return Evaluation(trained, metrics.split(","), made, name=name, batch_size=batch_size, save_seconds=0)
+    request = Request(cells, metrics.split(","), n, batch_size=batch_size, name=name, keep=keep)
+    return Evaluation(fmlab.load(run.root, "last"), request, save_seconds=0)
 
 
 def generated(row_list: list[Row]) -> list[Row]:
-    return [row for row in row_list if not row.floor]
+    return [row for row in row_list if not row.real_vs_real]
 
 
 def test_the_numbers_are_those_of_the_samples(run: RunLayout) -> None:
     """Against `Trained.sample` with the labels given, and numpy's covariances."""
-    done = evaluation(run)
-    floor, row = done.run([Cell(Heun(), 3, UniformGrid(), guidance=2.0)])
+    done = evaluation(run, [Cell(Heun(), 3, UniformGrid(), guidance=2.0)])
+    other_half, row = done.run()
     images = to_uint8(
         done.trained.generate(labels=done.draws.labels, guidance=2.0, solver=Heun(), steps=3, batch_size=60)
     )
@@ -58,18 +62,18 @@ def test_the_numbers_are_those_of_the_samples(run: RunLayout) -> None:
     assert row.values["fid_domain"] == pytest.approx(expected, rel=1e-5)
     kernel = KernelDistance(torch.from_numpy(reference).float())
     kernel.update(torch.from_numpy(features).float())
-    assert row.values["kid_domain"] == pytest.approx(float(kernel.compute()), rel=1e-5)
+    assert row.values["kid_domain"] == pytest.approx(float(kernel.compute()["kid"]), rel=1e-5)
     assert row.setting["nfe"] == 10, "five evaluations, two forwards each"
-    assert 0 < floor.values["fid_domain"] < row.values["fid_domain"]
-    assert floor.setting == {"field": "real data", "real": 60, "against": 718}
+    assert 0 < other_half.values["fid_domain"] < row.values["fid_domain"]
+    assert other_half.setting == {"field": "real data", "real": 60, "against": 718}
 
 
 def test_validation_and_evaluation_agree(run: RunLayout) -> None:
     """The number that the callback logged is the one that the same setting gives, and is measured alike."""
     recorded = json.loads((run.root / "measurement.json").read_text())
     trained = fmlab.load(run.root, "last")
-    done = Evaluation(trained, ["fid", "kid"], draws(trained, 20, 0, None))
-    row = generated(done.run([Cell(Euler(), 2, UniformGrid())]))[0]
+    done = Evaluation(trained, Request([Cell(Euler(), 2, UniformGrid())], ["fid", "kid"], 20))
+    row = generated(done.run())[0]
     logged = read_metrics(run.metrics)[-1]
     for name in ("fid_domain", "kid_domain"):
         assert row.values[name] == pytest.approx(float(logged[f"val/{name}"]), rel=1e-5)
@@ -90,7 +94,7 @@ def test_validation_and_evaluation_agree(run: RunLayout) -> None:
 
 
 def test_measurement_and_setting_are_complete(run: RunLayout) -> None:
-    row = generated(evaluation(run).run([EULER]))[0]
+    row = generated(evaluation(run, [EULER]).run())[0]
     measured, made = row.measurement, row.setting
     assert measured["samples"] == 60
     assert measured["reference"]["data"] == "Digits"
@@ -110,16 +114,16 @@ def test_measurement_and_setting_are_complete(run: RunLayout) -> None:
 def interrupt_at(patch: pytest.MonkeyPatch, batch: int) -> list[int]:
     """Makes the update of that batch, counted from 0, fail as Ctrl-C does; the samples of every batch are counted."""
     seen: list[int] = []
-    update = ImageScores.update
+    update = MetricSet.update
 
-    def breaks(self: ImageScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
-        if labels is not None:  # not the floor's
+    def breaks(self: MetricSet, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+        if labels is not None:  # not of the real data's half
             seen.append(len(samples))
             if len(seen) == batch + 1:
                 raise KeyboardInterrupt
         update(self, samples, labels, places)
 
-    patch.setattr(ImageScores, "update", breaks)
+    patch.setattr(MetricSet, "update", breaks)
     return seen
 
 
@@ -128,17 +132,17 @@ def test_an_interrupted_evaluation_goes_on(
     keeps: bool, run: RunLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number, and the images kept, are those of an uninterrupted one; nothing finished is done again."""
-    grid = cells([Euler(), Dopri5(1e-2, 1e-2)], [UniformGrid()], [None], [2], [1.0])
-    whole = evaluation(run, 61, name="whole").run(grid, tmp_path / "whole.npz" if keeps else None)
+    grid = make_cells([Euler(), Dopri5(1e-2, 1e-2)], [UniformGrid()], [None], [2], [1.0])
+    whole = evaluation(run, grid, 61, name="whole", keep=tmp_path / "whole.npz" if keeps else None).run()
     keep = tmp_path / "parts.npz" if keeps else None
     with monkeypatch.context() as broken:
         seen = interrupt_at(broken, 6)
         with pytest.raises(KeyboardInterrupt):
-            evaluation(run, 61, name="parts").run(grid, keep)
+            evaluation(run, grid, 61, name="parts", keep=keep).run()
     assert seen == [16, 16, 16, 13, 16, 16, 16], "in the third batch of the second cell"
     with monkeypatch.context() as counted:
         seen = interrupt_at(counted, -1)
-        resumed = evaluation(run, 61, name="parts").run(grid, keep)
+        resumed = evaluation(run, grid, 61, name="parts", keep=keep).run()
     assert seen == [16, 13]
     for first, second in zip(whole, resumed, strict=True):
         assert second.values == pytest.approx(first.values, rel=1e-12)
@@ -155,7 +159,7 @@ def test_an_interrupted_evaluation_goes_on(
 
 def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even with others beside it or another batch size; other weights are another cell."""
-    first = evaluation(run).run([EULER])
+    first = evaluation(run, [EULER]).run()
     drawn: list[int] = []
     generate_batches = Trained.generate_batches
 
@@ -164,12 +168,12 @@ def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pyte
         return generate_batches(self, *args, **kwargs)
 
     monkeypatch.setattr(Trained, "generate_batches", counted)
-    again = evaluation(run, batch_size=60).run([EULER, Cell(Euler(), 2, UniformGrid())])
+    again = evaluation(run, [EULER, Cell(Euler(), 2, UniformGrid())], batch_size=60).run()
     assert drawn == [2]
     assert again[:2] == first
     trained = fmlab.load(run.root, "last", weights="raw")
-    raw = Evaluation(trained, ["fid", "kid"], draws(trained, 60, 0, None), batch_size=60)
-    row = generated(raw.run([EULER]))[0]
+    raw = Evaluation(trained, Request([EULER], ["fid", "kid"], 60, batch_size=60))
+    row = generated(raw.run())[0]
     assert drawn == [2, 3]
     assert row.setting["weights"] == "raw"
     assert row.values != first[1].values
@@ -178,38 +182,38 @@ def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pyte
 def test_another_cell_s_samples_are_not_taken_for_its_own(run: RunLayout, tmp_path: Path) -> None:
     """A row that is known is measured again where its samples are wanted and are not there."""
     keep, cell = tmp_path / "images.npz", Cell(Euler(), 2, UniformGrid())
-    evaluation(run).run([cell], keep)
-    wanted = dict(np.load(keep))
-    evaluation(run).run([EULER], keep)
-    assert not np.array_equal(np.load(keep)["images"], wanted["images"])
-    evaluation(run).run([cell], keep)
-    assert all(np.array_equal(np.load(keep)[name], array) for name, array in wanted.items())
+    evaluation(run, [cell], keep=keep).run()
+    expected = dict(np.load(keep))
+    evaluation(run, [EULER], keep=keep).run()
+    assert not np.array_equal(np.load(keep)["images"], expected["images"])
+    evaluation(run, [cell], keep=keep).run()
+    assert all(np.array_equal(np.load(keep)[name], array) for name, array in expected.items())
     pictures = tmp_path / "pictures"
-    evaluation(run, 20).run([cell], pictures)
+    evaluation(run, [cell], 20, keep=pictures).run()
     assert len(list(pictures.glob("0000*_class?.png"))) == 20
 
 
 def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many images there are, those alive are of one batch."""
     alive: list[int] = []
-    update = ImageScores.update
+    update = MetricSet.update
 
     def images() -> int:
         """Numbers in batches of images, of whatever type; the data set itself is larger."""
         found = [tensor for tensor in gc.get_objects() if type(tensor) is Tensor and tensor.shape[1:] == (1, 8, 8)]
         return sum(tensor.numel() for tensor in found if len(tensor) <= 16)
 
-    def weigh(self: ImageScores, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+    def weigh(self: MetricSet, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
         update(self, samples, labels, places)
         if labels is not None:
             alive.append(images())
 
-    monkeypatch.setattr(ImageScores, "update", weigh)
+    monkeypatch.setattr(MetricSet, "update", weigh)
     most = []
     for n in (32, 96):
         alive.clear()
         gc.collect()
-        evaluation(run, n, metrics="fid").run([EULER])
+        evaluation(run, [EULER], n, metrics="fid").run()
         assert len(alive) == n // 16
         most.append(max(alive))
     assert most[0] == most[1] > 0
@@ -220,7 +224,7 @@ def test_the_same_seeds_are_the_same_images_at_any_batch_size(solver: Euler, run
     cell, found = Cell(solver, 4, UniformGrid(), guidance=1.5), []
     for size in (5, 12, 40):
         keep = tmp_path / f"{size}.npz"
-        evaluation(run, 40, batch_size=size, name=str(size)).run([cell], keep)
+        evaluation(run, [cell], 40, batch_size=size, name=str(size), keep=keep).run()
         found.append(np.load(keep)["images"].astype(int))
     for other in found[1:]:
         assert np.abs(other - found[0]).max() <= 1
@@ -229,24 +233,24 @@ def test_the_same_seeds_are_the_same_images_at_any_batch_size(solver: Euler, run
 
 def test_the_exact_field_stands_beside_the_network(run: RunLayout) -> None:
     """Its rows need neither weights nor a checkpoint, and its images are training images."""
-    grid = cells([Heun()], [UniformGrid()], [None], [10], [1.0], exact=True)
-    floor, network, exact = evaluation(run).run(grid)
+    grid = make_cells([Heun()], [UniformGrid()], [None], [10], [1.0], exact=True)
+    real, network, exact = evaluation(run, grid).run()
     assert (network.setting["field"], exact.setting["field"]) == ("network", "exact")
     assert exact.setting["weights"] is exact.setting["checkpoint"] is None
-    assert exact.values["fid_domain"] < 2 * floor.values["fid_domain"] < network.values["fid_domain"]
+    assert exact.values["fid_domain"] < 2 * real.values["fid_domain"] < network.values["fid_domain"]
 
 
 def test_points_are_matched_with_as_many_reference_points(toy_run: RunLayout) -> None:
-    done = evaluation(toy_run, 50, metrics="w2,mmd")
-    floor, row = done.run([EULER])
+    done = evaluation(toy_run, [EULER], 50, metrics="w2,mmd")
+    real, row = done.run()
     points = done.trained.generate(50, solver=Euler(), steps=3)
     assert row.measurement["features"] is row.measurement["uint8"] is None
-    assert done.scores.size == 240
-    metric = done.scores.metrics["w2"]
+    assert len(done.metrics.parts.points) == 240
+    metric = done.metrics.metrics["w2"]
     metric.reset()
     metric.update(points)
-    assert row.values["w2"] == pytest.approx(float(metric.compute()), rel=1e-5)
-    assert 0 < floor.values["w2"] < 1
+    assert row.values["w2"] == pytest.approx(float(metric.compute()["w2"]), rel=1e-5)
+    assert 0 < real.values["w2"] < 1
 
 
 def test_what_does_not_fit_is_found_before_any_sampling(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,4 +259,4 @@ def test_what_does_not_fit_is_found_before_any_sampling(run: RunLayout, monkeypa
 
     monkeypatch.setattr(Trained, "generate_batches", None)
     with pytest.raises(UserError, match="make 2 steps"):
-        evaluation(run).run([EULER, Cell(Euler(), 7, ListGrid([0.5]), Cosine())])
+        evaluation(run, [EULER, Cell(Euler(), 7, ListGrid([0.5]), Cosine())]).run()

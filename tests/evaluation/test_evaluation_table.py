@@ -12,17 +12,17 @@ from typing import Any
 from test_provenance import MADE, MEASURED, changed
 
 from fmlab.evaluation import Row, markdown
-from fmlab.evaluation.provenance import row_key
 from fmlab.evaluation.report import as_csv, plots, write_rows
 from fmlab.evaluation.table import grouped, table
+from fmlab.records.measured import row_key
 
 LESS = {"fid": "less"}
 
 
-def row(value: float, measured: dict[str, Any] = MEASURED, floor: bool = False, **made: Any) -> Row:
-    setting = {"field": "real data", "real": 500, "against": 700} if floor else {**MADE, **made}
-    values = {"fid": value, "fid_std": 0.25} if not floor else {"fid": value}
-    return Row(row_key(measured, setting), measured, setting, values, floor=floor)
+def row(value: float, measured: dict[str, Any] = MEASURED, real: bool = False, **made: Any) -> Row:
+    setting = {"field": "real data", "real": 500, "against": 700} if real else {**MADE, **made}
+    values = {"fid": value, "fid_std": 0.25} if not real else {"fid": value}
+    return Row(row_key(measured, setting), measured, setting, values, real_vs_real=real)
 
 
 def cells(line: str) -> list[str]:
@@ -34,7 +34,7 @@ def body(text: str) -> list[list[str]]:
 
 
 def test_what_differs_is_a_column_and_what_is_common_is_said_once() -> None:
-    rows = [row(3, steps=20, nfe=39), row(2, steps=10, nfe=19), row(0.1, floor=True), row(1, field="exact", nfe=19)]
+    rows = [row(3, steps=20, nfe=39), row(2, steps=10, nfe=19), row(0.1, real=True), row(1, field="exact", nfe=19)]
     text = markdown(rows, LESS)
     header, *lines = body(text)
     assert header == ["field", "solver", "steps", "nfe", "fid"]
@@ -44,7 +44,7 @@ def test_what_differs_is_a_column_and_what_is_common_is_said_once() -> None:
         ["20", "39", "3 ± 0.25"],
         ["10", "19", "1 ± 0.25"],
     ], "real data first, then in the order of settings; the best is the network's best"
-    assert lines[0][0] == "floor: 500 real, 700 others"
+    assert lines[0][0] == "real against real: 500, 700 others"
     assert markdown(rows[1:], LESS).count("**") == 2, "in the heading: one alone is the best of none"
     common = text.split("|")[0]
     for words in ("1000 images against Digits train (1437 images, abababab)", "domain (cdcdcdcd)", "Fréchet, v1"):
@@ -55,7 +55,7 @@ def test_what_differs_is_a_column_and_what_is_common_is_said_once() -> None:
 
 def test_each_measurement_has_a_table_of_its_own_that_says_why() -> None:
     other = changed(MEASURED, "features.name", "random")
-    rows = [row(5, other, steps=1), row(3, steps=1), row(4, steps=2), row(6, other, steps=2), row(0, other, floor=True)]
+    rows = [row(5, other, steps=1), row(3, steps=1), row(4, steps=2), row(6, other, steps=2), row(0, other, real=True)]
     groups = grouped(rows)
     assert [[found.values["fid"] for found in group] for group in groups] == [[0, 5, 6], [3, 4]]
     text = markdown(rows, LESS)
@@ -65,11 +65,11 @@ def test_each_measurement_has_a_table_of_its_own_that_says_why() -> None:
         in text
     )
     assert re.findall(r"\*\*(\d) ±", text) == ["5", "3"], "each has a best of its own"
-    assert grouped([row(0, floor=True)]) == [], "nothing but real data is no table"
+    assert grouped([row(0, real=True)]) == [], "nothing but real data is no table"
 
 
 def test_the_files_hold_every_number_with_measurement_and_setting(tmp_path: Path) -> None:
-    rows = [row(3, steps=20, nfe=39), row(float("nan"), steps=10), row(0.1, floor=True)]
+    rows = [row(3, steps=20, nfe=39), row(float("nan"), steps=10), row(0.1, real=True)]
     text = write_rows(tmp_path, rows, LESS)
     assert (tmp_path / "results.md").read_text() == text
     stored = json.loads((tmp_path / "results.json").read_text())
@@ -83,9 +83,9 @@ def test_the_files_hold_every_number_with_measurement_and_setting(tmp_path: Path
 
 
 def test_only_an_axis_with_several_values_is_plotted() -> None:
-    one = [row(3, nfe=19), row(0.1, floor=True)]
+    one = [row(3, nfe=19), row(0.1, real=True)]
     assert list(plots(table(one, LESS))) == []
-    steps = [row(3, steps=5, nfe=9), row(2, steps=10, nfe=19), row(0.1, floor=True)]
+    steps = [row(3, steps=5, nfe=9), row(2, steps=10, nfe=19), row(0.1, real=True)]
     assert [name for name, _ in plots(table(steps, LESS))] == ["fid_by_nfe"]
     both = [*steps, row(4, steps=5, nfe=18, guidance_scale=2.0), row(1, steps=10, nfe=38, guidance_scale=2.0)]
     drawn = dict(plots(table(both, LESS)))

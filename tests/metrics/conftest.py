@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fmlab.metrics.train_domain import Recipe
+from fmlab.metrics.domain_training import Recipe
 
 
 class TinySet:
@@ -59,4 +59,4 @@ def stripes() -> TinySet:
 @pytest.fixture
 def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A classifier for another set sees 2,048 images instead of 20,000 or more."""
-    monkeypatch.setattr("fmlab.metrics.train_domain.recipe_for", lambda data, images: Recipe(images=2048))
+    monkeypatch.setattr("fmlab.metrics.domain_training.recipe_for", lambda data, images: Recipe(images=2048))

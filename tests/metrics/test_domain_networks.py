@@ -10,10 +10,9 @@ import fmlab.metrics
 from fmlab.data import Digits
 from fmlab.metrics import domain_network, shipped_network
 from fmlab.metrics.domain import DomainClassifier, load_bytes, load_classifier, to_bytes
-from fmlab.metrics.train_domain import (
+from fmlab.metrics.domain_training import (
     SHIPPED_RECIPES,
     Recipe,
-    main,
     network_file_name,
     random_crops,
     recipe_for,
@@ -81,7 +80,7 @@ def test_another_set_trains_one_once_and_all_read_the_same_file(
     def again(*_: object) -> None:
         raise AssertionError("it was trained twice")
 
-    monkeypatch.setattr("fmlab.metrics.train_domain.train_classifier", again)
+    monkeypatch.setattr("fmlab.metrics.domain_training.train_classifier", again)
     assert domain_network(stripes, tmp_path).weights_hash == network.weights_hash
 
 
@@ -156,6 +155,9 @@ def test_the_script_writes_the_file_of_a_shipped_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(SHIPPED_RECIPES, "digits", Recipe(images=4096))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    from train_domain_networks import main
+
     main(["--data", "digits", "--out", str(tmp_path / "digits.safetensors")])
     network = load_classifier(tmp_path / "digits.safetensors")
     assert float(network.metadata["held_out_accuracy"]) > 0.5

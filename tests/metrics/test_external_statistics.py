@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,15 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import ImageMetrics, RandomFeatures, frechet_distance, reference_statistics, statistics_file
+from fmlab.metrics import (
+    MetricParts,
+    MetricSet,
+    RandomFeatures,
+    ReferenceStatistics,
+    frechet_distance,
+    reference_statistics,
+    statistics_file,
+)
 from fmlab.metrics.network import FeatureNetwork
 
 
@@ -24,6 +34,12 @@ class SmallInception(FeatureNetwork):
     def extract(self, images: Tensor) -> Tensor:
         x = images.float().mean(dim=1) / 255
         return torch.stack([x[:, i : i + 3].mean(dim=(1, 2)) for i in range(5)], dim=1)
+
+
+def metric_set(names: list[str], network: FeatureNetwork, reference: ReferenceStatistics, cache: Path) -> MetricSet:
+    """The metrics of 30 images against statistics from a file."""
+    data: Any = SimpleNamespace(kind="images")
+    return MetricSet(names, MetricParts(data, 30, cache, network, reference=reference))
 
 
 @pytest.fixture
@@ -55,7 +71,7 @@ def test_edm_and_pytorch_fid_files_are_mu_and_sigma_known_by_their_own_hash(netw
     assert found.key == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.description() == {"images": None, "key": found.key, "file": "cifar10-32x32.npz"}
     assert found.features.shape == (0, 5)
-    metrics = ImageMetrics(["fid"], network, found, 30)
+    metrics = metric_set(["fid"], network, found, tmp_path)
     images = torch.randint(0, 256, (30, 3, 8, 8), dtype=torch.uint8)
     metrics.update(images, None, torch.arange(30))
     features = network(images).double()
@@ -63,7 +79,7 @@ def test_edm_and_pytorch_fid_files_are_mu_and_sigma_known_by_their_own_hash(netw
     assert metrics.compute()["fid"] == pytest.approx(float(expected), rel=1e-9)
     for name in ("kid", "prdc"):
         with pytest.raises(UserError, match=r"reference images or more, and cifar10-32x32.npz has 0"):
-            ImageMetrics([name], network, found, 30)
+            metric_set([name], network, found, tmp_path)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -99,7 +115,7 @@ def test_adm_batches_have_moments_of_the_whole_set_and_images_to_compare_with(ne
     torch.testing.assert_close(found.features, network(images))
     assert found.n is None
     assert found.key == hashlib.sha256(path.read_bytes()).hexdigest()
-    ImageMetrics(["fid", "kid", "prdc"], network, found, 30)
+    metric_set(["fid", "kid", "prdc"], network, found, tmp_path)
     # Under other features its images alone count.
     other = RandomFeatures((3, 8, 8))
     by_images = statistics_file(path, other, tmp_path / "cache")

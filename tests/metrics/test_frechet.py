@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import FrechetDistance, FrechetDistanceWithSpread, frechet_distance
-from fmlab.metrics.frechet import congruent, covariance_factor
+from fmlab.metrics import FrechetDistance, frechet_distance
+from fmlab.metrics.gaussian_distance import congruent, covariance_factor
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:
@@ -26,7 +26,7 @@ def covariance(dimension: int, seed: int) -> Tensor:
 def measured(metric: FrechetDistance, features: Tensor, batch_size: int = 64) -> float:
     for batch in features.split(batch_size):
         metric.update(batch)
-    return float(metric.compute())
+    return float(metric.compute()["fid"])
 
 
 def test_two_by_two_gaussians_have_the_published_distance() -> None:
@@ -141,7 +141,7 @@ def test_with_2048_features_it_is_zero_for_the_reference_itself_and_torch_fideli
 
 
 def with_spread(reference: Tensor, features: Tensor, order: Tensor, batch_size: int) -> dict[str, float]:
-    metric = FrechetDistanceWithSpread(statistics(reference), len(features))
+    metric = FrechetDistance(statistics(reference), len(features))
     for indices in order.split(batch_size):
         metric.update(features[indices], indices)
     return {key: float(value) for key, value in metric.compute().items()}
@@ -189,7 +189,7 @@ def test_states_summed_over_two_ranks_equal_one_process() -> None:
     second.update(features[1::2])
     for state in ("n", "sum", "outer"):
         setattr(first, state, getattr(first, state) + getattr(second, state))
-    assert float(first.compute()) == pytest.approx(expected, rel=1e-12)
+    assert float(first.compute()["fid"]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_large_mean_does_not_drown_the_covariance() -> None:
@@ -217,4 +217,4 @@ def test_one_image_is_too_few_and_nan_is_nan() -> None:
         metric.compute()
     metric.reset()
     metric.update(torch.full((3, 4), float("nan")))
-    assert metric.compute().isnan()
+    assert metric.compute()["fid"].isnan()

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from fmlab.data import Digits
 from fmlab.errors import UserError
-from fmlab.metrics import METRICS, ImageMetrics, check_metrics, image_metrics, spread_key
+from fmlab.metrics import METRICS, MetricParts, MetricSet, check_metrics, facts, spread_key
+from fmlab.metrics.registry import fitting_metrics, metric_class
 
 N = 90
+IMAGES = [name for name in METRICS if facts(name).kind == "images" and not facts(name).held_out]
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +35,25 @@ def images() -> tuple[Tensor, Tensor]:
     return (x[:N].float() + noise).clamp(0, 255).to(torch.uint8), labels[:N]
 
 
-Make = Callable[..., ImageMetrics]
+Make = Callable[..., MetricSet]
 
 
 @pytest.fixture
 def make(digits: Digits, cache: Path) -> Make:
-    return lambda names=tuple(METRICS), n=N, **more: image_metrics(list(names), digits, n, cache, **more)
+    return lambda names=tuple(IMAGES), n=N, **more: MetricSet(list(names), MetricParts(digits, n, cache, **more))
 
 
-def feed(metrics: ImageMetrics, images: tuple[Tensor, Tensor], order: Tensor, batch_size: int = 32) -> None:
+def feed(metrics: MetricSet, images: tuple[Tensor, Tensor], order: Tensor, batch_size: int = 32) -> None:
     for indices in order.split(batch_size):
         metrics.update(images[0][indices], images[1][indices], indices)
 
 
 def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, images, monkeypatch) -> None:
     metrics, forwards = make(), []
-    forward = type(metrics.network).extract
-    monkeypatch.setattr(type(metrics.network), "extract", lambda self, x: forwards.append(len(x)) or forward(self, x))
+    forward = type(metrics.parts.network).extract
+    monkeypatch.setattr(
+        type(metrics.parts.network), "extract", lambda self, x: forwards.append(len(x)) or forward(self, x)
+    )
     feed(metrics, images, torch.arange(N))
     assert forwards == [32, 32, 26]  # the accuracy and the Inception Score read the same features
     found = metrics.compute()
@@ -62,7 +66,7 @@ def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, i
     assert next(iter(metrics.compute("test"))) == "test/fid_domain"
 
 
-def test_every_value_says_whether_less_or_more_of_it_is_better(make: Make, images) -> None:
+def test_every_value_has_a_better_side(make: Make, images) -> None:
     metrics = make()
     feed(metrics, images, torch.arange(N))
     values = {key for key in metrics.compute() if not key.endswith("_std")}
@@ -88,7 +92,7 @@ def test_an_interrupted_evaluation_continues(make: Make, images, tmp_path: Path)
     torch.save(first.state(), tmp_path / "state.pt")
     second.add_state(torch.load(tmp_path / "state.pt", weights_only=True))
     assert torch.equal(second.missing(), torch.arange(30, N))
-    with pytest.raises(UserError, match="30 of 90 images"):
+    with pytest.raises(UserError, match="30 of 90 samples"):
         second.compute()
     feed(second, images, second.missing(), 30)
     assert second.compute() == pytest.approx(whole.compute(), rel=1e-12)
@@ -125,7 +129,7 @@ def test_a_state_of_another_measurement_is_refused(make: Make, images, change: d
 
 
 def test_a_state_measured_against_another_reference_is_refused(make: Make, images, cache: Path) -> None:
-    metrics, other = make(("fid",)), image_metrics(["fid"], Digits(limit=149), N, cache)
+    metrics, other = make(("fid",)), MetricSet(["fid"], MetricParts(Digits(limit=149), N, cache))
     feed(metrics, images, torch.arange(20))
     with pytest.raises(UserError, match="belongs to other metrics"):
         other.add_state(metrics.state())
@@ -133,7 +137,7 @@ def test_a_state_measured_against_another_reference_is_refused(make: Make, image
 
 def test_what_a_state_holds_does_not_grow_with_the_images(make: Make) -> None:
     sizes = [
-        sum(value.nbytes for name, value in make(("fid", "is"), n).state().items() if name != "seen.counts")
+        sum(value.nbytes for name, value in make(("fid", "is"), n).state().items() if name != "guard.counts")
         for n in (20, 10_000)
     ]
     assert sizes[0] == sizes[1]
@@ -159,8 +163,8 @@ def test_accuracy_is_judged_by_the_domain_network_whatever_the_features(make: Ma
 
 def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digits, cache: Path) -> None:
     for names, n, said in [
-        (("fid", "prcd"), N, "no metric called 'prcd'\n  did you mean prdc?"),
-        ((), N, "no metric is named\n  choose from: fid, kid, is, prdc, accuracy"),
+        (("fid", "prcd"), N, "no metric 'prcd'\n  did you mean prdc?"),
+        ((), N, "no metric is named\n  choose from: fid, kid, is, prdc, accuracy, bpd, neighbours"),
         (("is",), 19, "is, the Inception Score, needs at least 20 images, not 19"),
         (("fid",), 19, "fid, the Fréchet distance, needs at least 20 images, not 19"),
         (("kid",), 3, "kid, the kernel distance, needs at least 4 images, not 3"),
@@ -179,13 +183,14 @@ def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digit
 
 def test_accuracy_of_data_without_classes_is_refused(make_set: type, cache: Path) -> None:
     with pytest.raises(UserError, match="two or more classes"):
-        image_metrics(["accuracy"], make_set(torch.zeros(30, 1, 8, 8, dtype=torch.uint8)), 20, cache)
+        MetricSet(["accuracy"], MetricParts(make_set(torch.zeros(30, 1, 8, 8, dtype=torch.uint8)), 20, cache))
 
 
 def test_each_metric_works_with_the_fewest_images_it_asks_for(make: Make, images) -> None:
-    for name, wanted in METRICS.items():
-        metrics = make((name,), wanted.images)
-        feed(metrics, images, torch.arange(wanted.images))
+    for name in IMAGES:
+        least = facts(name).least
+        metrics = make((name,), least)
+        feed(metrics, images, torch.arange(least))
         assert all(value == value for value in metrics.compute().values())  # none is nan
 
 
@@ -203,18 +208,38 @@ def test_a_singular_covariance_is_not_hidden(make: Make) -> None:
 
 def test_how_it_was_computed_travels_with_the_numbers(make: Make) -> None:
     metrics = make()
-    found = metrics.estimators()
-    assert set(found) == set(METRICS)
-    assert found["kid"].endswith("45 images each")
-    assert metrics.network.weights_hash in found["accuracy"]
-    assert metrics.network.description()["resize"].startswith("none below 128 pixels")
-    assert metrics.reference.description() == {"images": 150, "key": metrics.reference.key}
-    assert len(metrics.reference.key) == len(hashlib.sha256().hexdigest())
+    record, network, reference = metrics.measurement(), metrics.parts.network, metrics.parts.statistics
+    assert set(record["estimators"]) == {f"{name}_domain" for name in IMAGES}
+    assert network.weights_hash in record["estimators"]["accuracy_domain"]
+    assert record["features"] == {"name": "domain", "weights": network.weights_hash}
+    assert (record["samples"], record["reference"]["size"]) == (N, 150)
+    assert network.description()["resize"].startswith("none below 128 pixels")
+    assert reference.description() == {"images": 150, "key": reference.key}
+    assert len(reference.key) == len(hashlib.sha256().hexdigest())
+
+
+def test_without_spread_the_values_are_the_same_and_take_fewer_images(make: Make, images) -> None:
+    """As in a validation: nothing is known of the splits, and two images are enough."""
+    with_spread, alone = make(("fid", "kid")), make(("fid", "kid"), spread=False)
+    for metrics in (with_spread, alone):
+        feed(metrics, images, torch.arange(N))
+    values = with_spread.compute()
+    assert alone.compute() == pytest.approx({key: values[key] for key in ("fid_domain", "kid_domain")}, rel=1e-12)
+    few = make(("fid", "kid"), 2, spread=False)
+    feed(few, images, torch.arange(2))
+    assert set(few.compute("val")) == {"val/fid_domain", "val/kid_domain"}
+
+
+def test_every_class_states_the_facts_that_are_read_without_running_it() -> None:
+    for name in METRICS:
+        assert metric_class(name).facts == facts(name)
+        assert facts(name).name == name
+    assert fitting_metrics("points") == ["w2", "mmd", "neighbours"]
 
 
 def test_checking_names_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from fmlab.metrics import check_metrics; check_metrics(['fid']);"
+        "import sys; from fmlab.metrics import check_metrics; check_metrics(['fid', 'kid'], 'images', 100);"
         "print([name for name in ('torch', 'numpy', 'torchmetrics') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 from fmlab.errors import UserError
 from fmlab.metrics import FrechetDistance, InceptionFeatures, feature_network, reference_statistics
-from fmlab.metrics.inception import WEIGHTS_FILE, find_weights
 from fmlab.metrics.network import weights_hash
+from fmlab.metrics.torch_fidelity import INCEPTION_FILE, INCEPTION_URL, weights_file
 
 extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
@@ -90,7 +90,7 @@ def test_the_distance_is_torch_fidelitys_own_number(weights: Path, make_set: typ
         cache=False,
         verbose=False,
     )["frechet_inception_distance"]
-    assert float(metric.compute()) == pytest.approx(theirs, rel=1e-4)
+    assert float(metric.compute()["fid"]) == pytest.approx(theirs, rel=1e-4)
     assert theirs > 0.01
 
 
@@ -110,25 +110,29 @@ def test_without_weights_and_network_the_file_and_its_source_are_named(tmp_path:
         InceptionFeatures()
     said = str(caught.value)
     assert len(said.splitlines()) <= 2
-    assert str(tmp_path / "hub" / "checkpoints" / WEIGHTS_FILE) in said
+    assert str(tmp_path / "hub" / "checkpoints" / INCEPTION_FILE) in said
     assert "https://github.com/toshas/torch-fidelity" in said
     assert "FMLAB_INCEPTION" in said
+
+
+def find_weights(path: Path | None) -> Path:
+    return weights_file("Inception", path, INCEPTION_FILE, INCEPTION_URL)
 
 
 @pytest.mark.usefixtures("no_network")
 def test_the_argument_comes_before_the_variable_and_that_before_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cached = tmp_path / "hub" / "checkpoints" / WEIGHTS_FILE
+    cached = tmp_path / "hub" / "checkpoints" / INCEPTION_FILE
     cached.parent.mkdir(parents=True)
     named, given = tmp_path / "named.pth", tmp_path / "given.pth"
     for file in (cached, named, given):
         file.touch()
-    assert find_weights() == cached
+    assert find_weights(None) == cached
     monkeypatch.setenv("FMLAB_INCEPTION", str(named))
-    assert find_weights() == named
+    assert find_weights(None) == named
     assert find_weights(given) == given
-    with pytest.raises(UserError, match="no file of Inception weights"):
+    with pytest.raises(UserError, match="no Inception weights"):
         find_weights(tmp_path / "missing.pth")
 
 

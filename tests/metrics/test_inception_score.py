@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.metrics import ClassAccuracy, InceptionScore
-from fmlab.metrics.splits import splits_of
+from fmlab.metrics.subset import splits_of
 
 
 def measured(metric: InceptionScore, logits: Tensor, order: Tensor, batch_size: int) -> dict[str, float]:

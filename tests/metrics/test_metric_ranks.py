@@ -12,10 +12,8 @@ from torch import Tensor
 
 from fmlab.metrics import (
     FrechetDistance,
-    FrechetDistanceWithSpread,
     InceptionScore,
     KernelDistance,
-    KernelDistanceWithSpread,
     MaximumMeanDiscrepancy,
     PrecisionRecallDensityCoverage,
     Wasserstein2,
@@ -34,13 +32,12 @@ def build_placed() -> list:
     """Metrics that know each image by its place in the set."""
     known = FrechetDistance(SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))).reference
     reference = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
-    kept = [kind(reference, 41) for kind in (KernelDistanceWithSpread, PrecisionRecallDensityCoverage)]
-    return [FrechetDistanceWithSpread(known, 41), InceptionScore(6, 41), *kept]
+    kept = [kind(reference, 41) for kind in (KernelDistance, PrecisionRecallDensityCoverage)]
+    return [FrechetDistance(known, 41), InceptionScore(6, 41), *kept]
 
 
 def values(metrics: list) -> list[float]:
-    found = [metric.compute() for metric in metrics]
-    return [float(value) for each in found for value in (each.values() if isinstance(each, dict) else [each])]
+    return [float(value) for metric in metrics for value in metric.compute().values()]
 
 
 def placed(batches: list[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -59,16 +59,16 @@ def test_copies_have_ratio_0_and_new_draws_ratio_1() -> None:
     training, held_out, fresh = (uniform(n, 2, seed=n) for n in (3000, 1000, 1500))
     copies, draws = NearestNeighbours(training, held_out), NearestNeighbours(training, held_out)
     copies.update(training[:700])
-    found = copies.compute()
-    assert found["ratio"] == found["ratio_error"] == found["distance"] == 0
-    assert found["share"] == 1
+    values = copies.compute()
+    assert values["neighbour_ratio"] == values["neighbour_ratio_std"] == copies.pairs[:, 0].max() == 0
+    assert values["neighbour_share"] == 1
     draws.update(fresh)
-    found = draws.compute()
-    assert found["ratio"] == pytest.approx(1, abs=3 * found["ratio_error"])
-    assert found["share"] == pytest.approx(0.01, abs=3 * found["share_error"])
-    assert 0 < found["ratio_error"] < 0.05
+    values = draws.compute()
+    assert values["neighbour_ratio"] == pytest.approx(1, abs=3 * values["neighbour_ratio_std"])
+    assert values["neighbour_share"] == pytest.approx(0.01, abs=3 * values["neighbour_share_std"])
+    assert 0 < values["neighbour_ratio_std"] < 0.05
     # A disc of radius r is clear of n uniform points with probability exp(-n pi r^2); an entry has 1 / sqrt 2 of r.
-    assert found["distance"] == pytest.approx(math.sqrt(math.log(2) / (3000 * math.pi) / 2), rel=0.06)
+    assert float(draws.pairs[:, 0].median()) == pytest.approx(math.sqrt(math.log(2) / (3000 * math.pi) / 2), rel=0.06)
 
 
 def test_distances_are_a_root_mean_square_in_grey_levels() -> None:
@@ -77,10 +77,10 @@ def test_distances_are_a_root_mean_square_in_grey_levels() -> None:
     metric = NearestNeighbours(training, training + 6)
     metric.update(samples)
     assert metric.neighbours()[0].tolist() == [3, 3, 3]
-    found = metric.compute()
-    assert found["ratio"] == 0.5
-    assert found["held_out"] == 6
-    assert found["share"] == 1
+    values = metric.compute()
+    assert values["neighbour_ratio"] == 0.5
+    assert metric.held_out.tolist() == [6, 6]
+    assert values["neighbour_share"] == 1
 
 
 def test_the_error_of_a_ratio_is_that_of_two_medians() -> None:
@@ -94,8 +94,10 @@ def test_the_error_of_a_ratio_is_that_of_two_medians() -> None:
 
 
 def test_a_held_out_set_of_copies_leaves_no_ratio() -> None:
-    found = memorisation(torch.ones(5), torch.zeros(5))
-    assert math.isnan(found.ratio)
+    assert math.isnan(memorisation(torch.ones(5), torch.zeros(5)).ratio)
+    metric = NearestNeighbours(torch.zeros(3, 2), torch.zeros(5, 2))
+    metric.update(torch.ones(4, 2))
+    assert set(metric.compute()) == {"neighbour_share", "neighbour_share_std"}, "what has no value is left out"
 
 
 def test_what_does_not_fit_is_refused() -> None:

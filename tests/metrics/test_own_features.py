@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fmlab.errors import UserError
-from fmlab.metrics import feature_network, image_metrics, reference_statistics
+from fmlab.metrics import MetricParts, MetricSet, feature_network, reference_statistics
 from fmlab.metrics.reference import reference_key
 
 CODE = """
@@ -63,9 +63,9 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_its_metrics_bear_its_name_and_its_weights_are_hashed(write, stripes, tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    metrics = image_metrics(["fid", "kid"], stripes, 60, tmp_path / "cache", features="my_features.MyFeatures")
+    metrics = MetricSet(["fid", "kid"], MetricParts(stripes, 60, tmp_path / "cache", "my_features.MyFeatures"))
     assert torch.equal(torch.get_rng_state(), before)
-    network = metrics.network
+    network = metrics.parts.network
     assert (network.name, network.dimension, network.resize) == ("my_features_MyFeatures", 7, "the network's own")
     assert len(network.weights_hash) == len(network.description()["code"]) == 64
     metrics.update(stripes.x[:60], None, torch.arange(60))

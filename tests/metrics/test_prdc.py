@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from fmlab.metrics import PrecisionRecallDensityCoverage
-from fmlab.metrics.kept_rows import KeptRows
-from fmlab.metrics.prdc import squared_distances
+from fmlab.metrics.metric import FeatureRows
+from fmlab.metrics.prdc import distance_blocks
 
 NAMES = ("precision", "recall", "density", "coverage")
 
@@ -106,9 +106,9 @@ def test_copies_of_the_reference_count_whatever_block_they_fall_in() -> None:
 
 def test_a_pair_has_one_distance_whatever_the_block() -> None:
     x, y = normal(300, 300, seed=1), normal(200, 300, seed=2)
-    whole = torch.cat(list(squared_distances(x, y)))
+    whole = torch.cat(list(distance_blocks(x, y)))
     for start, size in ((0, 1), (7, 3), (100, 64)):
-        (part,) = squared_distances(x[start : start + size], y)
+        (part,) = distance_blocks(x[start : start + size], y)
         assert torch.equal(part, whole[start : start + size])
     exact = torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
     torch.testing.assert_close(whole, exact.float(), rtol=1e-6, atol=0)
@@ -123,17 +123,17 @@ def test_rows_that_blew_up_give_nan() -> None:
 def test_the_kept_rows_have_a_bound_and_are_the_same_in_any_batches() -> None:
     rows = torch.arange(400.0)[:, None]
 
-    class Kept(KeptRows):
+    class Chosen(FeatureRows):
         def compute(self) -> Tensor:
-            return self.ordered()
+            return self.gathered()
 
     chosen = []
     for batch_size in (1, 30, 400):
-        kept = Kept(rows[:2], 400, limit=50)
+        metric = Chosen(rows[:2], 400, limit=50)
         for indices in torch.randperm(400, generator=torch.Generator().manual_seed(batch_size)).split(batch_size):
-            kept.update(rows[indices], indices)
-        assert sum(len(part) for part in kept.rows) == 50
-        chosen.append(kept.compute())
+            metric.update(rows[indices], indices)
+        assert sum(len(part) for part in metric.rows) == 50
+        chosen.append(metric.compute())
     assert torch.equal(chosen[0], chosen[1])
     assert torch.equal(chosen[0], chosen[2])
     assert bool((chosen[0].diff(dim=0) > 0).all())

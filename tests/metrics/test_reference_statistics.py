@@ -7,9 +7,9 @@ import torch
 
 from fmlab.errors import UserError
 from fmlab.metrics import RandomFeatures, cache_folder, reference_points, reference_statistics
-from fmlab.metrics.cache import load_or_make, write_atomically
-from fmlab.metrics.choice import KeyedChoice, keyed_rows
+from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.reference import reference_key
+from fmlab.metrics.subset import KeyedSubset, keyed_rows
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_kept_rows_are_the_same_whatever_the_batches() -> None:
     assert len(expected) == 100
     assert 400 < expected.mean() < 600
     for batch_size in (1, 33, 1000):
-        choice = KeyedChoice(100)
+        choice = KeyedSubset(100)
         for batch in rows.split(batch_size):
             choice.add(batch)
         assert torch.equal(choice.rows(), expected)
@@ -115,8 +115,8 @@ def test_a_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("os.replace", broken)
     with pytest.raises(OSError, match="disk is full"):
-        write_atomically(tmp_path / "file", b"content")
-    assert list(tmp_path.iterdir()) == []
+        load_or_make(tmp_path / "file", Path.read_bytes, lambda: b"content")
+    assert [file.name for file in tmp_path.iterdir()] == ["file.lock"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fmlab.data import Digits
-from fmlab.metrics import ImageMetrics, reference_statistics, shipped_network
+from fmlab.metrics import MetricParts, MetricSet, shipped_network
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 base = pytest.importorskip("torch_fidelity.feature_extractor_base")
@@ -76,9 +76,8 @@ def generated() -> Tensor:
     return (images + 40 * noise).clamp(0, 255).to(torch.uint8)
 
 
-def ours(cache: Path) -> ImageMetrics:
-    network = shipped_network("digits")
-    return ImageMetrics(["fid", "kid", "is", "prdc"], network, reference_statistics(Reference(), network, cache), 240)
+def ours(cache: Path) -> MetricSet:
+    return MetricSet(["fid", "kid", "is", "prdc"], MetricParts(Reference(), 240, cache, "domain"))
 
 
 def two_processes(rank: int, file: str, cache: str) -> None:

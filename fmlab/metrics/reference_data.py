@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 
-class Source(Protocol):
+class ReferenceData(Protocol):
     """A data set seen from the metrics; every `fmlab.data.DataModule` is one.
 
     Attributes:
@@ -26,6 +26,14 @@ class Source(Protocol):
     def class_names(self) -> Sequence[str] | None: ...
     @property
     def kind(self) -> str: ...
+
+    def split(self, name: Literal["train", "validation"]) -> Any:
+        """The examples of a split, with their number, `take(rows)` and `content_hash`; for held-out ones."""
+        ...
+
+    def training_examples(self) -> Tensor:
+        """All examples that training saw, uint8 images or float points; for the nearest neighbours."""
+        ...
 
     def reference_batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
         """The reference split: uint8 images (B, C, H, W), or float points (B, D)."""

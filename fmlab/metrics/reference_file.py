@@ -19,6 +19,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics.frechet import covariance_factor
+from fmlab.metrics.gaussian_distance import covariance_factor
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.reference import ReferenceStatistics, cached_statistics, statistics_key
 from fmlab.records.pickles import read_arrays
@@ -73,9 +74,7 @@ def statistics_file(path: str | Path, network: FeatureNetwork, cache_dir: str | 
         key = statistics_key(digest, network)
         of_images = cached_statistics(_as_batches(path, images), key, network, cache_dir)
         if network.name != "inception" or "mu" not in parts:
-            return ReferenceStatistics(
-                of_images.mu, of_images.sigma, of_images.factor, of_images.n, of_images.features, digest, path.name
-            )
+            return replace(of_images, key=digest, file=path.name)
         parts["features"] = of_images.features.numpy()
     return _statistics(path, parts, network, digest)
 
@@ -92,8 +91,8 @@ def _statistics(path: Path, parts: dict[str, Any], network: FeatureNetwork, dige
         ) from error
     size = network.dimension
     if mu.shape != (size,) or sigma.shape != (size, size):
-        found = " and ".join(str(tuple(part.shape)) for part in (mu, sigma))
-        raise UserError(f"{path.name} holds {found}, and {network.name} has {size} features", key="reference")
+        shapes = " and ".join(str(tuple(part.shape)) for part in (mu, sigma))
+        raise UserError(f"{path.name} holds {shapes}, and {network.name} has {size} features", key="reference")
     scale = float(sigma.abs().max())
     if not (bool(mu.isfinite().all()) and bool(sigma.isfinite().all()) and _symmetric(sigma, scale)):
         raise UserError(f"{path.name} holds no covariance: it is not finite or not symmetric", key="reference")
@@ -108,11 +107,11 @@ def _symmetric(sigma: Tensor, scale: float) -> bool:
 
 def _check_own(path: Path, parts: dict[str, Any], network: FeatureNetwork) -> None:
     """Refuses a file of ours that was made with other features than these."""
-    found, wanted = json.loads(str(parts["made_with"])), network.description()
-    if found == wanted:
+    theirs, ours = json.loads(str(parts["made_with"])), network.description()
+    if theirs == ours:
         return
-    differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
-    shown = ", ".join(f"{key} {_short(found.get(key))}, not {_short(wanted.get(key))}" for key in differing)
+    differing = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    shown = ", ".join(f"{key} {_short(theirs.get(key))}, not {_short(ours.get(key))}" for key in differing)
     raise UserError(f"{path.name} was made with other features: {shown}", key="reference")
 
 
@@ -128,9 +127,9 @@ def _arrays(content: bytes) -> dict[str, Any]:
 
 def _unpickled(content: bytes) -> dict[str, Any]:
     """`mu` and `sigma` of an EDM2 file, or of a plain dictionary."""
-    record = read_arrays(io.BytesIO(content))
-    inner = record.get("fid", record)
-    return {"mu": inner["mu"], "sigma": inner["sigma"], "n": record.get("num_images")}
+    parts = read_arrays(io.BytesIO(content))
+    inner = parts.get("fid", parts)
+    return {"mu": inner["mu"], "sigma": inner["sigma"], "n": parts.get("num_images")}
 
 
 def _as_batches(path: Path, images: np.ndarray) -> list[Tensor]:

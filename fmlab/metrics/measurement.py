@@ -5,11 +5,8 @@ The measurement decides which numbers may be ranked together; settings may diffe
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from fmlab.fields import Guidance, Sampling
@@ -19,8 +16,6 @@ from fmlab.records.meta import versions
 
 UINT8 = "floor(clip(127.5 x + 128, 0, 255))"
 """The rule of `fmlab.data.pixels.to_uint8`."""
-
-_UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
 
 
 def data_reference(data: Any, size: int | None) -> Record:
@@ -105,24 +100,3 @@ def setting(
 def _versions() -> Record:
     """Versions as installed, looked up once: the metadata of a dozen packages take a tenth of a second to read."""
     return versions()
-
-
-def file_hash(file: Path) -> str:
-    """SHA-256 (hex) of a file's content, read in pieces."""
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while piece := opened.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def fingerprint(*records: Any) -> str:
-    """SHA-256 (hex) of plain values, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
-
-
-def row_key(measured: Record, made: Record) -> str:
-    """What names one number: all that decides it, so neither versions and batch size nor the forwards, a result."""
-    checkpoint = made.get("checkpoint") or {}
-    kept = {name: value for name, value in made.items() if name not in _UNDECISIVE}
-    return fingerprint(measured, kept, checkpoint.get("hash"))

@@ -1,7 +1,4 @@
-"""How the classifiers behind `val/fid_domain` are trained; as a script it makes the three that ship.
-
-    python -m fmlab.metrics.train_domain --data digits --out digits.safetensors
-    python -m fmlab.metrics.train_domain --data cifar10 --root cifar10.zip --out cifar10.safetensors
+"""How the classifiers behind `val/fid_domain` are trained; `benchmarks/train_domain_networks.py` makes those that ship.
 
 One file holds the weights in half precision and, as metadata, the recipe and the accuracy on held-out images of exactly
 those weights.
@@ -9,10 +6,9 @@ those weights.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +16,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fmlab.metrics.cache import write_atomically
-from fmlab.metrics.domain import DomainClassifier, load_bytes, to_bytes
-from fmlab.metrics.source import Source
+from fmlab.errors import UserError
+from fmlab.metrics.cache import load_or_make
+from fmlab.metrics.domain import (
+    DomainClassifier,
+    load_bytes,
+    load_classifier,
+    shipped_names,
+    shipped_network,
+    to_bytes,
+)
+from fmlab.metrics.reference_data import ReferenceData
 from fmlab.random import Purpose, keyed_generator
 
 _CPU = torch.device("cpu")
@@ -113,12 +117,12 @@ SHIPPED_RECIPES = {
 }
 
 
-def recipe_for(data: Source, images: int) -> Recipe:
+def recipe_for(data: ReferenceData, images: int) -> Recipe:
     """The recipe for a set of so many training images that has no recipe of its own."""
     return Recipe(images=min(300_000, max(20_000, 40 * images)), flip=bool(getattr(data, "flip", False)))
 
 
-def network_file_name(data: Source) -> str:
+def network_file_name(data: ReferenceData) -> str:
     """Name of the file of a set's own classifier; it follows from the images, the labels and the recipe."""
     images, labels = data.labelled_images("train")
     digest = hashlib.sha256(repr((recipe_for(data, len(images)), tuple(images.shape), data.num_classes)).encode())
@@ -127,7 +131,7 @@ def network_file_name(data: Source) -> str:
     return f"domain-{digest.hexdigest()[:16]}.safetensors"
 
 
-def trained_for(data: Source, recipe: Recipe | None = None) -> bytes:
+def trained_for(data: ReferenceData, recipe: Recipe | None = None) -> bytes:
     """The file of a classifier trained on a labelled set, on the GPU where there is one."""
     images, labels = data.labelled_images("train")
     recipe = recipe or recipe_for(data, len(images))
@@ -145,32 +149,21 @@ def with_accuracy(network: DomainClassifier, images: Tensor, labels: Tensor, rec
     return to_bytes(network, metadata)
 
 
-def shipped_source(name: str, root: Path) -> Source:
-    """The data of a shipped classifier; CIFAR-10 also as a folder or a zip of `train/class/` and `test/class/`."""
-    from fmlab import data
+def domain_network(data: ReferenceData, cache_dir: str | Path) -> DomainClassifier:
+    """The classifier for a labelled set of images: one that ships, or one trained once and kept in `cache_dir`.
 
-    if name == "digits":
-        return data.Digits()
-    if name == "fashion_mnist":
-        return data.FashionMNIST(root=str(root))
-    if root.suffix == ".zip" or (root / "train").is_dir():
-        return data.ImageFolder(path=str(root), size=32)
-    return data.CIFAR10(root=str(root))
+    Of several processes one trains, and the others wait for its file.
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains one of the classifiers that ship and writes its file."""
-    parser = argparse.ArgumentParser(prog="python -m fmlab.metrics.train_domain", description=main.__doc__)
-    parser.add_argument("--data", choices=sorted(SHIPPED_RECIPES), required=True)
-    parser.add_argument("--root", type=Path, default=Path("data"), help="where the images lie")
-    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    chosen = parser.parse_args(arguments)
-    content = trained_for(shipped_source(chosen.data, chosen.root), SHIPPED_RECIPES[chosen.data])
-    write_atomically(chosen.out, content)
-    network = load_bytes(content)
-    print(f"{chosen.out}: {len(content):,} bytes, weights {network.weights_hash[:16]}")
-    print(f"accuracy on {network.metadata['held_out_images']} held-out images: {network.metadata['held_out_accuracy']}")
-
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        UserError: The set has no labels, one class only, or does not fit in memory.
+    """
+    for name in shipped_names(data):
+        network = shipped_network(name)
+        if network.shape == tuple(data.shape):
+            return network
+    if data.num_classes is None or data.num_classes < 2:
+        raise UserError("domain features need images of two or more classes", hint="choose features: random")
+    if not getattr(data, "in_memory", True):
+        raise UserError("domain features need images that fit in memory", hint="choose features: inception or random")
+    path = Path(cache_dir) / network_file_name(data)
+    return load_or_make(path, load_classifier, lambda: trained_for(data))

@@ -1,4 +1,4 @@
-"""Several processes that share an evaluation: found in the environment that torchrun or srun leave."""
+"""The processes that share an evaluation, as torchrun or srun started them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fmlab.errors import UserError
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """This process among those of the job.
 
     Attributes:
@@ -53,28 +53,28 @@ class Processes:
         dist.all_reduce(sums)
         return sums.tolist()
 
-    def told_by_first(self, value: Any) -> Any:
+    def from_first(self, value: Any) -> Any:
         """The first process's value, in all of them."""
         if self.count == 1:
             return value
-        told = [value]
-        dist.broadcast_object_list(told)
-        return told[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
 
-def found_in(environment: Mapping[str, str]) -> Processes:
-    """The processes that torchrun or srun started; one alone where neither did."""
+def process_group(environment: Mapping[str, str]) -> ProcessGroup:
+    """This process among those that torchrun or srun started; alone where neither did."""
     torchrun, slurm = ("WORLD_SIZE", "RANK", "LOCAL_RANK"), ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
     for count, rank, local in (torchrun, slurm):
         if count in environment and rank in environment:
             tasks = (
                 environment.get("SLURM_STEP_NUM_TASKS", environment[count]) if count in slurm else environment[count]
             )
-            return Processes(int(environment[rank]), int(tasks), int(environment.get(local, 0)))
-    return Processes()
+            return ProcessGroup(int(environment[rank]), int(tasks), int(environment.get(local, 0)))
+    return ProcessGroup()
 
 
-def meeting_point(environment: Mapping[str, str]) -> tuple[str, int]:
+def rendezvous(environment: Mapping[str, str]) -> tuple[str, int]:
     """Address and port at which the processes meet: as given, else from the SLURM job's nodes and number."""
     nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST") or "127.0.0.1"
     first = re.sub(r"\[(\d+).*", r"\1", nodes).split(",")[0]
@@ -83,21 +83,21 @@ def meeting_point(environment: Mapping[str, str]) -> tuple[str, int]:
 
 
 @contextmanager
-def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
+def join_processes(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
     """Within, the processes of the job can speak with each other.
 
     Raises:
         UserError: If they do not find each other within ten minutes.
     """
-    processes = found_in(environment)
+    processes = process_group(environment)
     if processes.count == 1:
         yield processes
         return
     try:
-        _meet(processes, environment)
+        _connect(processes, environment)
     except (RuntimeError, ValueError, OSError) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        address, port = meeting_point(environment)
+        address, port = rendezvous(environment)
         hint = "under SLURM, start them with srun" if "SLURM_NTASKS" in environment else None
         raise UserError(f"{processes.count} processes do not meet at {address}:{port}: {cause}", hint=hint) from error
     try:
@@ -106,13 +106,13 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _meet(processes: Processes, environment: Mapping[str, str]) -> None:
+def _connect(processes: ProcessGroup, environment: Mapping[str, str]) -> None:
     backend, store = "gloo", None
     if torch.cuda.is_available():
         torch.cuda.set_device(processes.local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     if "WORLD_SIZE" not in environment:  # torchrun has a store of its own
-        address, port = meeting_point(environment)
+        address, port = rendezvous(environment)
         store = dist.TCPStore(address, port, processes.count, processes.first, timeout=timedelta(minutes=10))
     patience = timedelta(hours=6)  # one process may train a feature network while the others wait
     dist.init_process_group(backend, store=store, rank=processes.rank, world_size=processes.count, timeout=patience)

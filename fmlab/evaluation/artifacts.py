@@ -1,4 +1,4 @@
-"""Keeping the generated samples, batch by batch as they come: a folder of pictures, or one `.npz`."""
+"""The samples that an evaluation leaves: a folder of images or one `.npz`, and those nearest to training images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ import numpy as np
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.evaluation.cells import Draws
-from fmlab.figures import save_png
+from fmlab.evaluation.cells import Cell, Draws
+from fmlab.evaluation.sources import SampleSource
+from fmlab.figures import neighbours_picture, save_png
+from fmlab.inference.trained import Trained
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.neighbours import NearestNeighbours
+
+NEAREST_SHOWN = 12
+NEAREST_PREFIX = "neighbours_"
 
 
-class Keeper(Protocol):
-    """Where the samples of one cell go."""
+class SampleStore(Protocol):
+    """Where the samples of one cell go, batch by batch as they come."""
 
     def done(self) -> bool:
-        """Whether they are all there already, of this very cell."""
+        """Whether it holds all samples of this very cell already."""
 
     def begin(self) -> bool:
-        """Makes the place ready; true if an interrupted evaluation of this cell left samples there.
+        """Makes the store ready; true if an interrupted evaluation of this cell left samples there.
 
         The first process calls it before any other adds.
         """
@@ -34,7 +41,7 @@ class Keeper(Protocol):
         """Closes it, once every process has added all of its own."""
 
 
-class Pictures:
+class SampleImages:
     """One PNG a sample, and a file `evaluation` that names their cell.
 
     Args:
@@ -45,37 +52,37 @@ class Pictures:
 
     def __init__(self, folder: Path, key: str, draws: Draws) -> None:
         self.folder, self.key, self.draws = folder, key, draws
-        self.mark, self.begun = folder / "evaluation", folder / ".unfinished"
+        self.finished, self.unfinished = folder / "evaluation", folder / ".unfinished"
 
     def file(self, index: int) -> Path:
-        """The picture of a sample: `000012_class3.png`."""
+        """The file of a sample: `000012_class3.png`."""
         label = "" if self.draws.labels is None else f"_class{self.draws.labels[index]}"
         return self.folder / f"{index:06d}{label}.png"
 
     def done(self) -> bool:
         """Whether the folder holds this cell."""
-        return self.mark.is_file() and self.mark.read_text() == self.key
+        return self.finished.is_file() and self.finished.read_text() == self.key
 
     def begin(self) -> bool:
         """Makes the folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.mark.unlink(missing_ok=True)
-        if self.begun.is_file() and self.begun.read_text() == self.key:
+        self.finished.unlink(missing_ok=True)
+        if self.unfinished.is_file() and self.unfinished.read_text() == self.key:
             return True
-        self.begun.write_text(self.key)
+        self.unfinished.write_text(self.key)
         return False
 
     def add(self, start: int, samples: Tensor) -> None:
-        """Writes a picture of each image."""
+        """Writes a file for each image."""
         for index, image in enumerate(samples.permute(0, 2, 3, 1).cpu().numpy(), start):
             save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, self.file(index))
 
     def finish(self) -> None:
-        """Says whose pictures they are."""
-        self.begun.replace(self.mark)
+        """Names the cell whose images they are."""
+        self.unfinished.replace(self.finished)
 
 
-class Archive:
+class SampleArchive:
     """A `.npz` with `images` (uint8, NHWC, as evaluators read them) or `points`, `labels`, and the cell's key.
 
     The samples are written to their places in a file on the disk, whichever process makes them, and packed at the end.
@@ -113,9 +120,9 @@ class Archive:
     def add(self, start: int, samples: Tensor) -> None:
         """Writes the samples to their places."""
         rows = samples.permute(0, 2, 3, 1) if self.images else samples.float()
-        places = np.lib.format.open_memmap(self.raw, mode="r+")
-        places[start : start + len(rows)] = rows.cpu().numpy()
-        places.flush()
+        samples_on_disk = np.lib.format.open_memmap(self.raw, mode="r+")
+        samples_on_disk[start : start + len(rows)] = rows.cpu().numpy()
+        samples_on_disk.flush()
 
     def finish(self) -> None:
         """Packs the file with the labels and the key."""
@@ -130,14 +137,37 @@ class Archive:
         self.raw.unlink()
 
 
-def keeper(place: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> Keeper:
-    """What keeps the samples of a cell in a `.npz`, or as pictures in a folder.
+def open_store(target: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> SampleStore:
+    """The store of the samples of a cell: a `.npz`, or a folder of images.
 
     Raises:
-        UserError: If points are to be pictures.
+        UserError: If points are to be images.
     """
-    if place.suffix == ".npz":
-        return Archive(place, key, draws, shape)
+    if target.suffix == ".npz":
+        return SampleArchive(target, key, draws, shape)
     if len(shape) != 3:
-        raise UserError("points are not pictures", key="keep", hint=f"write --keep {place}.npz")
-    return Pictures(place, key, draws)
+        raise UserError("points are not images", key="keep", hint=f"write --keep {target}.npz")
+    return SampleImages(target, key, draws)
+
+
+def write_nearest(
+    folder: Path, trained: Trained, source: SampleSource, metrics: MetricSet, cell: Cell, key: str
+) -> None:
+    """Writes `neighbours_SOLVER_KEY.png`: the samples that lie nearest to training images, beside those images.
+
+    It is written where neighbours of images were measured; the samples are generated once more.
+
+    Args:
+        folder: The evaluation's.
+        trained: The network.
+        source: What gives the samples.
+        metrics: What measured them all.
+        cell: How the samples are generated.
+        key: The cell's.
+    """
+    metric = metrics.metrics.get("neighbours")
+    if isinstance(metric, NearestNeighbours) and metrics.parts.data.kind == "images":
+        places, nearest, distances = metric.nearest_pairs(NEAREST_SHOWN)
+        samples, _ = source.produce(cell, trained, places)
+        name = f"{NEAREST_PREFIX}{type(cell.solver).__name__}{cell.steps}_{key[:6]}.png"
+        save_png(neighbours_picture(samples, nearest, distances), folder / name)

@@ -1,0 +1,243 @@
+"""Several metrics of one set of samples, in one pass over it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fmlab.errors import UserError
+from fmlab.metrics.metric import SampleMetric
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.registry import Side, check_metrics, metric_class, metric_key, output_sides, spread_key
+from fmlab.records.measured import Record
+
+
+class DuplicateGuard(Metric):
+    """Counts which samples of a set have been measured, and refuses one that comes twice.
+
+    Args:
+        num_samples: Samples of the whole set.
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, num_samples: int) -> None:
+        super().__init__()
+        self.add_state("counts", torch.zeros(num_samples, dtype=torch.uint8), dist_reduce_fx="sum")
+
+    def update(self, places: Tensor) -> None:
+        """Adds the samples with these places, int64 (B,).
+
+        Raises:
+            ValueError: A place is outside the set or was there before.
+        """
+        added = torch.bincount(places.cpu(), minlength=len(self.counts)).to(self.counts.device)
+        if len(added) > len(self.counts) or bool((added + self.counts > 1).any()):
+            raise ValueError(f"places are to be from 0 to {len(self.counts) - 1}, each of them once")
+        self.counts = self.counts + added.to(torch.uint8)
+
+    def compute(self) -> Tensor:
+        """How many samples have been there."""
+        return (self.counts > 0).sum()
+
+
+class SampleBatch:
+    """A batch of samples with what metrics see of it, each computed once and only where a metric asks for it.
+
+    Args:
+        parts: The networks.
+        samples: uint8 images (B, C, H, W) or float points (B, D).
+        labels: What they were made for, int64 (B,), or None.
+        places: Their places in the set, int64 (B,).
+    """
+
+    def __init__(self, parts: MetricParts, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+        self.parts, self.samples, self.places, self._labels = parts, samples, places, labels
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """The labels, refused where there are none."""
+        if self._labels is None:
+            raise UserError("class accuracy needs the labels that the images were made for", key="metrics")
+        return self._labels
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Features (B, D) of the images."""
+        return self.parts.network(self.samples.to(self.parts.network.device))
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Class logits of the feature network."""
+        return self.parts.network.logits_of(self.features)
+
+    @cached_property
+    def class_logits(self) -> Tensor:
+        """Class logits of the classifier of the data's classes."""
+        classifier = self.parts.classifier
+        if classifier is self.parts.network:
+            return self.logits
+        return classifier.logits_of(classifier(self.samples.to(classifier.device)))
+
+
+class MetricSet:
+    """The requested metrics of a set of samples that come in batches, in any order, on any number of ranks.
+
+    Each sample is known by its place in the set: that decides into which split it falls and whether its features are
+    kept, so batches, their order and ranks do not matter. Memory does not grow with the images, but for a byte each.
+
+        metrics = MetricSet(["fid", "kid"], MetricParts(data, 10_000, cache_folder()))
+        metrics.update(images, labels, places)  # uint8 (B, C, H, W), labels (B,) or None, places in the set (B,)
+        metrics.compute()                       # {"fid_domain": 1.2, "fid_domain_std": 0.1, ...}
+
+    Attributes:
+        names: The metrics, in the order of `METRICS`.
+        metrics: The metrics by name.
+        better: Of each value's key, whether less or more of it is better, where either is; a spread has none.
+
+    Args:
+        names: Which of `METRICS`.
+        parts: What they are built from.
+        alone: Whether this process measures the whole set by itself, whatever other ranks there are.
+
+    Raises:
+        UserError: A metric is unknown, is of other data, needs more samples, or a part lacks what it needs.
+    """
+
+    def __init__(self, names: Sequence[str], parts: MetricParts, alone: bool = False) -> None:
+        self.names = check_metrics(names, parts.data.kind, parts.set_size)
+        self.parts, self.guard = parts, DuplicateGuard(parts.num_samples)
+        self.metrics: dict[str, SampleMetric] = {name: metric_class(name).build(parts) for name in self.names}
+        self.better: dict[str, Side] = {}
+        sides = output_sides()
+        for metric in self.metrics.values():
+            for output in metric.facts.values:
+                if (side := sides[output]) is not None:
+                    self.better[self._key(output, metric, "")] = side
+        for each in self._all().values():
+            each.to(parts.device)
+            if alone:
+                each.distributed_available_fn = _not_distributed
+
+    def update(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+        """Adds samples, each of them once.
+
+        Args:
+            samples: uint8 images (B, C, H, W) or float points (B, D), on any device.
+            labels: The labels (B,) they were made for, which `accuracy` needs, or None.
+            places: Their places in the set, int64 (B,), from 0 to the number of samples less one.
+
+        Raises:
+            UserError: Labels are needed and there are none, or one is out of range.
+            ValueError: A place is outside the set or was there before.
+        """
+        batch = SampleBatch(self.parts, samples, labels, places)
+        inputs = {name: [getattr(batch, part) for part in each.facts.inputs] for name, each in self.metrics.items()}
+        self.guard.update(places)
+        for name, metric in self.metrics.items():
+            metric.update(*inputs[name])
+
+    def compute(self, prefix: str = "") -> dict[str, float]:
+        """The values and their spreads by key, of all ranks together; every rank has to call it.
+
+        Args:
+            prefix: What stands before a slash in the keys, such as `val`; without one there is no slash.
+
+        Raises:
+            UserError: Not all samples have been there.
+        """
+        with warnings.catch_warnings():
+            # A rank without samples of its own, or one that goes on from a state, has not been updated.
+            warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
+            count = int(self.guard.compute())
+            if count < self.parts.num_samples:
+                raise UserError(f"{count} of {self.parts.num_samples} samples were measured")
+            values = {name: metric.compute() for name, metric in self.metrics.items()}
+        return {
+            self._key(output, self.metrics[name], prefix): float(value)
+            for name, outputs in values.items()
+            for output, value in outputs.items()
+        }
+
+    def reset(self) -> None:
+        """Forgets all samples; what was computed of the reference alone is kept."""
+        for metric in self._all().values():
+            metric.reset()
+
+    def missing(self) -> Tensor:
+        """Places in the set, ascending int64, of the samples that were not counted here."""
+        return (self.guard.counts == 0).nonzero()[:, 0].cpu()
+
+    def state(self) -> dict[str, Tensor]:
+        """What this process has counted, as plain tensors on the CPU, to be saved and given to `add_state`.
+
+        `guard.counts` (num_samples,) says which samples are in it.
+        """
+        state = {"identity": torch.frombuffer(bytearray(self._identity()), dtype=torch.uint8)}
+        for name, metric in self._all().items():
+            for part, value in metric.metric_state.items():
+                state[f"{name}.{part}"] = (torch.cat(value) if isinstance(value, list) else value).detach().cpu()
+        return state
+
+    def add_state(self, state: dict[str, Tensor]) -> None:
+        """Adds what another process counted, or this one before an interruption.
+
+        Raises:
+            UserError: It is of other metrics, features, reference or number of samples, or a sample of it was counted
+                here already.
+        """
+        if bytes(state["identity"].tolist()) != self._identity():
+            raise UserError("the saved state belongs to other metrics, features, reference or number of samples")
+        if bool((state["guard.counts"].bool() & self.guard.counts.cpu().bool()).any()):
+            raise UserError("the saved state has samples that were counted already")
+        for name, metric in self._all().items():
+            parts: dict[str, Any] = {}
+            for part, value in metric.metric_state.items():
+                saved = state[f"{name}.{part}"].to(self.parts.device)
+                parts[part] = [saved] if isinstance(value, list) else saved
+            metric.merge_state(parts)
+            metric._computed = None  # torchmetrics would give the value of before
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what `state` gave, and forgets what was counted here."""
+        self.reset()
+        self.add_state(state)
+
+    def measurement(self) -> Record:
+        """How the numbers are measured: as the first metric is, with the estimators of all."""
+        records = [metric.measurement(self.parts) for metric in self.metrics.values()]
+        estimators = {key: text for record in records for key, text in record["estimators"].items()}
+        return {**records[0], "estimators": estimators}
+
+    def remarks(self) -> list[str]:
+        """What a reader of the numbers should know, a line each."""
+        return [line for metric in self.metrics.values() for line in metric.remarks(self.parts)]
+
+    def _all(self) -> dict[str, Metric]:
+        return {"guard": self.guard, **self.metrics}
+
+    def _key(self, output: str, metric: SampleMetric, prefix: str) -> str:
+        """The key of `kid`, `kid_std` ...; the ending of a spread comes last."""
+        base = output.removesuffix("_std")
+        key = metric_key(base, self.parts.features_of(metric.facts), prefix)
+        return key if base == output else spread_key(key)
+
+    def _identity(self) -> bytes:
+        """SHA-256 of all that decides the numbers besides the samples."""
+        decisive: list[Any] = [self.measurement()]
+        if any(self.parts.features_of(metric.facts) for metric in self.metrics.values()):
+            decisive += [self.parts.network.description(), self.parts.statistics.key]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).digest()
+
+
+def _not_distributed() -> bool:
+    return False
