@@ -86,6 +86,30 @@ class Distribution(ABC):
         raise UserError(f"{type(self).__name__} has samples only, no score in closed form")
 
 
+class LabelledDistribution(Distribution):
+    """A law whose points are drawn together with their classes, where they have any."""
+
+    @abstractmethod
+    def _draw(
+        self, n: int, generator: torch.Generator | None, device: torch.device | str | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """n points, and the class of each or None; see `Distribution.sample`."""
+
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
+        return self._draw(n, generator, device)[0]
+
+    def sample_labelled(
+        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.num_classes is None:
+            return super().sample_labelled(n, generator, device)
+        points, labels = self._draw(n, generator, device)
+        assert labels is not None
+        return points, labels
+
+
 def drawing_device(generator: torch.Generator | None) -> torch.device:
     """Where numbers from this generator are drawn."""
     return torch.device("cpu") if generator is None else generator.device

@@ -1,4 +1,4 @@
-"""A finite set of points, each as likely as the other: what training draws from, and its posterior after noising."""
+"""A finite set of equally likely points: what training draws from, and its posterior after noising."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fmlab.distributions.base import Distribution, drawing_device
+from fmlab.distributions.base import LabelledDistribution, drawing_device
 from fmlab.errors import UserError
 
 # Stands in for beta = 0: small enough that the nearest point alone counts, and its inverse square is still finite.
 _SMALLEST_BETA = 1e-150
 
 
-class Empirical(Distribution):
+class Empirical(LabelledDistribution):
     """The uniform law on N points of any event shape, such as a whole training set.
 
     The points are kept sorted by their label, so that those of one class are a slice of them.
@@ -72,7 +72,7 @@ class Empirical(Distribution):
     def with_mirrored(self) -> Self:
         """The law that also holds each point mirrored in its last axis: images flipped left to right half of the time.
 
-        The mirror images are made when they are looked at and take no memory.
+        A mirror image is made when it is needed and takes no memory.
         """
         law = copy.copy(self)
         law.mirrored = True
@@ -96,19 +96,6 @@ class Empirical(Distribution):
         law.points, law.squares = self.points.to(device), self.squares.to(device)
         law.labels = None if self.labels is None else self.labels.to(device)
         return law
-
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> Tensor:
-        return self._draw(n, generator, device)[0]
-
-    def sample_labelled(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> tuple[Tensor, Tensor]:
-        x, label = self._draw(n, generator, device)
-        if label is None:
-            raise UserError("these points have no labels", key="labels")
-        return x, label
 
     def _draw(
         self, n: int, generator: torch.Generator | None, device: torch.device | str | None
@@ -155,7 +142,7 @@ class Empirical(Distribution):
     def _chunks(self, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Points (n, d) and their squared norms (n,), in the type and on the device of `like`."""
         for points, squares in zip(self.points.split(self.chunk_size), self.squares.split(self.chunk_size)):
-            here, squares = points.to(like), squares.to(like)
-            yield here.flatten(1), squares
+            points, squares = points.to(like), squares.to(like)
+            yield points.flatten(1), squares
             if self.mirrored:
-                yield here.flip(-1).flatten(1), squares
+                yield points.flip(-1).flatten(1), squares

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fmlab.distributions.base import Distribution, drawing_device
+from fmlab.distributions.base import LabelledDistribution, drawing_device
 from fmlab.errors import UserError
 
 
-class GaussianMixture(Distribution):
+class GaussianMixture(LabelledDistribution):
     r"""The law with density $\sum_k w_k N(x; m_k, S_k)$ on vectors; K components in d dimensions.
 
     Every covariance is kept as eigenvalues and eigenvectors. Adding isotropic noise then only shifts the eigenvalues,
@@ -80,18 +80,6 @@ class GaussianMixture(Distribution):
         """The covariance of the whole law, shape (d, d)."""
         offset = self.means - self.mean
         return torch.einsum("k,kij->ij", self.weights, self.covariances + offset[:, :, None] * offset[:, None, :])
-
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> Tensor:
-        return self._draw(n, generator, device)[0]
-
-    def sample_labelled(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if self.num_classes is None:
-            return super().sample_labelled(n, generator, device)
-        return self._draw(n, generator, device)
 
     def _draw(
         self, n: int, generator: torch.Generator | None, device: torch.device | str | None

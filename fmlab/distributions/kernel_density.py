@@ -1,4 +1,4 @@
-"""A smooth law made of samples: what stands for a law of which only samples are known."""
+"""A smooth law made of samples, in place of a law of which only samples are known."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fmlab.distributions.base import Distribution, drawing_device
+from fmlab.distributions.base import LabelledDistribution, drawing_device
 from fmlab.errors import UserError
 
 _AT_ONCE = 4_000_000
-"""So many pairs of a point and a centre are looked at together."""
+"""How many pairs of a point and a centre are looked at together."""
 
 
-class KernelDensity(Distribution):
+class KernelDensity(LabelledDistribution):
     r"""The law with density $\sum_i w_i N(x; c_i, h^2 I)$: weighted points seen through isotropic noise of one size.
 
     It is a `GaussianMixture` of equal isotropic components, with sums over the components as matrix products, so that
@@ -53,7 +53,7 @@ class KernelDensity(Distribution):
         """The samples gathered in square cells: one centre, their mean, for those of a class in a cell.
 
         Args:
-            points: Samples of shape (N, d), as many as can be had.
+            points: Samples of shape (N, d); the more, the better.
             labels: The class of each, or None.
             cell: The side of a cell; below two bandwidths the sum of the kernels shows no ripples.
             bandwidth: h.
@@ -61,22 +61,9 @@ class KernelDensity(Distribution):
         points = points.double()
         keys = (points / cell).floor().long()
         keys = keys if labels is None else torch.cat([keys, labels[:, None].long()], 1)
-        kinds, place, counts = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
-        sums = torch.zeros(len(kinds), points.shape[1], dtype=torch.float64).index_add_(0, place, points)
+        kinds, cells, counts = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
+        sums = torch.zeros(len(kinds), points.shape[1], dtype=torch.float64).index_add_(0, cells, points)
         return cls(sums / counts[:, None], bandwidth, counts, None if labels is None else kinds[:, -1])
-
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> Tensor:
-        return self._draw(n, generator, device)[0]
-
-    def sample_labelled(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if self.labels is None:
-            return super().sample_labelled(n, generator, device)
-        x, rows = self._draw(n, generator, device)
-        return x, self.labels[rows].to(x.device)
 
     def restricted(self, label: int) -> Self:
         if self.labels is None:
@@ -92,12 +79,12 @@ class KernelDensity(Distribution):
         return type(self)(alpha * self.points, math.hypot(alpha * self.bandwidth, beta), self.weights, self.labels)
 
     def log_density(self, x: Tensor) -> Tensor:
-        squares, found = self.points.square().sum(1), []
+        squares, parts = self.points.square().sum(1), []
         for part in self._parts(x):
             distance = part.square().sum(1, keepdim=True) + squares - 2 * part @ self.points.mT
-            found.append(torch.logsumexp(self.weights.log() - distance / (2 * self.bandwidth**2), 1))
+            parts.append(torch.logsumexp(self.weights.log() - distance / (2 * self.bandwidth**2), 1))
         constant = self.shape[0] * math.log(math.sqrt(2 * math.pi) * self.bandwidth)
-        return (torch.cat(found) - constant).to(x.dtype)
+        return (torch.cat(parts) - constant).to(x.dtype)
 
     def density_on_grid(self, x: Tensor, y: Tensor) -> Tensor:
         """The density at every (x, y) of a grid in the plane, of shape (len(y), len(x)).
@@ -137,14 +124,15 @@ class KernelDensity(Distribution):
         return data.to(x.dtype), (beta * residual).to(x.dtype), -residual.to(x.dtype)
 
     def _parts(self, rows: Tensor) -> Iterator[Tensor]:
-        """The rows, so many together that they and the centres make no large matrix."""
+        """The rows in parts that make no large matrix with the centres."""
         yield from rows.double().split(max(1, _AT_ONCE // len(self.points)))
 
     def _draw(
         self, n: int, generator: torch.Generator | None, device: torch.device | str | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         where = drawing_device(generator)
         rows = torch.multinomial(self.weights.to(where), n, replacement=True, generator=generator).cpu()
         noise = torch.randn(n, *self.shape, generator=generator, device=where, dtype=torch.float64)
         x = self.points[rows].to(where) + self.bandwidth * noise
-        return x.float().to(device or where), rows
+        x = x.float().to(device or where)
+        return x, None if self.labels is None else self.labels[rows].to(x.device)

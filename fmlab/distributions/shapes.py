@@ -12,31 +12,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fmlab.distributions.base import Distribution, drawing_device
+from fmlab.distributions.base import Distribution, LabelledDistribution, drawing_device
 from fmlab.distributions.gaussian import GaussianMixture
 from fmlab.errors import UserError, nearest
 
 
-class Shape2D(Distribution):
+class Shape2D(LabelledDistribution):
     """A law on the plane of which only samples are known."""
 
     shape = (2,)
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> Tensor:
-        return self._draw(n, generator)[0].to(device or drawing_device(generator))
-
-    def sample_labelled(
-        self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _draw(
+        self, n: int, generator: torch.Generator | None, device: torch.device | str | None
+    ) -> tuple[Tensor, Tensor | None]:
         where = device or drawing_device(generator)
-        x, label = self._draw(n, generator)
-        return super().sample_labelled(n, generator, device) if label is None else (x.to(where), label.to(where))
+        points, labels = self.draw(n, generator)
+        return points.to(where), None if labels is None else labels.to(where)
 
     @abstractmethod
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
-        """n points, and their classes if they have any."""
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+        """n points, and their classes if they have any, on the generator's device."""
 
 
 class Moons(Shape2D):
@@ -51,7 +46,7 @@ class Moons(Shape2D):
     def __init__(self, noise: float = 0.1) -> None:
         self.noise = noise
 
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         label = _integers(2, n, generator)
         angle = math.pi * _uniform(n, generator)
         side = 1.0 - 2.0 * label  # the second half circle is the first one turned by 180 degrees about the centre
@@ -71,7 +66,7 @@ class Circles(Shape2D):
     def __init__(self, noise: float = 0.1) -> None:
         self.noise = noise
 
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         label = _integers(2, n, generator)
         x = (2.0 - label).unsqueeze(-1) * _on_circle(2 * math.pi * _uniform(n, generator))
         return x + self.noise * _normal(n, generator), label
@@ -80,7 +75,7 @@ class Circles(Shape2D):
 class Checkerboard(Shape2D):
     """Uniform on the eight squares of one colour of a 4 x 4 board that fills [-2, 2]^2."""
 
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
         row, pair = _integers(4, n, generator), _integers(2, n, generator)
         corner = torch.stack([2 * pair + row % 2, row], dim=-1) - 2.0
         inside = torch.rand(n, 2, generator=generator, device=drawing_device(generator))
@@ -97,7 +92,7 @@ class SCurve(Shape2D):
     def __init__(self, noise: float = 0.1) -> None:
         self.noise = noise
 
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
         angle = 3 * math.pi * (_uniform(n, generator) - 0.5)
         x = torch.stack([angle.sin(), angle.sign() * (angle.cos() - 1.0)], dim=-1)
         return x + self.noise * _normal(n, generator), None
@@ -113,7 +108,7 @@ class Spiral(Shape2D):
     def __init__(self, noise: float = 0.05) -> None:
         self.noise = noise
 
-    def _draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
+    def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, None]:
         turn = _uniform(n, generator).sqrt()  # the arm's length grows as the square of the angle
         x = 2.0 * turn.unsqueeze(-1) * _on_circle(3 * math.pi * turn)
         return x + self.noise * _normal(n, generator), None

@@ -13,7 +13,7 @@ from fmlab.paths import GaussianPath, Posterior, expand_time, gaussian_path
 
 
 class PosteriorMean(Protocol):
-    """A law of z of which the expected data and noise given x = alpha z + beta eps are known.
+    """A law of z whose expected data and noise, given x = alpha z + beta eps, are known in closed form.
 
     `posterior(x, alpha, beta)` takes flattened points (B, d) and factors of shape (B, 1) and returns E[z | x],
     E[eps | x], both (B, d), and grad log p(x) where it is known without dividing by beta, or None.
@@ -28,7 +28,7 @@ class ExactField(ConditionedField):
     """The field that a perfect network would learn.
 
     A solver that follows it shows solver error alone. Points may have any event shape of as many entries as the law's.
-    It is computed in float64 (on the CPU where a device has none) and handed back in the precision of `x`.
+    It is computed in float64 (on the CPU if the device has none) and returned in the precision of `x`.
 
     Args:
         distribution: The data's law, such as `Gaussian`, `GaussianMixture` or `Empirical`.
@@ -44,16 +44,16 @@ class ExactField(ConditionedField):
         super().__init__(path)
         self.gaussian = gaussian_path(path, "an exact field")
         if condition is not None and getattr(distribution, "num_classes", None) is None:
-            raise UserError(f"{type(distribution).__name__} has no classes here to condition on", key="labels")
+            raise UserError(f"{type(distribution).__name__} has no classes to condition on", key="labels")
         self.distribution, self.condition = distribution, condition
 
     def evaluate(self, x: Tensor, t: Tensor) -> Posterior:
         t = self.gaussian.clip(t, "velocity")
-        where = torch.device("cpu") if x.device.type == "mps" else x.device
-        flat = x.flatten(1).to(where).double()
-        times = expand_time(t.to(where), flat).expand(len(x), 1)
-        found = self._posterior(flat, self.gaussian.alpha(times), self.gaussian.beta(times))
-        data, noise, score = (None if part is None else part.to(x.dtype).to(x.device).view(x.shape) for part in found)
+        device = torch.device("cpu") if x.device.type == "mps" else x.device
+        flat = x.flatten(1).to(device).double()
+        times = expand_time(t.to(device), flat).expand(len(x), 1)
+        parts = self._posterior(flat, self.gaussian.alpha(times), self.gaussian.beta(times))
+        data, noise, score = (None if part is None else part.to(x.dtype).to(x.device).view(x.shape) for part in parts)
         assert data is not None
         assert noise is not None
         return Posterior(self.gaussian, x, t, data, noise, score)

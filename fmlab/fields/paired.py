@@ -1,4 +1,4 @@
-"""The field of finitely many pairs of data and source, on any path: what is known where no Gaussian gives more."""
+"""The exact field of finitely many pairs of data and source, on any path: closed forms need a Gaussian source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fmlab.fields.base import PathField
 from fmlab.paths import FlowAndScore, GaussianPath, Interpolant, ProbabilityPath, expand_time
 
 _AT_ONCE = 4_000_000
-"""So many combinations of a point and a pair are looked at together."""
+"""How many combinations of a point and a pair are looked at together."""
 
 
 class PairedField(PathField):
@@ -43,7 +43,7 @@ class PairedField(PathField):
         if not bandwidth > 0:
             raise UserError(f"a bandwidth is positive, got {bandwidth}", key="bandwidth")
         if not isinstance(path, (GaussianPath, Interpolant)):
-            raise UserError(f"the field of pairs is not known on {type(path).__name__}", key="path")
+            raise UserError(f"the field of pairs has no closed form on {type(path).__name__}", key="path")
         self.schedule: GaussianPath = path.schedule if isinstance(path, Interpolant) else path
         self.data, self.source, self.bandwidth = data.flatten(1).double(), source.flatten(1).double(), bandwidth
 
@@ -66,7 +66,7 @@ class PairedField(PathField):
         return KernelDensity(means, math.hypot(self._bridge(time)[0].item(), self.bandwidth))
 
     def _averages(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """E[z | x] and E[x_0 | x] at points (B, d) and times () or (B,), without a point for each time and pair."""
+        """E[z | x] and E[x_0 | x] at points (B, d) and times () or (B,), by products of matrices alone."""
         time = expand_time(t, x).expand(len(x), 1)
         alpha, beta = self.schedule.alpha(time), self.schedule.beta(time)
         variance = self._bridge(time)[0].square() + self.bandwidth**2

@@ -42,8 +42,8 @@ def compute_in(precision: str, device: torch.device | str) -> Iterator[None]:
         device: Where the network is.
     """
     kind, low = torch.device(device).type, _LOW.get(precision)
-    known = torch.amp.is_autocast_available(kind)
-    with torch.autocast(kind, low, enabled=low is not None) if known else nullcontext():
+    available = torch.amp.is_autocast_available(kind)
+    with torch.autocast(kind, low, enabled=low is not None) if available else nullcontext():
         if low is not None:
             yield
             return

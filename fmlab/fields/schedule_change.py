@@ -74,17 +74,17 @@ class ScheduleChange(PathField):
         scale = torch.hypot(self.gaussian.alpha(r), self.gaussian.beta(r))
         scale = scale / torch.hypot(self.trained.alpha(time), self.trained.beta(time))
         scale, time = (value.to(torch.promote_types(x.dtype, torch.float32)) for value in (scale, time))
-        data, noise, score = self._known(x / scale, time.flatten() if time.ndim else time)
+        data, noise, score = self._on_trained_path(x / scale, time.flatten() if time.ndim else time)
         score = None if score is None else score / scale
         return Posterior(self.gaussian, x, t, *self._consistent(x, r, log_snr, data, noise), score)
 
-    def _known(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _on_trained_path(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Expected data and noise, and the score where it is known, at a point of the trained path; one evaluation."""
-        found = self.field(x, t)
-        if isinstance(found, FlowAndScore):  # data and noise both from the flow, so that they belong together
-            flow = Prediction(self.trained, found.x, found.t, "velocity", found.velocity)
-            return flow.data, flow.noise, flow.score if found.own_score is None else found.own_score
-        return found.data, found.noise, found.score if self.trained.knows_score else None
+        value = self.field(x, t)
+        if isinstance(value, FlowAndScore):  # data and noise both from the flow, so that they belong together
+            flow = Prediction(self.trained, value.x, value.t, "velocity", value.velocity)
+            return flow.data, flow.noise, flow.score if value.own_score is None else value.own_score
+        return value.data, value.noise, value.score if self.trained.knows_score else None
 
     def _consistent(self, x: Tensor, r: Tensor, log_snr: Tensor, data: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The lesser part of x as the model gives it, and the greater one from x = A z + B eps.
