@@ -93,10 +93,12 @@ class LargestTensor(TorchDispatchMode):
     numel = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = function(*args, **(kwargs or {}))
-        if isinstance(made, Tensor) and made.data_ptr() not in {a.data_ptr() for a in args if isinstance(a, Tensor)}:
-            self.numel = max(self.numel, made.numel())
-        return made
+        output = function(*args, **(kwargs or {}))
+        if isinstance(output, Tensor) and output.data_ptr() not in {
+            a.data_ptr() for a in args if isinstance(a, Tensor)
+        }:
+            self.numel = max(self.numel, output.numel())
+        return output
 
 
 def test_memory_is_bounded_however_many_points_there_are() -> None:

@@ -66,16 +66,16 @@ def test_the_four_quantities_are_one(path: GaussianPath, law: GaussianMixture) -
     for time in TIMES:
         t = torch.tensor(time, dtype=FLOAT64)
         a, b, da, db, d = (f(t) for f in (path.alpha, path.beta, path.alpha_dot, path.beta_dot, path.wronskian))
-        found = ExactField(law, path)(x, t)
+        result = ExactField(law, path)(x, t)
         for other in (
-            da / a * x + b * d / a * found.score,
-            db / b * x + d / b * found.data,
-            da / a * x - d / a * found.noise,
+            da / a * x + b * d / a * result.score,
+            db / b * x + d / b * result.data,
+            da / a * x - d / a * result.noise,
         ):
-            torch.testing.assert_close(found.velocity, other, rtol=1e-13, atol=1e-12)
-        torch.testing.assert_close(found.data, (x + b**2 * found.score) / a, rtol=1e-13, atol=1e-12)
+            torch.testing.assert_close(result.velocity, other, rtol=1e-13, atol=1e-12)
+        torch.testing.assert_close(result.data, (x + b**2 * result.score) / a, rtol=1e-13, atol=1e-12)
         noised = law.diffused(a, b)
-        torch.testing.assert_close(found.score, noised.score(x), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(result.score, noised.score(x), rtol=1e-12, atol=1e-12)
 
 
 def test_the_ends_of_time() -> None:

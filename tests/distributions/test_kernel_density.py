@@ -27,8 +27,8 @@ def mixture() -> GaussianMixture:
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (0.3, 0.7), (1.0, 0.0), (1.0, 50.0)])
 def test_it_is_that_mixture(law: KernelDensity, mixture: GaussianMixture, alpha: float, beta: float) -> None:
     factors = [torch.full((50, 1), value, dtype=torch.float64) for value in (alpha, beta)]
-    for found, exact in zip(law.posterior(POINTS, *factors), mixture.posterior(POINTS, *factors)):
-        torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-10)
+    for result, exact in zip(law.posterior(POINTS, *factors), mixture.posterior(POINTS, *factors)):
+        torch.testing.assert_close(result, exact, rtol=1e-9, atol=1e-10)
     at_t, exact_t = law.diffused(alpha, beta), mixture.diffused(alpha, beta)
     torch.testing.assert_close(at_t.log_density(POINTS), exact_t.log_density(POINTS))
     torch.testing.assert_close(at_t.score(POINTS), exact_t.score(POINTS))

@@ -42,17 +42,17 @@ def test_it_is_classifier_free_guidance_at_the_same_scale(path: GaussianPath) ->
     field, classifier = pair(path)
     x = points() * path.beta(T)[:, None].clamp(min=1)
     for scale in (0.0, 0.5, 1.0, 2.0, 4.0):
-        found, free = guided(field, scale, classifier=classifier)(x, T), guided(field, scale)(x, T)
+        result, free = guided(field, scale, classifier=classifier)(x, T), guided(field, scale)(x, T)
         for kind in KINDS:
-            torch.testing.assert_close(found.as_kind(kind), free.as_kind(kind), rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(result.as_kind(kind), free.as_kind(kind), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("guidance", EVERY.values(), ids=EVERY)
 def test_it_takes_every_rule(guidance) -> None:
     """F39: intervals, projection and rescaling see the same pair of predictions, whoever brought the condition."""
     field, classifier = pair(CondOT())
-    found, free = guided(field, guidance, classifier=classifier)(points(), T), guided(field, guidance)(points(), T)
-    torch.testing.assert_close(found.velocity, free.velocity, rtol=1e-9, atol=1e-9)
+    result, free = guided(field, guidance, classifier=classifier)(points(), T), guided(field, guidance)(points(), T)
+    torch.testing.assert_close(result.velocity, free.velocity, rtol=1e-9, atol=1e-9)
 
 
 def test_a_weaker_network_takes_its_condition_from_the_classifier_too() -> None:
@@ -61,11 +61,11 @@ def test_a_weaker_network_takes_its_condition_from_the_classifier_too() -> None:
     gradient = ClassifierConditioned(field.unconditional(), classifier, LABELS)(points(), T).velocity
     gradient = gradient - field.unconditional()(points(), T).velocity
     weak = ExactField(mixture(0.5), CondOT(), LABELS)
-    found = guided(field, 3.0, weak=weak, classifier=classifier)(points(), T).velocity
+    result = guided(field, 3.0, weak=weak, classifier=classifier)(points(), T).velocity
     strong, guide = (part.unconditional()(points(), T).velocity for part in (field, weak))
-    torch.testing.assert_close(found, 3 * strong - 2 * guide + gradient)
+    torch.testing.assert_close(result, 3 * strong - 2 * guide + gradient)
     other = guided(field, 3.0, weak=ExactField(mixture(0.5), Cosine(), LABELS), classifier=classifier)
-    torch.testing.assert_close(other(points(), T).velocity, found)
+    torch.testing.assert_close(other(points(), T).velocity, result)
 
 
 def test_a_step_costs_one_forward_of_each_network() -> None:
@@ -110,10 +110,10 @@ def test_near_the_start_it_is_asked_where_alpha_is_not_zero() -> None:
         return classifier(x, t)
 
     zero = torch.zeros((), dtype=torch.float64)
-    found = guided(field, 2.0, classifier=spy)(points(), zero).velocity
+    result = guided(field, 2.0, classifier=spy)(points(), zero).velocity
     assert [t.item() for t in seen] == [0.01]
     free, alone = guided(field, 2.0)(points(), zero).velocity, field.unconditional()(points(), zero).velocity
-    assert (found - free).norm() < 0.1 * (alone - free).norm()
+    assert (result - free).norm() < 0.1 * (alone - free).norm()
 
 
 def test_what_it_cannot_work_on_is_refused() -> None:
@@ -142,10 +142,10 @@ def test_a_networks_logits_are_log_probabilities(path: GaussianPath) -> None:
     classifier, normal = LearnedClassifier(network, path), Gaussian(torch.zeros(4), torch.eye(4))
     x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     for time in (0.0, 0.02, 0.5, 1.0):
-        found = classifier(x, torch.tensor(time))
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found.exp().sum(1), torch.ones(50))
-        assert torch.equal(found, classifier(x, torch.full((50,), time)))
+        result = classifier(x, torch.tensor(time))
+        assert result.dtype == torch.float32
+        torch.testing.assert_close(result.exp().sum(1), torch.ones(50))
+        assert torch.equal(result, classifier(x, torch.full((50,), time)))
         shown, t = seen[-1]
         torch.testing.assert_close(shown, ExactField(normal, path)(x, torch.tensor(time)).data)
         assert t.shape == (50,)

@@ -41,10 +41,10 @@ def test_any_event_shape(kind: str, shape: tuple[int, ...]) -> None:
     x, t = batch(shape)
     point = path.draw(x, torch.randn_like(x), t)
     assert point.x.shape == point.velocity.shape == x.shape
-    found, flat = ExactField(law, path)(point.x, t), ExactField(law, path)(point.x.flatten(1), t)
+    result, flat = ExactField(law, path)(point.x, t), ExactField(law, path)(point.x.flatten(1), t)
     for quantity in ("velocity", "score", "noise", "data"):
-        assert getattr(found, quantity).shape == x.shape
-        torch.testing.assert_close(getattr(found, quantity).flatten(1), getattr(flat, quantity))
+        assert getattr(result, quantity).shape == x.shape
+        torch.testing.assert_close(getattr(result, quantity).flatten(1), getattr(flat, quantity))
     for solver in (Euler(), Heun(), EulerMaruyama()):
         end = solver.solve(ExactField(law, path), path.initial(x), UniformGrid()(10, path))
         assert end.shape == x.shape

@@ -42,9 +42,9 @@ def test_an_exact_field_is_differentiable_and_keeps_the_type() -> None:
     laws = (mixture(), Empirical(torch.randn(20, 2), torch.arange(20) % 2, chunk_size=8))
     for law in laws:
         x = torch.randn(4, 2, requires_grad=True)
-        found = ExactField(law, CondOT(), torch.tensor([0, 2, 1, 0]))(x, torch.rand(4))
-        assert found.velocity.dtype == found.score.dtype == torch.float32
-        found.velocity.square().sum().backward()
+        result = ExactField(law, CondOT(), torch.tensor([0, 2, 1, 0]))(x, torch.rand(4))
+        assert result.velocity.dtype == result.score.dtype == torch.float32
+        result.velocity.square().sum().backward()
         assert x.grad is not None
         assert (x.grad.abs().sum(1) > 0).all()
 

@@ -37,12 +37,12 @@ def points() -> torch.Tensor:
 @pytest.mark.parametrize("path", [p for p in PATHS if p.alpha_vanishes_at_start], ids=repr)
 def test_the_start_of_noise_alone(path: GaussianPath) -> None:
     """F7: v(x, 0) = alpha'(0) E[z] + beta'(0) x, s(x, 0) = -x / beta(0)^2, and x tells nothing of the data."""
-    x, known = points(), exact(path)(points(), ZERO)
+    x, prediction = points(), exact(path)(points(), ZERO)
     expected = path.alpha_dot(ZERO) * MEAN + path.beta_dot(ZERO) * x
-    torch.testing.assert_close(known.velocity, expected)
-    torch.testing.assert_close(known.score, -x)
-    torch.testing.assert_close(known.data, MEAN.expand_as(x))
-    torch.testing.assert_close(known.noise, x)
+    torch.testing.assert_close(prediction.velocity, expected)
+    torch.testing.assert_close(prediction.score, -x)
+    torch.testing.assert_close(prediction.data, MEAN.expand_as(x))
+    torch.testing.assert_close(prediction.noise, x)
 
 
 @pytest.mark.parametrize(("path", "rate", "limit"), AT_ONE, ids=[repr(path) for path, *_ in AT_ONE])
@@ -51,14 +51,14 @@ def test_the_end_in_the_data(path: GaussianPath, rate: float, limit: float) -> N
 
     Where beta' is infinite the field is asked 0.001 before the end, where it is as much away from the limit.
     """
-    x, known = points(), exact(path)(points(), ONE)
+    x, prediction = points(), exact(path)(points(), ONE)
     tolerance = {"rtol": 0, "atol": 0.1} if path.beta_dot_infinite_at_end else {}
     score = -(x - MEAN) / VARIANCE
-    torch.testing.assert_close(known.velocity, rate * x - limit * score, **tolerance)
-    torch.testing.assert_close(known.score, score, **({"rtol": 0.02, "atol": 0.02} if tolerance else {}))
-    torch.testing.assert_close(known.data, x, **({"rtol": 0, "atol": 0.05} if tolerance else {}))
+    torch.testing.assert_close(prediction.velocity, rate * x - limit * score, **tolerance)
+    torch.testing.assert_close(prediction.score, score, **({"rtol": 0.02, "atol": 0.02} if tolerance else {}))
+    torch.testing.assert_close(prediction.data, x, **({"rtol": 0, "atol": 0.05} if tolerance else {}))
     left = path.beta(path.clip(ONE, "velocity"))
-    torch.testing.assert_close(known.noise, -left * score, rtol=0.02, atol=1e-3 if tolerance else 1e-12)
+    torch.testing.assert_close(prediction.noise, -left * score, rtol=0.02, atol=1e-3 if tolerance else 1e-12)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
@@ -69,10 +69,10 @@ def test_both_ends_where_nothing_vanishes(path: GaussianPath) -> None:
         a, b, da, db = path.alpha(t), path.beta(t), path.alpha_dot(t), path.beta_dot(t)
         x = points() * b + a * MEAN
         variance = a**2 * VARIANCE + b**2
-        known = exact(path)(x, t)
+        prediction = exact(path)(x, t)
         expected = da * MEAN + (a * da * VARIANCE + b * db) / variance * (x - a * MEAN)
-        torch.testing.assert_close(known.velocity, expected)
-        torch.testing.assert_close(known.score, -(x - a * MEAN) / variance)
+        torch.testing.assert_close(prediction.velocity, expected)
+        torch.testing.assert_close(prediction.score, -(x - a * MEAN) / variance)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
@@ -86,6 +86,6 @@ def test_a_perfect_network_is_asked_where_its_output_tells_the_velocity(path: Ga
 
     for t in (ZERO, ONE):
         x = path.sample(MEAN + points(), points().flip(0), t)
-        found = LearnedField(network, path, kind)(x, t)
-        assert all(torch.isfinite(found.as_kind(other)).all() for other in ("velocity", "score", "noise", "data"))
-        torch.testing.assert_close(found.velocity, exact(path)(x, t).velocity, rtol=1e-5, atol=0.1)
+        result = LearnedField(network, path, kind)(x, t)
+        assert all(torch.isfinite(result.as_kind(other)).all() for other in ("velocity", "score", "noise", "data"))
+        torch.testing.assert_close(result.velocity, exact(path)(x, t).velocity, rtol=1e-5, atol=0.1)

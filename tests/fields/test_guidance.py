@@ -75,9 +75,9 @@ def test_it_commutes_with_conversion(path: GaussianPath, guidance: Guidance) -> 
     expected = guided(ExactField(mixture(), path, LABELS), guidance)(points(), T)
     assert (expected.velocity - ExactField(mixture(), path, LABELS)(points(), T).velocity).abs().max() > 0.01
     for kind in KINDS:
-        found = guided(learned(kind, path, mixture()), guidance)(points(), T)
+        result = guided(learned(kind, path, mixture()), guidance)(points(), T)
         for asked in KINDS:
-            torch.testing.assert_close(found.as_kind(asked), expected.as_kind(asked), rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(result.as_kind(asked), expected.as_kind(asked), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["plain", "projected", "limited", "rescaled"])
@@ -144,9 +144,9 @@ def test_outside_the_interval_one_forward_is_counted() -> None:
 
 def test_the_scale_inside_an_interval_may_be_zero() -> None:
     field = ExactField(mixture(), CondOT(), LABELS)
-    found = guided(field, Guidance(0.0, interval=(0.4, 0.6)))(points(), T).velocity
-    torch.testing.assert_close(found[2], field.unconditional()(points(), T).velocity[2])
-    torch.testing.assert_close(found[[0, 1, 3, 4]], field(points(), T).velocity[[0, 1, 3, 4]])
+    result = guided(field, Guidance(0.0, interval=(0.4, 0.6)))(points(), T).velocity
+    torch.testing.assert_close(result[2], field.unconditional()(points(), T).velocity[2])
+    torch.testing.assert_close(result[[0, 1, 3, 4]], field(points(), T).velocity[[0, 1, 3, 4]])
 
 
 def flat(x: Tensor) -> Tensor:
@@ -169,8 +169,8 @@ def test_the_rescaled_deviation_is_the_conditional_ones(event: tuple[int, ...]) 
 def test_an_event_without_deviation_is_left_as_it_is() -> None:
     law = mixture(dimension=1)
     field = ExactField(law, CondOT(), LABELS)
-    found = guided(field, Guidance(4.0, rescale=1.0))(points(5, 1), T)
-    torch.testing.assert_close(found.velocity, guided(field, 4.0)(points(5, 1), T).velocity)
+    result = guided(field, Guidance(4.0, rescale=1.0))(points(5, 1), T)
+    torch.testing.assert_close(result.velocity, guided(field, 4.0)(points(5, 1), T).velocity)
 
 
 @pytest.mark.parametrize("event", [(4,), (1, 2, 2)], ids=str)
@@ -197,20 +197,20 @@ def test_the_norm_of_the_difference_is_limited() -> None:
     field, x, w = ExactField(mixture(), CondOT(), LABELS), points(), 4.0
     conditional, difference = field(x, T).data, field(x, T).data - field.unconditional()(x, T).data
     limit = difference.norm(dim=1).median().item()
-    found = (guided(field, Guidance(w, norm_threshold=limit))(x, T).data - conditional) / (w - 1)
-    torch.testing.assert_close(found.norm(dim=1), difference.norm(dim=1).clamp(max=limit))
+    result = (guided(field, Guidance(w, norm_threshold=limit))(x, T).data - conditional) / (w - 1)
+    torch.testing.assert_close(result.norm(dim=1), difference.norm(dim=1).clamp(max=limit))
     small = difference.norm(dim=1) <= limit
     assert 0 < small.sum() < len(small)
-    torch.testing.assert_close(found[small], difference[small])
-    cosine = torch.nn.functional.cosine_similarity(found, difference)[:4]  # at the last there is none to speak of
+    torch.testing.assert_close(result[small], difference[small])
+    cosine = torch.nn.functional.cosine_similarity(result, difference)[:4]  # at the last there is none to speak of
     torch.testing.assert_close(cosine, torch.ones_like(cosine))
 
 
 def test_autoguidance_is_away_from_the_weaker_field() -> None:
     """Karras et al. 2024: (1 - w) weak + w strong under one condition; a field that guides itself stays what it is."""
     strong, weak = ExactField(mixture(), CondOT(), LABELS), ExactField(mixture(0.5), CondOT(), LABELS)
-    found = guided(strong, 2.5, weak=weak)(points(), T).velocity
-    torch.testing.assert_close(found, 2.5 * strong(points(), T).velocity - 1.5 * weak(points(), T).velocity)
+    result = guided(strong, 2.5, weak=weak)(points(), T).velocity
+    torch.testing.assert_close(result, 2.5 * strong(points(), T).velocity - 1.5 * weak(points(), T).velocity)
     for guidance in EVERY.values():
         torch.testing.assert_close(
             guided(strong, guidance, weak=strong)(points(), T).velocity, strong(points(), T).velocity
@@ -236,13 +236,13 @@ def test_interval_rescaling_and_autoguidance_combine() -> None:
     """By the definitions one after the other, on the data prediction."""
     strong, weak = ExactField(mixture(), CondOT(), LABELS), ExactField(mixture(0.5), CondOT(), LABELS)
     guidance = Guidance(3.0, interval=(0.25, 0.625), rescale=0.7, eta=0.0)
-    found = guided(strong, guidance, weak=weak)(points(), T).data
+    result = guided(strong, guidance, weak=weak)(points(), T).data
     data, difference = strong(points(), T).data, strong(points(), T).data - weak(points(), T).data
     along = (difference * data).sum(1, keepdim=True) / data.square().sum(1, keepdim=True) * data
     mixed = data + 2.0 * (difference - along)
     expected = (0.7 * data.std(1, keepdim=True) / mixed.std(1, keepdim=True) + 0.3) * mixed
-    torch.testing.assert_close(found[1:4], expected[1:4])
-    torch.testing.assert_close(found[[0, 4]], data[[0, 4]])
+    torch.testing.assert_close(result[1:4], expected[1:4])
+    torch.testing.assert_close(result[[0, 4]], data[[0, 4]])
 
 
 @pytest.mark.parametrize("solver", [Heun(), Dopri5()], ids=lambda solver: type(solver).__name__)
@@ -268,8 +268,8 @@ def test_every_rule_is_finite_at_the_ends_of_time() -> None:
             for time in (0.0, 1.0):
                 for path in PATHS:
                     field = guided(learned(kind, path, mixture()), guidance)
-                    found = field(points().float().double(), torch.tensor(time))
-                    assert all(torch.isfinite(found.as_kind(asked)).all() for asked in KINDS)
+                    result = field(points().float().double(), torch.tensor(time))
+                    assert all(torch.isfinite(result.as_kind(asked)).all() for asked in KINDS)
 
 
 def test_without_a_gaussian_path_there_are_scale_and_interval() -> None:

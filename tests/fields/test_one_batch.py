@@ -59,16 +59,16 @@ def test_one_batch_is_two_forwards(name: str, prediction: Output, monkeypatch: p
     x, times = points(network)
     field = guided(LearnedField(network, Cosine(), prediction, LABELS), 2.5)
     for t in (times, times[1]):
-        found, network.sizes, field.nfe = {}, [], 0
+        results, network.sizes, field.nfe = {}, [], 0
         for size, expected in ((16, [8]), (3, [4, 4])):
             monkeypatch.setattr(learned, "CPU_POINTS", size)
             network.sizes, field.nfe = [], 0
-            found[size] = field(x, t)
+            results[size] = field(x, t)
             assert network.sizes == expected
             assert field.nfe == 2
         for kind in ("velocity", "score"):
-            torch.testing.assert_close(found[16].as_kind(kind), found[3].as_kind(kind), rtol=1e-4, atol=1e-5)
-        assert torch.equal(found[16].x, x)
+            torch.testing.assert_close(results[16].as_kind(kind), results[3].as_kind(kind), rtol=1e-4, atol=1e-5)
+        assert torch.equal(results[16].x, x)
 
 
 def test_a_solve_counts_both_and_runs_half_the_calls() -> None:

@@ -51,9 +51,9 @@ def test_the_changed_field_is_the_new_paths_own(path: GaussianPath) -> None:
         low, high = log_snr_range(trained)
         inside = (path.log_snr(t) >= low) & (path.log_snr(t) <= high)
         assert inside.sum() > 10
-        found, expected = changed(trained, path)(x[inside], t[inside]), exact(x[inside], t[inside])
+        result, expected = changed(trained, path)(x[inside], t[inside]), exact(x[inside], t[inside])
         for kind in KINDS:
-            torch.testing.assert_close(found.as_kind(kind), expected.as_kind(kind), rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(result.as_kind(kind), expected.as_kind(kind), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ def test_every_kind_of_network_can_be_changed(output: str) -> None:
 
     def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         assert x.dtype == t.dtype == torch.float32
-        known = ExactField(mixture(), trained)(x.double(), t.double())
+        answer = ExactField(mixture(), trained)(x.double(), t.double())
         if output == "velocity_and_score":
-            return torch.stack([known.velocity, known.score], 1).float()
-        return known.as_kind(output).float()
+            return torch.stack([answer.velocity, answer.score], 1).float()
+        return answer.as_kind(output).float()
 
     field = ScheduleChange(LearnedField(network, trained, output), path)
     t = torch.linspace(0.05, 0.95, 19)
     x = on(path, t.double()).float()
-    found, expected = field(x, t), ExactField(mixture(), path)(x.double(), t.double())
+    result, expected = field(x, t), ExactField(mixture(), path)(x.double(), t.double())
     for kind in KINDS:
-        torch.testing.assert_close(found.as_kind(kind).double(), expected.as_kind(kind), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(result.as_kind(kind).double(), expected.as_kind(kind), rtol=1e-3, atol=1e-3)
         single = field(x, torch.tensor(0.3)).as_kind(kind)
         torch.testing.assert_close(single, field(x, torch.full((19,), 0.3)).as_kind(kind))
         assert single.dtype == torch.float32
@@ -178,7 +178,7 @@ def test_a_mismatch_is_warned_of_once_and_measured() -> None:
         warnings.simplefilter("always")
         field = ScheduleChange(ExactField(mixture(), VP()), CondOT())
         field(torch.randn(3, 2), torch.tensor(0.0))
-    assert [str(found.message) for found in caught] == [
+    assert [str(result.message) for result in caught] == [
         "CondOT(sigma_min=0.0) has log-SNR from -inf to inf, the model was trained on VP(beta_min=0.1, beta_max=20.0) "
         "from -10.05 to 9.115: before t = 0.006529 and after t = 0.9896 the nearest trained time answers"
     ]
@@ -211,9 +211,9 @@ def test_beyond_the_trained_range_the_field_stays_near_and_consistent(trained: G
     for time in [0.0, before / 3, before, 0.5, 1 - after, 1 - after / 3, 1.0]:
         t = torch.full((200,), time, dtype=torch.float64)
         x = on(path, t)
-        found, exact = field(x, t), ExactField(mixture(), path)(x, t)
-        torch.testing.assert_close(t[:, None] * found.data + (1 - t[:, None]) * found.noise, x)
-        error = (found.velocity - exact.velocity).abs().max()
+        result, exact = field(x, t), ExactField(mixture(), path)(x, t)
+        torch.testing.assert_close(t[:, None] * result.data + (1 - t[:, None]) * result.noise, x)
+        error = (result.velocity - exact.velocity).abs().max()
         assert error < 8 * max(before, after), (time, error)
 
 
@@ -223,8 +223,8 @@ def test_a_solve_beyond_the_trained_range_gives_the_law() -> None:
     times = UniformGrid()(200, CondOT())
     exact = Heun().solve(ExactField(mixture(), CondOT()), x, times)
     for trained in (VP(), EDM()):
-        found = Heun().solve(changed(trained, CondOT()), x, times)
-        assert (found - exact).abs().mean() < 1e-3
+        result = Heun().solve(changed(trained, CondOT()), x, times)
+        assert (result - exact).abs().mean() < 1e-3
 
 
 def test_a_path_that_is_not_gaussian_is_refused() -> None:

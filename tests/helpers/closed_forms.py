@@ -84,6 +84,6 @@ def responses(solver: Solver, field: Any, times: Tensor, mean: float, draws: int
 
 def exported_solvers() -> list[Solver]:
     """Every solver of the package, as its defaults make it."""
-    found = [getattr(fmlab.solvers, name) for name in fmlab.solvers.__all__]
-    classes = [each for each in found if inspect.isclass(each) and issubclass(each, Solver)]
+    exports = [getattr(fmlab.solvers, name) for name in fmlab.solvers.__all__]
+    classes = [each for each in exports if inspect.isclass(each) and issubclass(each, Solver)]
     return [each() for each in classes if not inspect.isabstract(each)]

@@ -49,12 +49,12 @@ def rows_of(source: Tensor, taken: Tensor) -> Tensor:
 def test_optimal_transport_permutes_the_source_and_never_costs_more(size: int, event: tuple[int, ...]) -> None:
     """F24: each draw exactly once; at most the cost of the pairs as drawn; with two pairs the better of two."""
     data, source = normal(size, *event), normal(size, *event, seed=1)
-    found = paired(MinibatchOT(), data, source)
-    assert found.shape == source.shape
-    assert rows_of(source, found).sort().values.tolist() == list(range(size))
-    assert energy(data, found) <= energy(data, source) + 1e-9
+    result = paired(MinibatchOT(), data, source)
+    assert result.shape == source.shape
+    assert rows_of(source, result).sort().values.tolist() == list(range(size))
+    assert energy(data, result) <= energy(data, source) + 1e-9
     if size == 2:
-        assert energy(data, found) == pytest.approx(min(energy(data, source), energy(data, source.flip(0))))
+        assert energy(data, result) == pytest.approx(min(energy(data, source), energy(data, source.flip(0))))
 
 
 def test_optimal_transport_is_the_best_of_all_permutations() -> None:
@@ -78,8 +78,8 @@ def test_on_a_line_sorted_goes_with_sorted() -> None:
     """F25, in float32 of one sign far from 0 as well, where squares cancel."""
     for size, offset in ((50, 0.0), (400, 300.0)):
         data, source = normal(size, 1) + offset, normal(size, 1, seed=1) + offset
-        found = paired(MinibatchOT(), data, source)
-        assert torch.equal(found[data.squeeze().argsort()], source.sort(0).values)
+        result = paired(MinibatchOT(), data, source)
+        assert torch.equal(result[data.squeeze().argsort()], source.sort(0).values)
 
 
 def test_a_big_sample_has_the_distance_between_gaussians() -> None:
@@ -109,8 +109,8 @@ def test_the_floor_of_the_loss_falls_as_the_batch_grows() -> None:
     floors = []
     for size in (1, 4, 32, 256):
         batches = zip(data.split(size), source.split(size))
-        found = torch.cat([paired(MinibatchOT(), *batch) for batch in batches]) if size > 1 else source
-        velocity, x = data - found, t * data + (1 - t) * found
+        result = torch.cat([paired(MinibatchOT(), *batch) for batch in batches]) if size > 1 else source
+        velocity, x = data - result, t * data + (1 - t) * result
         bins = velocity[x.squeeze().argsort()].reshape(128, -1)
         floors.append(bins.var(1).mean().item())
     assert floors[0] == pytest.approx(0.25 / (0.25 * 0.25 + 0.25), rel=0.05)
@@ -200,11 +200,11 @@ def test_sinkhorn_says_when_it_has_not_arrived() -> None:
 def test_an_infinite_weight_matches_each_class_by_itself(labels: Tensor) -> None:
     """F25: so that under each label the model sees exactly the draws that came with it."""
     data, source = normal(240, 2) + labels.reshape(-1, 1), normal(240, 2, seed=1)
-    found = paired(ConditionalOT(), data, source, labels)
+    result = paired(ConditionalOT(), data, source, labels)
     for label in labels.unique():
         rows = (labels == label).reshape(-1)
-        assert torch.equal(found[rows], paired(MinibatchOT(), data[rows], source[rows]))
-    assert torch.equal(paired(ConditionalOT(1e6), data, source, labels), found)
+        assert torch.equal(result[rows], paired(MinibatchOT(), data[rows], source[rows]))
+    assert torch.equal(paired(ConditionalOT(1e6), data, source, labels), result)
 
 
 def test_without_weight_or_conditions_it_is_plain_transport() -> None:
@@ -227,9 +227,9 @@ def test_a_finite_weight_minimises_the_sum_of_both_costs(shape: tuple[int, ...],
         apart = (condition.reshape(6, 1, -1) - condition.reshape(6, -1)).double().square().sum(2)
         apart = (apart > 0).double() if kind == "labels" else apart
         cost = squared_distances(data, source) + 0.8 * apart
-        found = rows_of(source, paired(ConditionalOT(0.8), data, source, condition))
+        result = rows_of(source, paired(ConditionalOT(0.8), data, source, condition))
         best = min(cost[range(6), list(order)].sum().item() for order in itertools.permutations(range(6)))
-        assert cost[range(6), found].sum().item() == pytest.approx(best, rel=1e-9)
+        assert cost[range(6), result].sum().item() == pytest.approx(best, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["numbers", "labels"])
@@ -247,8 +247,8 @@ def test_a_target_ratio_is_the_share_of_pairs_that_a_weight_leaves_cheap(kind: s
     for ratio in (0.05, 0.2):
         weight = ratio_weight(cost, between, ratio)
         assert share(weight * (1 - 1e-9)) >= ratio > share(weight * (1 + 1e-9))
-        found = paired(ConditionalOT(target_ratio=ratio), data, source, condition)
-        assert torch.equal(found, paired(ConditionalOT(weight), data, source, condition))
+        result = paired(ConditionalOT(target_ratio=ratio), data, source, condition)
+        assert torch.equal(result, paired(ConditionalOT(weight), data, source, condition))
     # More than are cheap without any weight: plain transport.
     assert ratio_weight(cost, between, 1.0) == 0
     assert torch.equal(
@@ -285,9 +285,9 @@ def test_low_precision_and_autocast_change_no_pair(make: Callable[[], Coupling])
     data, source = normal(200, 2).bfloat16(), normal(200, 2, seed=1)
     plain = paired(make(), data.float(), source)
     with torch.autocast("cpu", torch.bfloat16):
-        found = paired(make(), data, source)
-    assert found.dtype == torch.float32
-    assert torch.equal(found, plain)
+        result = paired(make(), data, source)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, plain)
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -295,10 +295,10 @@ def test_low_precision_and_autocast_change_no_pair(make: Callable[[], Coupling])
 def test_points_that_are_all_alike_can_be_matched(make: Callable[[], Coupling], size: int) -> None:
     source = normal(size, 2)
     for data in (torch.zeros(size, 2), torch.full((size, 2), 1e3)):
-        found = paired(make(), data, source)
-        assert torch.isfinite(found).all()
+        result = paired(make(), data, source)
+        assert torch.isfinite(result).all()
         if make is not SinkhornOT:
-            assert rows_of(source, found).sort().values.tolist() == list(range(size))
+            assert rows_of(source, result).sort().values.tolist() == list(range(size))
     assert torch.equal(paired(make(), source, torch.zeros(size, 2)), torch.zeros(size, 2))
     assert torch.equal(paired(make(), torch.zeros(size, 2), torch.zeros(size, 2)), torch.zeros(size, 2))
 

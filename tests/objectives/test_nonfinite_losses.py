@@ -10,18 +10,18 @@ NAN, INF = float("nan"), float("inf")
 
 
 def by_time(*batches: tuple[list[float], list[float]]) -> LossByTime:
-    found = LossByTime(bins=4)
+    losses_by_time = LossByTime(bins=4)
     for losses, t in batches:
-        found.add(torch.tensor(losses), torch.tensor(t))
-    return found
+        losses_by_time.add(torch.tensor(losses), torch.tensor(t))
+    return losses_by_time
 
 
 def test_the_first_one_counts() -> None:
     fine = ([1.0, 2.0], [0.1, 0.9])
     assert by_time().ages_of_nonfinite().tolist() == [0, 0, 0, 0, 0]
     assert by_time(fine, fine).ages_of_nonfinite().tolist() == [0, 0, 0, 0, 0]
-    found = by_time(fine, ([1.0, NAN, 1.0], [0.1, 0.3, 0.6]), ([INF, NAN], [0.4, 0.9]))
-    assert found.ages_of_nonfinite().tolist() == [0, 2, 0, 1, 2]
+    losses_by_time = by_time(fine, ([1.0, NAN, 1.0], [0.1, 0.3, 0.6]), ([INF, NAN], [0.4, 0.9]))
+    assert losses_by_time.ages_of_nonfinite().tolist() == [0, 2, 0, 1, 2]
 
 
 def test_spoilt_weights_leave_no_loss_finite() -> None:

@@ -56,8 +56,8 @@ def test_the_quantile_inverts_the_distribution_function(name: str) -> None:
     values = density(t).nan_to_num(0)
     integral = torch.cat([torch.zeros(1), torch.cumulative_trapezoid(values, t)])
     for u in (0.001, 0.05, 0.3, 0.5, 0.8, 0.99):
-        found = sampler.quantile(torch.tensor(u, dtype=torch.float64), StepContext())
-        below = integral[torch.searchsorted(t, found)] / integral[-1]
+        times = sampler.quantile(torch.tensor(u, dtype=torch.float64), StepContext())
+        below = integral[torch.searchsorted(t, times)] / integral[-1]
         assert below.item() == pytest.approx(u, abs=2e-4)
 
 

@@ -73,8 +73,8 @@ class Fixed(TimeSampler):
 
 def losses(module: GenerativeModule) -> Tensor:
     data = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
-    found, _ = module.losses(module.network, Batch(data), lambda purpose: keyed_generator(0, purpose))
-    return found
+    result, _ = module.losses(module.network, Batch(data), lambda purpose: keyed_generator(0, purpose))
+    return result
 
 
 @pytest.mark.parametrize("weight", WEIGHTS, ids=repr)
@@ -125,9 +125,9 @@ def test_weights_are_finite_wherever_networks_are_trained(path: GaussianPath, we
             network: nn.Module = MLP((2,), width=8, depth=1)
             network = TwoHeads(network) if prediction == "velocity_and_score" else network
             module = module_class(network, path=path, prediction=prediction, weight=weight, time_sampler=Ends())
-            found = losses(module)
-            assert torch.isfinite(found).all(), (module_class.__name__, prediction)
-            found.mean().backward()
+            result = losses(module)
+            assert torch.isfinite(result).all(), (module_class.__name__, prediction)
+            result.mean().backward()
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             assert all(torch.isfinite(g).all() for g in gradients)
             for space in module.spaces:
@@ -187,6 +187,6 @@ def test_edm_as_published_trains_with_a_bounded_loss() -> None:
         time_sampler=LogNormalSigma(),
     )
     data = 0.5 * torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0))
-    found, t = module.losses(module.network, Batch(data), lambda purpose: keyed_generator(0, purpose))
+    result, t = module.losses(module.network, Batch(data), lambda purpose: keyed_generator(0, purpose))
     for low, high in ((0.0, 0.5), (0.5, 0.8), (0.8, 1.0)):
-        assert found[(t >= low) & (t < high)].mean().item() == pytest.approx(1, abs=0.05)
+        assert result[(t >= low) & (t < high)].mean().item() == pytest.approx(1, abs=0.05)

@@ -30,13 +30,13 @@ def test_every_quantity_moves_by_its_share(path: GaussianPath) -> None:
         "score": {"velocity": b * wronskian / a, "score": 1.0, "noise": -b, "data": b**2 / a},
         "data": {"velocity": wronskian / b, "score": a / b**2, "noise": -a / b, "data": 1.0},
     }
-    for known in predictions(path):
+    for prediction in predictions(path):
         change = torch.randn(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         for moved, by in shares.items():
-            found = known.moved(moved, change)  # type: ignore[arg-type]
+            result = prediction.moved(moved, change)  # type: ignore[arg-type]
             for kind, share in by.items():
-                expected = known.as_kind(kind) + share * change  # type: ignore[arg-type]
-                torch.testing.assert_close(found.as_kind(kind), expected, rtol=1e-9, atol=1e-9)
+                expected = prediction.as_kind(kind) + share * change  # type: ignore[arg-type]
+                torch.testing.assert_close(result.as_kind(kind), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_nothing_is_infinite_at_the_ends_of_time() -> None:
@@ -44,9 +44,9 @@ def test_nothing_is_infinite_at_the_ends_of_time() -> None:
     for path in PATHS:
         for time in (0.0, 1.0):
             for kind in KINDS:
-                known = Prediction(path, x, torch.tensor(time), kind, x)
+                prediction = Prediction(path, x, torch.tensor(time), kind, x)
                 for moved in ("score", "data"):
-                    assert torch.isfinite(known.moved(moved, torch.ones_like(x)).velocity).all()
+                    assert torch.isfinite(prediction.moved(moved, torch.ones_like(x)).velocity).all()
 
 
 def test_a_weight_a_point() -> None:
@@ -62,16 +62,18 @@ def test_a_weight_a_point() -> None:
 @pytest.mark.parametrize("times", [T, T[1]], ids=["each", "one"])
 def test_rows_of_a_prediction(times: torch.Tensor) -> None:
     """Some of the points, with their own x and t."""
-    for known in predictions(CondOT()):
-        x, t = known.x, times
-        known = type(known)(**{**vars(known), "t": t}) if not isinstance(known, Prediction) else known
-        part = known.rows(1, 3)
+    for prediction in predictions(CondOT()):
+        x, t = prediction.x, times
+        prediction = (
+            type(prediction)(**{**vars(prediction), "t": t}) if not isinstance(prediction, Prediction) else prediction
+        )
+        part = prediction.rows(1, 3)
         assert torch.equal(part.x, x[1:3])
         for kind in KINDS:
-            assert torch.equal(part.as_kind(kind), known.as_kind(kind)[1:3])
+            assert torch.equal(part.as_kind(kind), prediction.as_kind(kind)[1:3])
 
 
 def test_a_path_that_does_not_convert_is_refused() -> None:
-    known = FlowAndScore(Interpolant(), torch.zeros(1, 2), torch.tensor(0.5), torch.zeros(1, 2))
+    prediction = FlowAndScore(Interpolant(), torch.zeros(1, 2), torch.tensor(0.5), torch.zeros(1, 2))
     with pytest.raises(UserError, match="Gaussian path, here is Interpolant"):
-        known.moved("data", torch.zeros(1, 2))
+        prediction.moved("data", torch.zeros(1, 2))

@@ -52,11 +52,11 @@ def test_the_velocity_is_that_of_the_expected_data(path: GaussianPath) -> None:
     torch.manual_seed(0)
     x, output = torch.randn(2, 25, 3, 2, dtype=torch.float64)
     edm, s = EDMPreconditioning(0.5), expand_time(INSIDE, x)
-    found = edm.prediction(output, x, INSIDE, path)
+    result = edm.prediction(output, x, INSIDE, path)
     data = edm.c_skip(s, path) * x + edm.c_out(s, path) * output
-    torch.testing.assert_close(found.data, data, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(result.data, data, rtol=1e-10, atol=1e-10)
     velocity = Prediction(path, x, INSIDE, "data", data).velocity
-    torch.testing.assert_close(found.velocity, velocity, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(result.velocity, velocity, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(edm.input(x, INSIDE, path) * torch.sqrt(edm.variance(s, path)), x)
     for time in (0.0, 1.0):
         t = path.clip(torch.tensor(time, dtype=torch.float64), "velocity")
@@ -93,9 +93,9 @@ def test_the_best_network_of_a_gaussian_is_zero() -> None:
     """For N(0, sigma_data^2) the skip connection alone denoises, so zero output is the exact field."""
     edm, path = EDMPreconditioning(0.5), CondOT()
     x, t = torch.randn(6, 3, dtype=torch.float64), torch.linspace(0, 1, 6, dtype=torch.float64)
-    found = edm.prediction(torch.zeros_like(x), x, t, path)
+    result = edm.prediction(torch.zeros_like(x), x, t, path)
     s = t[:, None]
-    torch.testing.assert_close(found.velocity, (s * 0.25 - (1 - s)) / (s**2 * 0.25 + (1 - s) ** 2) * x)
+    torch.testing.assert_close(result.velocity, (s * 0.25 - (1 - s)) / (s**2 * 0.25 + (1 - s) ** 2) * x)
 
 
 def test_a_deviation_is_positive() -> None:

@@ -53,8 +53,8 @@ def test_every_conversion_recovers_the_pair(path: GaussianPath, event: tuple[int
     for t in (torch.linspace(0.02, 0.98, 9, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)):
         expected, x = truth(path, data, noise, t), path.sample(data, noise, t)
         for given, asked in itertools.product(KINDS, KINDS):
-            found = convert(path, x, t, given, expected[given], asked)
-            torch.testing.assert_close(found, expected[asked], rtol=1e-10, atol=1e-10)
+            result = convert(path, x, t, given, expected[given], asked)
+            torch.testing.assert_close(result, expected[asked], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=repr)
@@ -78,13 +78,13 @@ def test_float32_round_trips_within_their_condition_number(path: GaussianPath) -
         t = times.double()
         x, expected = path.sample(data, noise, t), truth(path, data, noise, t)
         for given, through in itertools.permutations(KINDS, 2):
-            there = [
+            terms = [
                 convert(path, *point, given, value, through).abs() for *point, value in ((one, t, zero), (zero, t, one))
             ]
             back = [
                 convert(path, *point, through, value, given).abs() for *point, value in ((one, t, zero), (zero, t, one))
             ]
-            size = there[0] * x.abs() + there[1] * expected[given].abs()
+            size = terms[0] * x.abs() + terms[1] * expected[given].abs()
             condition = back[0] * x.abs() + 2 * back[1] * size
             single = x.float(), times
             other = convert(path, *single, given, expected[given].float(), through)
@@ -198,12 +198,12 @@ def test_ends_of_time_of_a_posterior(path: GaussianPath) -> None:
     data, noise = torch.randn(2, 6, 2, dtype=torch.float64)
     for time in (0.0, 1.0):
         t = torch.tensor(time, dtype=torch.float64)
-        known = Posterior(path, path.sample(data, noise, t), t, data, noise)
-        assert all(torch.isfinite(known.as_kind(kind)).all() for kind in KINDS)
+        posterior = Posterior(path, path.sample(data, noise, t), t, data, noise)
+        assert all(torch.isfinite(posterior.as_kind(kind)).all() for kind in KINDS)
         if not path.beta_dot_infinite_at_end:
-            torch.testing.assert_close(known.velocity, path.alpha_dot(t) * data + path.beta_dot(t) * noise)
-    torch.testing.assert_close(known.data, data)
-    torch.testing.assert_close(known.noise, noise)
+            torch.testing.assert_close(posterior.velocity, path.alpha_dot(t) * data + path.beta_dot(t) * noise)
+    torch.testing.assert_close(posterior.data, data)
+    torch.testing.assert_close(posterior.noise, noise)
 
 
 @pytest.mark.parametrize("path", [Sqrt(), VP(), LinearVP(), Interpolant(sigma=0.5), Cosine()], ids=repr)

@@ -193,10 +193,10 @@ def test_too_many_evaluations_are_refused_in_one_line() -> None:
     field = Oscillators(1.0, 1e4)
     with pytest.raises(
         UserError, match=r"^solver.max_evaluations: \d+ evaluations led to t = 0\.0\d+ only, on the way to 1\n"
-    ) as told:
+    ) as error_info:
         Dopri5(max_evaluations=500).solve(field, field.start(), ENDS)
-    assert "\n" not in told.value.message
-    assert "loosen" in (told.value.hint or "")
+    assert "\n" not in error_info.value.message
+    assert "loosen" in (error_info.value.hint or "")
     assert field.nfe <= 500
 
 

@@ -128,8 +128,8 @@ def test_a_single_point_is_reached_on_every_path(solver: Solver, path: GaussianP
     times = double([path.t_start, 0.23, 0.6, 0.71, path.t_end])
     alpha, beta = path.alpha(times)[:, None, None], path.beta(times)[:, None, None]
     exact = alpha * point + beta * noise()
-    found = solver.solve(field, exact[0], times, trajectory=True)
-    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-9)
+    result = solver.solve(field, exact[0], times, trajectory=True)
+    torch.testing.assert_close(result, exact, rtol=1e-9, atol=1e-9)
 
 
 def test_ddim_is_euler_on_the_straight_path() -> None:
@@ -195,12 +195,12 @@ def test_any_prediction_gives_the_same_samples(kind: str) -> None:
 @pytest.mark.parametrize("solver", DETERMINISTIC, ids=repr)
 def test_other_paths_are_refused_in_one_line(solver: Solver) -> None:
     flow = LearnedField(lambda x, t: torch.zeros_like(x), Interpolant(), "velocity")
-    for field, found in (
+    for field, message in (
         (flow, "Interpolant"),
         (LinearODE([[1.0]]), "no path"),
         (BrownianMotion(), "has noise|no path"),
     ):
-        with pytest.raises(UserError, match=found) as refused:
+        with pytest.raises(UserError, match=message) as refused:
             solver.solve(field, torch.ones(2, 1), torch.linspace(0, 1, 3))
         assert "\n" not in str(refused.value.message)
     with pytest.raises(UserError, match=f"{type(solver).__name__} needs a Gaussian path, here is Interpolant"):
@@ -256,9 +256,9 @@ def test_weights_integrate_polynomials_exactly(h: float) -> None:
         quadrature = (weights * torch.exp(at - h) * at**k).sum().item()
         assert integral(k, h) == pytest.approx(quadrature, rel=1e-11)
     for points in ([0.0], [-0.3 * h, 0.0], [-1.1 * h, -0.3 * h, 0.0], [-2.0 * h, -1.1 * h, 0.0, h]):
-        found = exponential_weights(points, h)
+        result = exponential_weights(points, h)
         for k in range(len(points)):
-            value = sum(w * p**k for w, p in zip(found, points))
+            value = sum(w * p**k for w, p in zip(result, points))
             exact = integral(0, h) * (h / 2) ** k if len(points) == 2 else integral(k, h)
             assert value == pytest.approx(exact, rel=1e-9)
 
@@ -285,8 +285,8 @@ def test_the_same_numbers_as_diffusers(solver: Solver, scheduler: str, settings:
     times = 1 - other.sigmas.double()
     for step, t in zip(other.timesteps, times):
         x = other.step(-field(x, t).velocity, step, x).prev_sample  # their velocity points to the noise
-    found = solver.solve(three_modes(CondOT()), noise(), times)
-    torch.testing.assert_close(x, found, rtol=0, atol=1e-5)
+    result = solver.solve(three_modes(CondOT()), noise(), times)
+    torch.testing.assert_close(x, result, rtol=0, atol=1e-5)
 
 
 def test_multistep_against_a_converged_solve_of_another_kind() -> None:

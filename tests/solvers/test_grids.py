@@ -163,10 +163,10 @@ def test_a_list_of_times() -> None:
     for times in (inside, [0.0, *inside], [*inside, 1.0], [0, *inside, 1]):
         assert ListGrid(times)(4, CondOT()).tolist() == [0.0, *inside, 1.0]
     assert ListGrid([])(1, CondOT()).tolist() == [0.0, 1.0]
-    with pytest.raises(UserError, match="make 4 steps, not 20") as told:
+    with pytest.raises(UserError, match="make 4 steps, not 20") as error_info:
         ListGrid(inside)(20, CondOT())
-    assert told.value.key == "steps"
-    assert told.value.hint == "use 4 steps"
+    assert error_info.value.key == "steps"
+    assert error_info.value.hint == "use 4 steps"
     with pytest.raises(UserError, match=r"runs from 0.02 to"):
         ListGrid([0.01, 0.5])(3, Early())
     with pytest.raises(UserError, match="increase"):

@@ -96,8 +96,8 @@ def test_log_likelihood_of_a_mixture(path: GaussianPath, accuracy: float) -> Non
     """The density at the path's own end, from the law that the path has at its start."""
     law, x, solver = mixture(), points(4), Dopri5(1e-6, 1e-6)
     source, end = at_the_ends(law, path)
-    found = log_likelihood(ExactField(law, path), x, solver, UniformGrid()(1, path), source=source)
-    assert found == pytest.approx(end.log_density(x), abs=accuracy)
+    estimate = log_likelihood(ExactField(law, path), x, solver, UniformGrid()(1, path), source=source)
+    assert estimate == pytest.approx(end.log_density(x), abs=accuracy)
 
 
 def test_the_initial_law_is_the_sampler_s() -> None:
@@ -116,9 +116,9 @@ def test_the_source_may_be_any_law_with_a_density() -> None:
     matrix, x = 0.5 * coupled(2), points()
     field = Matrix(matrix)
     field.path = Interpolant()
-    found = log_likelihood(field, x, RK4(), torch.linspace(0, 1, 65), source=mixture())
+    estimate = log_likelihood(field, x, RK4(), torch.linspace(0, 1, 65), source=mixture())
     before = x @ torch.linalg.matrix_exp(-matrix).T
-    assert found == pytest.approx(mixture().log_density(before) - matrix.trace(), abs=1e-7)
+    assert estimate == pytest.approx(mixture().log_density(before) - matrix.trace(), abs=1e-7)
 
 
 @pytest.mark.parametrize("solver", [Euler(), Heun(), RK3(), AB3(), Dopri5()], ids=repr)
@@ -126,8 +126,8 @@ def test_every_ode_solver_carries_the_divergence(solver: Solver) -> None:
     """In 3-D with events of shape (1, 3); an error of the solver's own order is left."""
     law = Gaussian(torch.zeros(3, dtype=torch.float64), torch.diag(double([0.3, 1.0, 2.0])))
     field, x = ExactField(law, CondOT()), double([[[0.4, -1.0, 0.3]], [[0.0, 0.5, 2.0]]])
-    found = log_likelihood(field, x, solver, UniformGrid()(60, CondOT()))
-    assert found == pytest.approx(law.log_density(x.flatten(1)), abs=0.1 if solver.order == 1 else 2e-3)
+    estimate = log_likelihood(field, x, solver, UniformGrid()(60, CondOT()))
+    assert estimate == pytest.approx(law.log_density(x.flatten(1)), abs=0.1 if solver.order == 1 else 2e-3)
 
 
 def test_a_grid_that_begins_late_starts_from_noise_there() -> None:
@@ -154,7 +154,7 @@ def test_hutchinson_is_unbiased(law) -> None:
     """F23: the mean over probes is the trace, with the variance of the law's own formula."""
     matrix, n = coupled(4), 20_000
     probe = seeded_probe(range(n), (4,), law=law).double()
-    _, found = HutchinsonDivergence(probe).velocity_and_divergence(
+    _, estimate = HutchinsonDivergence(probe).velocity_and_divergence(
         Matrix(matrix), torch.zeros(n, 4, dtype=torch.float64), double(0.5)
     )
     symmetric = (matrix + matrix.T) / 2
@@ -162,8 +162,8 @@ def test_hutchinson_is_unbiased(law) -> None:
     if law == "rademacher":
         variance = variance - 2 * matrix.diagonal().square().sum()
     deviation = variance.sqrt().item()
-    assert found.mean().item() == pytest.approx(matrix.trace().item(), abs=4 * deviation / math.sqrt(n))
-    assert found.std().item() == pytest.approx(deviation, rel=0.05)
+    assert estimate.mean().item() == pytest.approx(matrix.trace().item(), abs=4 * deviation / math.sqrt(n))
+    assert estimate.std().item() == pytest.approx(deviation, rel=0.05)
 
 
 def test_rademacher_probes_have_no_variance_on_a_diagonal_jacobian() -> None:
@@ -172,21 +172,23 @@ def test_rademacher_probes_have_no_variance_on_a_diagonal_jacobian() -> None:
     field, times, x = ExactField(law, CondOT()), UniformGrid()(10, CondOT()), torch.ones(4, 3, dtype=torch.float64)
     exact = log_likelihood(field, x, Heun(), times)
     probes = {kind: seeded_probe(range(4), (3,), law=kind) for kind in ("rademacher", "gaussian")}
-    found = {
+    estimate = {
         kind: log_likelihood(field, x, Heun(), times, divergence=HutchinsonDivergence(p)) for kind, p in probes.items()
     }
-    assert found["rademacher"] == pytest.approx(exact, abs=1e-12)
-    assert (found["gaussian"] - exact).abs().min() > 1e-3
+    assert estimate["rademacher"] == pytest.approx(exact, abs=1e-12)
+    assert (estimate["gaussian"] - exact).abs().min() > 1e-3
 
 
 def test_one_probe_serves_the_whole_solve() -> None:
     """With A constant the estimate is log p_0(x_0) - e^T A e to rounding: any other probe on the way would show."""
     matrix, x = 0.3 * coupled(6), torch.randn(8, 6, dtype=torch.float64)
     probe = seeded_probe(range(8), (6,)).double()
-    found = log_likelihood(Matrix(matrix), x, RK4(), torch.linspace(0, 1, 33), divergence=HutchinsonDivergence(probe))
+    estimate = log_likelihood(
+        Matrix(matrix), x, RK4(), torch.linspace(0, 1, 33), divergence=HutchinsonDivergence(probe)
+    )
     before = x @ torch.linalg.matrix_exp(-matrix).T
     normal = -0.5 * (before.square().sum(1) + 6 * math.log(2 * math.pi))
-    assert found == pytest.approx(normal - torch.einsum("bi,ij,bj->b", probe, matrix, probe), abs=1e-6)
+    assert estimate == pytest.approx(normal - torch.einsum("bi,ij,bj->b", probe, matrix, probe), abs=1e-6)
 
 
 def test_hutchinson_s_log_likelihood_is_unbiased() -> None:
@@ -195,9 +197,9 @@ def test_hutchinson_s_log_likelihood_is_unbiased() -> None:
     field, x, times = ExactField(mixture(), path), points(1).expand(n, 2), UniformGrid()(8, path)
     exact = log_likelihood(field, x[:1], RK4(), times).item()
     probe = seeded_probe(range(n), (2,))
-    found = log_likelihood(field, x, RK4(), times, divergence=HutchinsonDivergence(probe))
-    assert found.std() > 0.01
-    assert found.mean().item() == pytest.approx(exact, abs=4 * found.std().item() / math.sqrt(n))
+    estimate = log_likelihood(field, x, RK4(), times, divergence=HutchinsonDivergence(probe))
+    assert estimate.std() > 0.01
+    assert estimate.mean().item() == pytest.approx(exact, abs=4 * estimate.std().item() / math.sqrt(n))
 
 
 class Net(nn.Module):

@@ -120,12 +120,12 @@ def halvings(error: Any) -> list[float]:
 def test_weak_order_one(process: Any) -> None:
     """F17: the errors of mean and variance halve with the step."""
 
-    def found(steps: int) -> tuple[float, float, float]:
+    def measure(steps: int) -> tuple[float, float, float]:
         return affine(EulerMaruyama(), process, torch.linspace(0, 1, steps + 1, dtype=torch.float64), 1.5, 0.0)
 
     exact = process.law(torch.full((1, 1), 1.5, dtype=torch.float64), 1.0)
     for moment, value in enumerate((exact.mean.item(), exact.covariance.item())):
-        rates = halvings(lambda steps: abs(found(steps)[moment] - value))  # noqa: B023
+        rates = halvings(lambda steps: abs(measure(steps)[moment] - value))  # noqa: B023
         assert rates == pytest.approx([1] * 3, abs=0.12)
 
 

@@ -54,8 +54,8 @@ def law_error(solver: Solver, path: GaussianPath, times: Tensor, draws: int = 1)
     """Errors of mean and variance at the end, from the exact law of N(2, 0.5^2) at the start."""
     alpha, variance = path.alpha(times), (0.5 * path.alpha(times)) ** 2 + path.beta(times) ** 2
     field = ExactField(normal(2.0, 0.5), path)
-    mean, found, _ = affine(solver, field, times, 2 * alpha[0].item(), variance[0].sqrt().item(), draws)
-    return double([mean, found]) - torch.stack([2 * alpha[-1], variance[-1]])
+    mean, result, _ = affine(solver, field, times, 2 * alpha[0].item(), variance[0].sqrt().item(), draws)
+    return double([mean, result]) - torch.stack([2 * alpha[-1], variance[-1]])
 
 
 @pytest.mark.parametrize("diffusion", DIFFUSIONS, ids=repr)
