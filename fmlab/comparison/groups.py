@@ -16,7 +16,7 @@ from fmlab.comparison.metrics import Score, Side, monitored, names, scores, side
 from fmlab.comparison.runs import Run, find_runs, read_run
 from fmlab.comparison.statistics import Ranking, rank, spread
 from fmlab.errors import UserError, nearest
-from fmlab.records.measured import Record, comparable
+from fmlab.records.measurements import Record, comparable
 
 Which = Literal["final", "best"]
 """The value at the end of training, or the best of all validations."""

@@ -10,8 +10,7 @@ from typing import Any
 
 from fmlab.comparison.runs import Curve, Run
 from fmlab.metrics.registry import METRICS, Side, facts, output_sides
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import Record, flat, short
+from fmlab.records.measurements import Record, Row, flat, short
 
 VALIDATED = tuple(output for name in METRICS if facts(name).usual for output in facts(name).outputs)
 """The values that training measures of samples, the first choice first."""

@@ -16,8 +16,7 @@ from fmlab.comparison.metrics import along_another_path, described, evaluated, o
 from fmlab.comparison.pictures import thumbnails
 from fmlab.comparison.runs import Curve, Run
 from fmlab.comparison.sentences import describe_standing
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import Record, flat, short
+from fmlab.records.measurements import Record, Row, flat, short
 
 POINTS = 250_000
 """Points of all curves of a page, at most; longer curves are thinned."""

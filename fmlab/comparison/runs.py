@@ -15,8 +15,7 @@ from fmlab.comparison.configs import SEED, Flags, flatten_config
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, Status, find_run, read_meta, read_status
 from fmlab.records.csv_metrics import read_columns
-from fmlab.records.evaluations import Row, rows_in
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record, Row, read_rows
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of the two that read the same, the fast one
 
@@ -82,7 +81,7 @@ def read_run(layout: RunLayout) -> Run:
     if not isinstance(config, dict):
         raise UserError("is no configuration", key=str(layout.config))
     measured = _json(layout.root / "measurement.json")
-    rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in rows_in(file)]
+    rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in read_rows(file)]
     return Run(
         layout,
         flatten_config(config),

@@ -9,8 +9,7 @@ from fmlab.evaluation.evaluation import Evaluation, Listener, Request
 from fmlab.evaluation.journal import Journal
 from fmlab.evaluation.results import evaluate
 from fmlab.evaluation.table import markdown, ranked
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import Comparability, comparable
+from fmlab.records.measurements import Comparability, Row, comparable
 
 __all__ = [
     "Cell",

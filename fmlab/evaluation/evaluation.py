@@ -24,8 +24,7 @@ from fmlab.metrics.measurement import setting
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.parts import MetricParts, Repeats
 from fmlab.metrics.registry import check_metrics, facts, usual_metrics
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import Record, fingerprint, row_key
+from fmlab.records.measurements import Record, Row, fingerprint, row_key
 
 NUM_SAMPLES = {"images": 10_000, "points": 2_000}
 """Samples that are generated where the request names no number."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fmlab.records import atomic_write_bytes
-from fmlab.records.evaluations import Row, rows_in
+from fmlab.records.measurements import Row, read_rows
 
 
 class Journal:
@@ -26,7 +26,7 @@ class Journal:
 
     def rows(self) -> dict[str, Row]:
         """The rows by their key, in the order in which they were finished."""
-        return {row.key: row for row in rows_in(self.file)}
+        return {row.key: row for row in read_rows(self.file)}
 
     def append(self, row: Row) -> None:
         """Adds a row, in one write that is on the disk when this returns."""

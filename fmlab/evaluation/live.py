@@ -11,7 +11,7 @@ from fmlab.evaluation.cells import Cell
 from fmlab.evaluation.evaluation import Evaluation, Listener
 from fmlab.evaluation.report import write_rows
 from fmlab.evaluation.table import is_spread, with_spread
-from fmlab.records.evaluations import Row
+from fmlab.records.measurements import Row
 
 
 class Live(Listener):

@@ -15,8 +15,7 @@ import numpy as np
 from fmlab.evaluation.table import SPREAD, Better, Table, grouped, markdown, table
 from fmlab.figures import QualityCurve, draw_curves, save_png
 from fmlab.records import atomic_write_json, atomic_write_text
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import flat, short
+from fmlab.records.measurements import Row, flat, short
 
 
 def write_rows(folder: Path, rows: Sequence[Row], better: Better) -> str:

@@ -12,7 +12,7 @@ from fmlab.evaluation.report import write_plots, write_rows
 from fmlab.evaluation.wandb_results import logged, send
 from fmlab.inference.trained import Trained
 from fmlab.records import CsvMetrics, atomic_write_json, trial_folder
-from fmlab.records.evaluations import Row
+from fmlab.records.measurements import Row
 
 
 def evaluate(

@@ -9,8 +9,7 @@ from typing import Any
 
 from fmlab.errors import UserError
 from fmlab.metrics.registry import Side
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import comparable, flat, short
+from fmlab.records.measurements import Row, comparable, flat, short
 
 Better = Mapping[str, Side]
 """Of each value's name, whether less or more of it is better."""

@@ -12,8 +12,7 @@ import yaml
 from fmlab.config.run_options import WandbOptions
 from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder
-from fmlab.records.evaluations import Row
-from fmlab.records.measured import flat
+from fmlab.records.measurements import Row, flat
 from fmlab.training.loggers import first_line, online_or_offline, service_settings, wandb_mode
 
 log = logging.getLogger(__name__)

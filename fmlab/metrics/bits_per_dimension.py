@@ -11,7 +11,7 @@ from torch import Tensor
 from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts, Repeats
 from fmlab.metrics.registry import Facts
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 
 HELD_OUT: Literal["validation"] = "validation"
 """The split whose images are held out."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fmlab.fields import Guidance, Sampling
 from fmlab.paths import ProbabilityPath
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 from fmlab.records.meta import versions
 
 UINT8 = "floor(clip(127.5 x + 128, 0, 255))"

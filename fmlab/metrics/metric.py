@@ -15,7 +15,7 @@ from fmlab.metrics.measurement import measurement
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Facts, metric_key
 from fmlab.metrics.subset import MOST_ROWS, keyed_rows
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 
 
 class SampleMetric(Metric):

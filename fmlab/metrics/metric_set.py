@@ -17,7 +17,7 @@ from fmlab.errors import UserError
 from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Side, check_metrics, metric_class, metric_key, output_sides, spread_key
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 
 
 class DuplicateGuard(Metric):

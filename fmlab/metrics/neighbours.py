@@ -18,7 +18,7 @@ from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Facts
 from fmlab.metrics.subset import keyed_rows
 from fmlab.random import Purpose, keyed_generator
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 
 FEWEST = 20  # held-out examples; the median of fewer says little
 MOST = 2000  # held-out examples that are compared

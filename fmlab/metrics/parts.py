@@ -20,7 +20,7 @@ from fmlab.metrics.reference_data import ReferenceData
 from fmlab.metrics.reference_file import statistics_file
 from fmlab.metrics.registry import Facts
 from fmlab.metrics.subset import MOST_ROWS
-from fmlab.records.measured import Record
+from fmlab.records.measurements import Record
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from test_provenance import MADE, MEASURED, changed
 from fmlab.evaluation import Row, markdown
 from fmlab.evaluation.report import as_csv, plots, write_rows
 from fmlab.evaluation.table import grouped, table
-from fmlab.records.measured import row_key
+from fmlab.records.measurements import row_key
 
 LESS = {"fid": "less"}
 

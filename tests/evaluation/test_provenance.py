@@ -8,7 +8,7 @@ import pytest
 
 from fmlab.errors import UserError
 from fmlab.evaluation import Row, comparable, ranked
-from fmlab.records.measured import flat, row_key
+from fmlab.records.measurements import flat, row_key
 
 MEASURED: dict[str, Any] = {
     "samples": 1000,

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from fmlab.records import RunLayout, new_run
-from fmlab.records.evaluations import Row
+from fmlab.records.measurements import Row
 
 MEASUREMENT: dict[str, Any] = {
     "samples": 1000,

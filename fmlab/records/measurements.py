@@ -1,23 +1,26 @@
-"""How a number was measured, as records hold it, and whether numbers of two measurements may be ranked together.
+"""Measured numbers, as records hold them: how they were measured, and whether two may be ranked together.
 
-Nothing heavy is imported: records are compared where nothing is computed.
+Evaluations of a run are rows of values, one a line, in `evaluations/NAME/rows.jsonl`. Records
+are compared where nothing is computed, so nothing heavy is imported.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
-"""A measurement or a setting: plain values under words, as JSON holds them."""
+"""A measurement or a setting: plain values by name, as JSON holds them."""
 
 _UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
 """What of a setting does not decide the number."""
 
-_WORDS = {
+_NAMES = {
     "samples": "samples generated",
     "reference.data": "the reference",
     "reference.split": "the split of the reference",
@@ -69,8 +72,8 @@ def comparable(a: Record, b: Record) -> Comparability:
         estimator = name.startswith("estimators.")
         if first.get(name) == second.get(name) or (estimator and not (name in first and name in second)):
             continue
-        word = f"the estimator of {name.partition('.')[2]}" if estimator else _WORDS.get(name, name)
-        differences.append(f"{word} ({short(first.get(name))} against {short(second.get(name))})")
+        subject = f"the estimator of {name.partition('.')[2]}" if estimator else _NAMES.get(name, name)
+        differences.append(f"{subject} ({short(first.get(name))} against {short(second.get(name))})")
     return Comparability(tuple(differences))
 
 
@@ -95,3 +98,42 @@ def row_key(measurement: Record, setting: Record) -> str:
     checkpoint = setting.get("checkpoint") or {}
     decisive = {name: value for name, value in setting.items() if name not in _UNDECISIVE}
     return fingerprint(measurement, decisive, checkpoint.get("hash"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """The values of one cell, with how they were measured and how the samples were made.
+
+    Attributes:
+        key: What names it, from measurement and setting.
+        measurement: How it was measured.
+        setting: How the samples were made.
+        values: Each metric's value by its name; `NAME_std` is the spread of `NAME`.
+        seconds: What it took, all interrupted attempts included.
+        real_vs_real: Whether the samples are real ones: half of the reference against the other half.
+    """
+
+    key: str
+    measurement: Record
+    setting: Record
+    values: dict[str, float]
+    seconds: float = 0.0
+    real_vs_real: bool = False
+
+    def line(self) -> str:
+        """The row as JSON in one line; numbers that are not finite are null."""
+        values = {name: value if math.isfinite(value) else None for name, value in self.values.items()}
+        return json.dumps({**asdict(self), "values": values}, default=str)
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """The rows of a file in the order in which they were finished; torn or foreign lines are none."""
+    if not file.exists():
+        return
+    for line in file.read_bytes().decode(errors="replace").splitlines():
+        try:
+            content = json.loads(line)
+            values = {name: math.nan if value is None else value for name, value in content["values"].items()}
+            yield Row(**{**content, "values": values})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
