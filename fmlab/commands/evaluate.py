@@ -11,6 +11,7 @@ from fmlab.commands.shared import (
     Count,
     Finite,
     GuidanceOptions,
+    Precision,
     TrainedOptions,
     check_guidance_is_used,
     check_path_is_named,
@@ -65,6 +66,7 @@ class EvaluateOptions(TrainedOptions):
         exact: Measure the exact field of the run's training data too.
         ema_std: Widths of power-function averages to measure, such as 0.05,0.10.
         batch_size: Samples a solve.
+        precision: What the network computes in; auto is the fastest on the device.
         keep: Keep the samples: a folder for one PNG each, or a .npz.
         out: The evaluation's name, RUN/evaluations/NAME; named after the measurement if left out.
         wandb: Send the results to Weights & Biases too, as a run of their own.
@@ -86,6 +88,7 @@ class EvaluateOptions(TrainedOptions):
     exact: bool = False
     ema_std: Annotated[tuple[float, ...], Named("ema.std")] = ()
     batch_size: Count = 250
+    precision: Precision = "float32"
     keep: Path | None = None
     out: str | None = None
     wandb: bool = False
@@ -129,6 +132,7 @@ def run(options: EvaluateOptions) -> int:
             features=options.features,
             reference=options.reference,
             repeats=Repeats(options.dequantisations, options.probes),
+            precision=options.precision,
             batch_size=options.batch_size,
             name=options.out,
             keep=options.keep,

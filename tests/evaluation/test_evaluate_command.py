@@ -82,6 +82,14 @@ def test_labels_paths_and_samples(run: RunLayout, tmp_path: Path, capsys: pytest
     assert "not ranked together; they differ in the features (domain against random)" in said
 
 
+def test_the_precision_is_a_setting(run: RunLayout) -> None:
+    assert evaluate(run, "--metrics", "fid", "--out", "mine") == 0
+    assert evaluate(run, "--metrics", "fid", "--out", "mine", "--precision", "bf16-mixed") == 0
+    rows = [row for row in read(run) if row["real_vs_real"] == "False"]
+    assert [row["setting.precision"] for row in rows] == ["float32", "bf16-mixed"]
+    assert rows[0]["fid_domain"] != rows[1]["fid_domain"]
+
+
 def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
     assert evaluate(toy_run, "--keep", str(tmp_path / "points.npz")) == 0
     row = read(toy_run)[1]

@@ -97,12 +97,17 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert main([*words, "--num_samples", "3", "--labels", "7", "--out", str(tmp_path / "pictures")]) == 0
     assert len(list((tmp_path / "pictures").glob("*_class7.png"))) == 3
+    low = [*words, "--labels", "0-4", "--num_samples", "10", "--guidance.scale", "2", "--precision", "bf16-mixed"]
+    assert main([*low, "--out", str(tmp_path / "b.npz")]) == 0
+    difference = np.abs(np.load(tmp_path / "b.npz")["images"].astype(int) - arrays["images"])
+    assert difference.max() < 30, "the same images, as far as bfloat16 tells"
     for bad, expected in (
         (["--labels", "12"], "labels are 0 to 9"),
         (["--labels", "x"], "0-9"),
         (["--solver", "Eular"], "Euler"),
         (["--solver.diffusoin=1"], "diffusion"),
         (["--stepz", "3"], "did you mean --steps"),
+        (["--precision", "bf16"], "did you mean bf16-mixed?"),
     ):
         capsys.readouterr()
         assert main([*words, *bad]) == 2
