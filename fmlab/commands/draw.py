@@ -1,205 +1,255 @@
-"""`fmlab draw FIGURE`: reads what is drawn, and hands it to the figures."""
+"""`fmlab draw FIGURE`: pictures of the theory."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import torch
+from annotated_types import Gt
 
-from fmlab.commands.draw_parsers import numbers, words
-from fmlab.commands.draw_subject import plane_scene, read_subject
-from fmlab.config.parts import Parts, part
-from fmlab.config.values import read_value
-from fmlab.errors import UserError
-from fmlab.figures import (
-    ImageScene,
-    Process,
-    Scene,
-    check_suffix,
-    choose_starts,
-    draw_simulation,
-    field_panels,
-    flow_panels,
-    path_panels,
-    save_figure,
-    simulate,
+from fmlab.commands.draw_options import (
+    FILM_SUFFIX,
+    FollowedOptions,
+    GuidanceScale,
+    GuidanceScales,
+    SubjectOptions,
+    TimesOptions,
+    check_out,
 )
-from fmlab.figures.canvas import is_film
-from fmlab.figures.convergence import Case, SceneCase, draw_convergence
-from fmlab.figures.theory import choose_rows, draw_images, draw_rows, draw_trajectories, frame_times
-from fmlab.paths import gaussian_path
-from fmlab.solvers import ConstantDiffusion, Grid, Solver
-
-USUAL_DIFFUSIONS = "0.5,1"
+from fmlab.commands.shared import Count, Finite
+from fmlab.config.options import Component
+from fmlab.errors import UserError
 
 
-def run_path(options: argparse.Namespace, parts: Parts) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PathOptions(TimesOptions):
+    """Draws conditional and marginal probability paths, or images on their way from noise.
+
+      fmlab draw path --data Checkerboard --path VP --times 0,0.5,1
+      fmlab draw path --data Digits
+
+    Args:
+        num_samples: Points that are drawn (300 if left out), or images (4).
+    """
+
+    num_samples: Count | None = None
+    out: Path = Path("path.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldOptions(TimesOptions):
+    """Draws conditional, marginal and learned vector fields.
+
+      fmlab draw field --data Moons --style streams
+      fmlab draw field toy2d --times 0.25,0.5,0.75
+
+    Args:
+        style: Arrows or stream lines.
+    """
+
+    times: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 0.95)
+    style: Literal["arrows", "streams"] = "arrows"
+    guidance: GuidanceScale = field(default_factory=GuidanceScale)
+    out: Path = Path("field.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowOptions(TimesOptions, FollowedOptions):
+    """Draws a mesh and samples carried along by the flow map.
+
+      fmlab draw flow --data Checkerboard --steps 50 --out flow.gif
+
+    Args:
+        num_samples: Samples that are carried along beside the mesh.
+    """
+
+    num_samples: Count = 400
+    guidance: GuidanceScale = field(default_factory=GuidanceScale)
+    out: Path = Path("flow.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectoriesOptions(FollowedOptions):
+    """Draws ODE and SDE trajectories side by side.
+
+      fmlab draw trajectories --data mixture --diffusion 0.5,1 --num_samples 40
+
+    Args:
+        num_samples: How many trajectories.
+        sde: The SDEs' solver; --sde.NAME VALUE likewise.
+        diffusion: Diffusion coefficients of the SDEs, one panel each: numbers, or classes (fmlab list diffusions);
+            none for the ODE alone. 0.5,1 if left out, where the score is known.
+    """
+
+    num_samples: Count = 40
+    steps: Count = 200
+    sde: Component = Component("EulerMaruyama")
+    diffusion: tuple[str, ...] = ()
+    guidance: GuidanceScales = field(default_factory=GuidanceScales)
+    out: Path = Path("trajectories.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolversOptions(SubjectOptions):
+    """Draws the error of solvers against evaluations, on the exact field.
+
+      fmlab draw solvers --data mixture --solver Euler,Heun,RK4
+
+    Args:
+        solver: ODE solvers, see fmlab list solvers.
+        grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE gives an argument.
+        nfe: Budgets of field evaluations.
+        num_samples: How many samples the error is a mean over.
+    """
+
+    solver: tuple[str, ...] = ("Euler", "Midpoint", "Heun", "RK3", "RK4", "AB2", "AB4", "Dopri5")
+    grid: Component = Component("UniformGrid")
+    nfe: tuple[Count, ...] = (8, 16, 32, 64, 128, 256)
+    num_samples: Count = 256
+    out: Path = Path("solvers.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions:
+    """Draws sample paths of a process against its exact law.
+
+      fmlab draw process --process OrnsteinUhlenbeck --process.theta 1 --until 5 --num_samples 20
+
+    Args:
+        process: The process, see fmlab list processes; --process.NAME VALUE gives an argument.
+        solver: The solver, see fmlab list solvers; --solver.NAME VALUE likewise.
+        steps: Solver steps.
+        until: The last time; the first is 0.
+        num_samples: How many paths are drawn.
+        start: X_0: a number, one point as [1,0], or several as [-2,2] in one dimension and [[1,0],[0,1]] in two, in
+            turn. 0 if left out; for an ODE, samples of N(0, I).
+        seed: The seed of all noise.
+        out: The picture, .png, .pdf or .svg.
+    """
+
+    process: Component
+    solver: Component = Component("EulerMaruyama")
+    steps: Count = 200
+    until: Annotated[Finite, Gt(0)] = 5.0
+    num_samples: Count = 20
+    start: str | None = None
+    seed: int = 0
+    out: Path = Path("process.png")
+
+    def __post_init__(self) -> None:
+        check_out(self.out, moving=False)
+
+
+def draw_path(options: PathOptions) -> int:
     """Draws the conditional and the marginal path, or images on their way."""
-    file, times, subject = _check(options), _times(options), read_subject(options, parts)
-    print(subject.describe())
+    from fmlab.commands.draw_subject import read_subject
+    from fmlab.figures import ImageScene, path_panels, theory
+
+    times, subject = theory.frame_times(options.times, options.frames, options.out), read_subject(options)
     if isinstance(subject, ImageScene):
         if options.rows is not None:
             raise UserError("of images only their conditional paths are drawn", key="rows", hint="leave it out")
-        return _conclude(file, draw_images(subject, times, options.n or 4, file))
-    rows = choose_rows(_rows(options), subject, ("conditional", "marginal"), ("conditional", "marginal"))
-    return _conclude(file, draw_rows("path", subject, path_panels(subject, rows, times, options.n or 300), times, file))
+        print(subject.describe())
+        return _conclude(options, theory.draw_images(subject, times, options.num_samples or 4, options.out))
+    rows = theory.choose_rows(options.rows, subject, theory.ROWS[:2], theory.ROWS[:2])
+    print(subject.describe())
+    panels = path_panels(subject, rows, times, options.num_samples or 300)
+    return _conclude(options, theory.draw_rows("path", subject, panels, times, options.out))
 
 
-def run_field(options: argparse.Namespace, parts: Parts) -> int:
+def draw_field(options: FieldOptions) -> int:
     """Draws vector fields: conditional, marginal and learned."""
-    file, times, scene = _check(options), _times(options), _guided_scene(options, parts, "field")
-    rows = choose_rows(_rows(options), scene, ("conditional", "marginal", "learned"))
+    from fmlab.commands.draw_subject import read_scene
+    from fmlab.figures import field_panels, theory
+
+    times = theory.frame_times(options.times, options.frames, options.out)
+    scene = replace(read_scene(options, "field"), guidance_scale=options.guidance.scale)
+    rows = theory.choose_rows(options.rows, scene, theory.ROWS)
     print(scene.describe())
     panels = field_panels(scene, rows, times, streams=options.style == "streams")
-    return _conclude(file, draw_rows("field", scene, panels, times, file))
+    return _conclude(options, theory.draw_rows("field", scene, panels, times, options.out))
 
 
-def run_flow(options: argparse.Namespace, parts: Parts) -> int:
-    """Draws the flow map: a mesh and points carried along."""
-    file = _check(options)
-    solver, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
-    if solver.stochastic:
-        raise UserError(f"{options.solver} adds noise, and a flow has none", key="solver", hint="use Heun, RK4, ...")
-    times, scene = _times(options), _guided_scene(options, parts, "flow")
-    rows = choose_rows(_rows(options), scene, ("marginal", "learned"))
+def draw_flow(options: FlowOptions) -> int:
+    """Draws the flow map: a mesh and samples carried along."""
+    from fmlab.commands.draw_subject import build_grid, build_ode_solver, read_scene
+    from fmlab.figures import flow_panels, theory
+
+    times = theory.frame_times(options.times, options.frames, options.out)
+    solver, grid = build_ode_solver(options.solver), build_grid(options.grid)
+    scene = replace(read_scene(options, "flow"), guidance_scale=options.guidance.scale)
+    rows = theory.choose_rows(options.rows, scene, theory.ROWS[1:])
     print(scene.describe())
-    panels = flow_panels(scene, rows, times, options.n, solver, grid, options.steps)
-    return _conclude(file, draw_rows("flow", scene, panels, times, file))
+    panels = flow_panels(scene, rows, times, options.num_samples, solver, grid, options.steps)
+    return _conclude(options, theory.draw_rows("flow", scene, panels, times, options.out))
 
 
-def run_trajectories(options: argparse.Namespace, parts: Parts) -> int:
+def draw_trajectories(options: TrajectoriesOptions) -> int:
     """Draws trajectories of the ODE and of SDEs, or the ODE's of several guidance scales."""
-    file = _check(options)
-    ode, grid = part("solver", options.solver, Solver, parts), part("grid", options.grid, Grid, parts)
-    if ode.stochastic:
-        hint = "--solver is the ODE's; --sde and --diffusion are the SDEs'"
-        raise UserError(f"{options.solver} follows SDEs", key="solver", hint=hint)
-    scales, scene = _scales(options), plane_scene(options, parts, "trajectories")
-    usual = ("conditional", "marginal") if scene.learned is None and scene.label is None else ("marginal", "learned")
-    rows = choose_rows(_rows(options), scene, usual)
-    columns = _columns(options, parts, scene, ode, scales, rows)
+    from fmlab.commands.draw_subject import build_columns, build_grid, build_ode_solver, read_scene
+    from fmlab.figures import theory
+
+    solver, grid, scene = (
+        build_ode_solver(options.solver),
+        build_grid(options.grid),
+        read_scene(options, "trajectories"),
+    )
+    usual = theory.ROWS[:2] if scene.learned is None and scene.label is None else theory.ROWS[1:]
+    rows = theory.choose_rows(options.rows, scene, usual)
+    columns = build_columns(options, scene, solver, rows)
     print(scene.describe())
-    return _conclude(file, draw_trajectories(columns, rows, options.frames, options.n, grid, options.steps, file))
+    n, frames, steps = options.num_samples, options.frames, options.steps
+    return _conclude(options, theory.draw_trajectories(columns, rows, frames, n, grid, steps, options.out))
 
 
-def run_solvers(options: argparse.Namespace, parts: Parts) -> int:
+def draw_solvers(options: SolversOptions) -> int:
     """Draws the error of solvers on the exact field against evaluations, and prints it."""
-    file = _check(options)
-    budgets = numbers(options.nfe, "nfe", int, "--nfe 8,16,32")
-    if any(budget < 1 for budget in budgets):
-        raise UserError(f"a budget is at least one evaluation, got {options.nfe}", key="nfe")
-    grid = part("grid", options.grid, Grid, parts)
-    solvers = {word: _ode_solver(word) for word in words(options.solver, "solver")}
-    scene = plane_scene(options, parts, "solvers")
-    case: Case = SceneCase(scene, gaussian_path(scene.path, "a converged solution"), options.n)
+    from fmlab.commands.draw_subject import build_grid, build_ode_solver, read_scene
+    from fmlab.figures import save_figure
+    from fmlab.figures.convergence import SceneCase, draw_convergence
+
+    grid = build_grid(options.grid)
+    solvers = {name: build_ode_solver(Component(name)) for name in options.solver}
+    scene = read_scene(options, "solvers")
+    case = SceneCase(scene, options.num_samples)
     print(scene.describe())
-    curves = {name: case.measure_curve(budgets, solver, grid) for name, solver in solvers.items()}
+    curves = {name: case.measure_curve(options.nfe, solver, grid) for name, solver in solvers.items()}
     for name, curve in curves.items():
         slope = "" if curve.order is None else f", slope {curve.order:.2f}"
         print(f"{name:12} {', '.join(f'{solve.error:.1e} ({solve.nfe})' for solve in curve.solves)}{slope}")
-    save_figure(draw_convergence(curves, sorted(budgets), case.resolution), file)
-    return _conclude(file, 1)
+    save_figure(draw_convergence(curves, sorted(options.nfe), case.resolution), options.out)
+    return _conclude(options)
 
 
-def run_process(options: argparse.Namespace, parts: Parts) -> int:
+def draw_process(options: ProcessOptions) -> int:
     """Draws paths of a process, and compares their ends with the exact law."""
-    file = _check(options)
-    if not 0 < options.until < float("inf"):
-        raise UserError(f"the last time is positive and finite, got {options.until}", key="until")
-    process: Process = part("process", options.process, Process, parts)
-    solver: Solver = part("solver", options.solver, Solver, parts)
+    from fmlab.config.parts import build_component
+    from fmlab.config.values import read_value
+    from fmlab.figures import Process, choose_starts, draw_simulation, save_figure, simulate
+    from fmlab.solvers import Solver
+
+    process: Process = build_component("process", options.process, Process)
+    solver: Solver = build_component("solver", options.solver, Solver)
     start = None if options.start is None else read_value(options.start)
-    starts = choose_starts(start, process, options.n, options.seed)
-    times = torch.linspace(0, options.until, options.steps + 1, dtype=torch.float64)
-    simulation = simulate(process, solver, starts, times, options.n, options.seed)
-    save_figure(draw_simulation(simulation, options.n), file)
+    starts = choose_starts(start, process, options.num_samples, options.seed)
+    simulation = simulate(process, solver, starts, options.until, options.steps, options.num_samples, options.seed)
+    save_figure(draw_simulation(simulation, options.num_samples), options.out)
     print(simulation.describe())
-    return _conclude(file, 1)
+    return _conclude(options)
 
 
-def _check(options: argparse.Namespace) -> Path:
-    """Refuses numbers out of range and files that cannot be written, and returns the file."""
-    file = Path(options.out)
-    check_suffix(file, moving=hasattr(options, "frames"))
-    for name, least in (("n", 1), ("steps", 1), ("frames", 2)):
-        value = getattr(options, name, None)
-        if value is not None and value < least:
-            raise UserError(f"at least {least}, got {value}", key=name)
-    return file
-
-
-def _conclude(file: Path, frames: int) -> int:
-    print(f"figure     {file}" + (f", {frames} frames" if is_film(file) else ""))
+def _conclude(options: SubjectOptions | ProcessOptions, frames: int = 1) -> int:
+    is_film = options.out.suffix.lower() == FILM_SUFFIX
+    print(f"figure     {options.out}" + (f", {frames} frames" if is_film else ""))
     return 0
 
 
-def _times(options: argparse.Namespace) -> torch.Tensor:
-    return frame_times(numbers(options.times, "times", float, "--times 0,0.5,1"), options.frames, Path(options.out))
-
-
-def _rows(options: argparse.Namespace) -> list[str] | None:
-    return None if options.rows is None else words(options.rows, "rows")
-
-
-def _scales(options: argparse.Namespace) -> list[float]:
-    return numbers(options.guidance_scale, "guidance.scale", float, "--guidance.scale 2, or --guidance.scale 1,2,4")
-
-
-def _guided_scene(options: argparse.Namespace, parts: Parts, figure: str) -> Scene:
-    scales = _scales(options)
-    if len(scales) > 1:
-        hint = "several scales stand side by side in fmlab draw trajectories"
-        raise UserError("one scale", key="guidance.scale", hint=hint)
-    return replace(plane_scene(options, parts, figure), guidance_scale=scales[0])
-
-
-def _ode_solver(word: str) -> Solver:
-    solver: Solver = part("solver", word, Solver, {"solver": {}})
-    if solver.stochastic:
-        hint = "fmlab evaluate measures such solvers by their samples"
-        raise UserError(f"{word} draws noise: its end has no converged counterpart", key="solver", hint=hint)
-    return solver
-
-
-def _columns(
-    options: argparse.Namespace,
-    parts: Parts,
-    scene: Scene,
-    ode: Solver,
-    scales: Sequence[float],
-    rows: Sequence[str],
-) -> dict[str, tuple[Scene, Solver]]:
-    """The ODE and the SDEs; of several guidance scales the ODE of each.
-
-    Raises:
-        UserError: If SDEs of several scales are asked for, or there is no such diffusion.
-    """
-    if len(scales) > 1:
-        if options.diffusion is not None and options.diffusion != "none":
-            raise UserError("of several guidance scales the ODEs are drawn", key="diffusion", hint="leave it out")
-        return {f"$w={scale:g}$": (replace(scene, guidance_scale=scale), ode) for scale in scales}
-    scene = replace(scene, guidance_scale=scales[0])
-    columns: dict[str, tuple[Scene, Solver]] = {"ODE": (scene, ode)}
-    diffusions = options.diffusion or (USUAL_DIFFUSIONS if scene.knows_score(rows) else "none")
-    for word in words(diffusions, "diffusion") if diffusions != "none" else []:
-        sde = _sde(options.sde, parts, word)
-        coefficient: Any = getattr(sde, "diffusion", None)
-        constant = isinstance(coefficient, ConstantDiffusion)
-        columns[f"SDE, $\\sigma={coefficient.scale:g}$" if constant else f"SDE, {word}"] = (scene, sde)
-    return columns
-
-
-def _sde(name: str, parts: Parts, diffusion: str) -> Solver:
-    """The SDEs' solver with a diffusion coefficient."""
-    arguments = {"sde": {**parts["sde"], "diffusion": read_value(diffusion)}}
-    try:
-        solver: Solver = part("sde", name, Solver, arguments)
-    except UserError as error:
-        # Its own key is that of an argument of the coefficient, which nobody typed.
-        key = error.key if error.key and error.key.startswith("sde") else "diffusion"
-        raise UserError(error.message, key=key, hint=error.hint) from error
-    return solver
+SUB_VERBS = {
+    "path": draw_path,
+    "field": draw_field,
+    "flow": draw_flow,
+    "trajectories": draw_trajectories,
+    "process": draw_process,
+    "solvers": draw_solvers,
+}

@@ -28,7 +28,7 @@ class Subject:
         sampling: The run's own sampler.
         guidance_scale: Its guidance scale.
         n: Samples to measure sets by.
-        pairs: Samples to compare solvers by, one by one; the first of those.
+        pairs: Samples to compare solvers by, one by one, the first of those; 32 images or 256 points if left out.
         seed: The seed of the first sample; the others follow.
         batch_size: Samples a solve.
         device: Where to compute.
@@ -39,7 +39,7 @@ class Subject:
     sampling: Sampling
     guidance_scale: float = 1.0
     n: int = 500
-    pairs: int = 32
+    pairs: int = 0
     seed: int = 1_000_000
     batch_size: int = 250
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -48,6 +48,8 @@ class Subject:
         if not isinstance(self.data, DataModule):
             hint = "derive it from fmlab.data.DataModule"
             raise UserError(f"{type(self.data).__name__} has no splits to compare with", key="data", hint=hint)
+        # Points cost little, and their distances vary more than those of images.
+        self.pairs = self.pairs or (32 if self.images else 256)
         for name, least in (("n", 2), ("pairs", 2), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"at least {least}, got {getattr(self, name)}", key=name)

@@ -1,6 +1,6 @@
 """Everything that people look at: the theory's pictures, grids of samples, curves of quality."""
 
-from fmlab.figures.canvas import check_suffix, pixels, save_figure, save_film, save_png
+from fmlab.figures.canvas import pixels, save_figure, save_film, save_png
 from fmlab.figures.curves import QualityCurve, draw_curves
 from fmlab.figures.images import image_grid, image_rows, neighbours_picture, point_cloud
 from fmlab.figures.process_figure import choose_starts, draw_simulation, simulate
@@ -17,7 +17,6 @@ __all__ = [
     "Process",
     "QualityCurve",
     "Scene",
-    "check_suffix",
     "choose_starts",
     "draw_curves",
     "draw_simulation",

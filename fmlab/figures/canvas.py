@@ -8,15 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fmlab.errors import UserError
-
 INK, POINT, WARM, COLD, GIVEN, FAINT = "#24292f", "#1f6feb", "#f0a35e", "#9fb4cc", "#b3261e", "#c4ccd4"
 TIME_COLOURS = ("#1f6feb", "#6f42c1", "#b3261e")
 """From t = 0 to t = 1."""
 LINE_COLOURS = ("#1f6feb", "#d1570d", "#2f8f4e", "#8250df", "#b3261e", "#57606a", "#0f7b8a", "#a0760b")
 """Of lines in one plot, in their order."""
 
-STILL_SUFFIXES, FILM_SUFFIX = (".png", ".pdf", ".svg"), ".gif"
 FILM_DPI = 110
 EXACT_COLOURS = ("#ffffff", INK, POINT, GIVEN)
 """A palette keeps these to the bit, and TIME_STEPS colours of time."""
@@ -50,24 +47,7 @@ def pixels(figure: Any) -> np.ndarray:
 
 def is_film(file: Path) -> bool:
     """Whether a file is for moving pictures."""
-    return file.suffix.lower() == FILM_SUFFIX
-
-
-def check_suffix(file: Path, *, moving: bool) -> None:
-    """Refuses a file that no figure can be written to.
-
-    Args:
-        file: The file.
-        moving: Whether there is motion to show.
-
-    Raises:
-        UserError: If its suffix is none of those that can be written.
-    """
-    if is_film(file) and not moving:
-        raise UserError(f"{file}: nothing moves in this figure", key="out", hint="write .png, .pdf or .svg")
-    if file.suffix.lower() not in (*STILL_SUFFIXES, FILM_SUFFIX):
-        hint = "write .png, .pdf or .svg" + (", or .gif for motion" if moving else "")
-        raise UserError(f"no figure can be written to {file}", key="out", hint=hint)
+    return file.suffix.lower() == ".gif"
 
 
 def save_png(picture: np.ndarray, file: Path) -> None:

@@ -14,7 +14,7 @@ from fmlab.errors import UserError
 from fmlab.fields import ExactField, PathField, PosteriorMean, max_steps_within
 from fmlab.figures.canvas import FAINT, INK, LINE_COLOURS, new_figure
 from fmlab.figures.scene import Scene
-from fmlab.paths import CondOT, GaussianPath
+from fmlab.paths import CondOT, GaussianPath, gaussian_path
 from fmlab.solvers import Dopri5, Grid, Solver, UniformGrid
 
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -127,11 +127,14 @@ class SceneCase(Case):
 
     Args:
         scene: The scene.
-        path: Its path, a Gaussian one.
         n: How many samples.
+
+    Raises:
+        UserError: If its path is not Gaussian.
     """
 
-    def __init__(self, scene: Scene, path: GaussianPath, n: int) -> None:
+    def __init__(self, scene: Scene, n: int) -> None:
+        path = gaussian_path(scene.path, "a converged solution")
         super().__init__(scene.describe(), scene.known_law, path, scene.sample_source(n))
         self.scene = scene
 

@@ -117,12 +117,15 @@ def choose_starts(start: Any, process: Process, n: int, seed: int) -> Tensor:
     return points
 
 
-def simulate(process: Process, solver: Solver, starts: Tensor, times: Tensor, n: int, seed: int) -> Simulation:
-    """Simulates n paths, or `SIMULATED` if those are more.
+def simulate(
+    process: Process, solver: Solver, starts: Tensor, until: float, steps: int, n: int, seed: int
+) -> Simulation:
+    """Simulates n paths from t = 0 to `until`, or `SIMULATED` if those are more.
 
     Raises:
         UserError: If the solver diverges.
     """
+    times = torch.linspace(0, until, steps + 1, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
 
     def noise(step: int, like: Tensor) -> Tensor:
@@ -131,8 +134,7 @@ def simulate(process: Process, solver: Solver, starts: Tensor, times: Tensor, n:
     first = starts[torch.arange(max(SIMULATED, n)) % len(starts)]
     paths = solver.solve(process, first, times, noise=noise, trajectory=True)
     if not torch.isfinite(paths.square()).all():
-        cause = f"{solver!r} diverges in {len(times) - 1} steps"
-        raise UserError(cause, key="steps", hint="take more, or end earlier")
+        raise UserError(f"{solver!r} diverges in {steps} steps", key="steps", hint="take more, or end earlier")
     return Simulation(process, solver, starts, times, paths)
 
 

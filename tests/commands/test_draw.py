@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.config.parts import part, split_parts
+from fmlab.commands.draw import ProcessOptions
+from fmlab.config.options import parse_options
+from fmlab.config.parts import build_component
 from fmlab.solvers import NoiseLevelDiffusion, Solver
 
 OU = ["--process", "OrnsteinUhlenbeck", "--process.theta=2", "--process.sigma=1", "--steps", "100", "--until=3"]
@@ -66,7 +68,7 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["proces"], ["error: draw proces: there is no such figure", "  did you mean process?"]),
+        (["proces"], ["error: draw proces: fmlab draw has no such word", "  did you mean process?"]),
         (
             ["process", "--process=OrnsteinUlenbeck"],
             ["error: process: no Process is called 'OrnsteinUlenbeck'", "  did you mean OrnsteinUhlenbeck?"],
@@ -87,9 +89,9 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["process", *TURN, "--start=[[1]]"], ["error: start: a point of this process has 2 coordinates, got [[1]]"]),
         (["process", *OU, "--start=here"], ["error: start: cannot read 'here'"]),
         (["process", *OU, "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
-        (["process", *OU, "--until=0"], ["error: until: the last time is positive and finite, got 0.0"]),
-        (["process", *OU, "--steps=0"], ["error: steps: at least 1, got 0"]),
-        (["process", *OU, "--stepz=1"], ["error: draw process: unrecognized arguments: --stepz=1"]),
+        (["process", *OU, "--until=0"], ['error: until: expected a finite number above 0, got "0"']),
+        (["process", *OU, "--steps=0"], ['error: steps: expected a whole number of at least 1, got "0"']),
+        (["process", *OU, "--stepz=1"], ["error: --stepz: fmlab draw process has no such option"]),
         (
             ["process", "--process=LinearODE", "--process.matrix=[[1,0,0],[0,1,0],[0,0,1]]"],
             ["error: process: one or two dimensions can be drawn, not shape (3,)"],
@@ -118,8 +120,8 @@ def test_mistakes_are_told_in_a_line(
 def test_parts_take_parts() -> None:
     """`--solver.diffusion` may be a class with arguments of its own, in whichever order they are typed."""
     argv = ["--solver.diffusion.scale", "0.5", "--num_samples=3", "--solver.diffusion=NoiseLevelDiffusion"]
-    own, parts = split_parts(argv, ("solver",))
-    assert own == ["--num_samples=3"]
-    solver = part("solver", "EulerMaruyama", Solver, parts)
+    options = parse_options(ProcessOptions, [*OU, *argv], "draw process")
+    assert options.num_samples == 3
+    solver = build_component("solver", options.solver, Solver)
     assert isinstance(solver.diffusion, NoiseLevelDiffusion)
     assert solver.diffusion.scale == 0.5

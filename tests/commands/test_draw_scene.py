@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands import draw_parsers
-from fmlab.commands.draw_options import FIGURES
+from fmlab.commands.draw import SUB_VERBS, FieldOptions
+from fmlab.commands.draw_options import check_out
 from fmlab.commands.draw_subject import read_subject
-from fmlab.config.parts import split_parts
+from fmlab.config.options import parse_options
 from fmlab.distributions import Checkerboard, EightGaussians, GaussianMixture, Moons
+from fmlab.errors import UserError
 from fmlab.figures import ImageScene, Scene
 from fmlab.objectives import Independent, MinibatchOT
 from fmlab.paths import VP, CondOT, Cosine, Interpolant
 
 
 def subject(*words: str) -> Scene | ImageScene:
-    own, parts = split_parts(list(words), FIGURES["field"].parts)
-    return read_subject(draw_parsers.field_parser().parse_args(own), parts)
+    return read_subject(parse_options(FieldOptions, words, "draw field"))
 
 
 def scene(*words: str) -> Scene:
@@ -113,17 +113,34 @@ def test_films_have_the_frames_asked_for(name: str, tmp_path: Path, capsys: pyte
         assert film.n_frames == 3
 
 
-def test_help_is_quick_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw", "--help"]) == 0
     overview = capsys.readouterr().out
-    for name, figure in FIGURES.items():
-        assert f"  {name:12}  {figure.about}" in overview
-        with pytest.raises(SystemExit):
-            main(["draw", name, "--help"])
-        text = capsys.readouterr().out
-        assert "--out" in text
-        assert isinstance(figure.parser(), argparse.ArgumentParser)
-    assert "fmlab.commands.draw_parsers" in sys.modules
+    for name in SUB_VERBS:
+        assert f"  {name:12}  Draws" in overview
+        assert main(["draw", name, "--help"]) == 0
+        assert "--out" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from fmlab.__main__ import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    for verb in (["draw", "path"], ["diagnose"]):
+        command = [sys.executable, "-c", code, *verb, "--help"]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "moving", "hint"),
+    [
+        ("a.gif", False, "write .png, .pdf or .svg"),
+        ("a.jpg", True, "write .png, .pdf or .svg, or .gif for motion"),
+        ("a", False, "write .png, .pdf or .svg"),
+    ],
+)
+def test_files_that_hold_no_figure_are_refused(file: str, moving: bool, hint: str) -> None:
+    with pytest.raises(UserError) as raised:
+        check_out(Path(file), moving=moving)
+    assert (raised.value.key, raised.value.hint) == ("out", hint)
 
 
 MISTAKES = [
@@ -134,7 +151,7 @@ MISTAKES = [
     (["path", "--data=Moons", "--data.nois=1"], ["error: data.nois: unknown key, Moons takes no 'nois'"]),
     (["path", "--times=0,2"], ["error: times: times increase within [0, 1], got 0,2"]),
     (["path", "--times=0.5,0.2"], ["error: times: times increase within [0, 1], got 0.5,0.2"]),
-    (["path", "--times=soon"], ["error: times: cannot read 'soon'"]),
+    (["path", "--times=soon"], ['error: times: expected a number, or several with commas, got "soon"']),
     (["path", "--times=0.5", "--out=a.gif"], ["error: times: a film goes from one time to another"]),
     (["path", "--rows=learned"], ["error: rows: there is no row 'learned'"]),
     (["field", "--rows=learned"], ["error: rows: learned cannot be drawn here: it needs a trained RUN"]),
@@ -153,28 +170,31 @@ MISTAKES = [
             "  of images fmlab draw path shows the path",
         ],
     ),
-    (["field", "--z=1"], ["error: z: cannot read '1'", "  write a point of the plane, as 1.5,0.5"]),
-    (["field", "--z=here"], ["error: z: cannot read 'here'"]),
+    (["field", "--z=1"], ["error: z: expected 2 values with commas"]),
+    (["field", "--z=here"], ["error: z: expected 2 values with commas"]),
     (["field", "--label=8", "--data=8gaussians"], ["error: labels: EightGaussians has no class 8"]),
     (["field", "--guidance.scale=2"], ["error: guidance.scale: guidance needs a class", "  add --label 0"]),
-    (["field", "--guidance.scale=1,2", "--label=0"], ["error: guidance.scale: one scale"]),
+    (["field", "--guidance.scale=1,2", "--label=0"], ["error: guidance.scale: expected a finite number"]),
     (["field", "--out=a.jpg"], ["error: out: no figure can be written to a.jpg"]),
     (["solvers", "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
-    (["field", "--frames=1", "--out=a.gif"], ["error: frames: at least 2, got 1"]),
-    (["flow", "--steps=0"], ["error: steps: at least 1, got 0"]),
-    (["flow", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama adds noise, and a flow has none"]),
-    (["trajectories", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama follows SDEs"]),
+    (["field", "--frames=1", "--out=a.gif"], ["error: frames: expected a whole number of at least 2"]),
+    (["flow", "--steps=0"], ["error: steps: expected a whole number of at least 1"]),
+    (
+        ["flow", "--solver=EulerMaruyama"],
+        ["error: solver: EulerMaruyama adds noise, and this figure needs a solver of the ODE"],
+    ),
+    (["trajectories", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama adds noise"]),
     (["trajectories", "--diffusion=-1"], ["error: diffusion: a diffusion coefficient is not negative"]),
-    (["field", "--source.noise=0.1"], ["error: source.noise: is an argument of no source"]),
+    (["field", "--source.noise=0.1"], ["error: source.noise: no source takes this argument"]),
     (["trajectories", "--diffusion=Nois"], ["error: sde.diffusion"]),
-    (["solvers", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama draws noise"]),
+    (["solvers", "--solver=EulerMaruyama"], ["error: solver: EulerMaruyama adds noise"]),
     (["solvers", "--source=Circles"], ["error: path: a converged solution needs a Gaussian path"]),
     (["solvers", "--nfe=1", "--solver=RK4", "--data=mixture"], ["error: nfe: no budget pays for a step of RK4()"]),
     (["field", "nowhere"], ["error: nowhere"]),
     (["field", "--config=nowhere.yaml"], ["error: --config nowhere.yaml: no such file"]),
     (["field", "a", "--config=b.yaml"], ["error: config: a RUN has its own configuration"]),
     (["field", "a", "--data=Moons"], ["error: data: a run has its own data"]),
-    (["feild"], ["error: draw feild: there is no such figure", "  did you mean field?"]),
+    (["feild"], ["error: draw feild: fmlab draw has no such word", "  did you mean field?"]),
 ]
 
 

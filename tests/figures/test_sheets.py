@@ -12,8 +12,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.quiver import Quiver
 from PIL import Image
 
-from fmlab.errors import UserError
-from fmlab.figures import check_suffix, image_rows, pixels, save_figure, save_film
+from fmlab.figures import image_rows, pixels, save_figure, save_film
 from fmlab.figures.canvas import FAINT, GIVEN, INK
 from fmlab.figures.convergence import Solve, SolverCurve, draw_convergence
 from fmlab.figures.panel import CELLS, Arrows, Panel, Trails, Window, draw_sheet
@@ -151,17 +150,3 @@ def test_convergence_is_drawn_as_it_was_measured() -> None:
     guides = [line.get_xydata() for line in axes.lines if str(line.get_label()).startswith("_")]
     slopes = [-np.diff(np.log(ends[:, 1]))[0] / np.diff(np.log(ends[:, 0]))[0] for ends in guides]
     np.testing.assert_allclose(slopes, [1, 2, 4])
-
-
-@pytest.mark.parametrize(
-    ("file", "moving", "hint"),
-    [
-        ("a.gif", False, "write .png, .pdf or .svg"),
-        ("a.jpg", True, "write .png, .pdf or .svg, or .gif for motion"),
-        ("a", False, "write .png, .pdf or .svg"),
-    ],
-)
-def test_files_that_hold_no_figure_are_refused(file: str, moving: bool, hint: str) -> None:
-    with pytest.raises(UserError) as raised:
-        check_suffix(Path(file), moving=moving)
-    assert (raised.value.key, raised.value.hint) == ("out", hint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from helpers.tiny_runs import arguments, newest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands.run_sampler import run_sampling, sampler_section
+from fmlab.commands.diagnose import DiagnoseOptions, build_sampling, sampler_section
+from fmlab.config.options import parse_options
 from fmlab.errors import UserError
 from fmlab.figures import neighbours_picture
 from fmlab.paths import VP
@@ -88,13 +88,13 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
         ("nowhere",): "there is no such run",
         (str(run.root), "--checkpoint", "first"): "no checkpoint 'first'",
         (str(run.root), "--solver", "Heum"): "did you mean Heun",
-        (str(run.root), "--steps", "0"): "at least 1 step",
+        (str(run.root), "--steps", "0"): "at least 1",
         (str(run.root), "--num_samples", "1"): "at least 2",
         (str(run.root), "--guidance.scale", "2"): "a model without labels",
-        (str(run.root), "--path.beta_max=3"): "is an argument of no path",
+        (str(run.root), "--path.beta_max=3"): "no path takes this argument",
         (str(run.root), "--device", "abacus"): "no device 'abacus'",
         (str(run.root), "--grid", "ListGrid", "--grid.times=[0.3,0.6]"): "3 steps, not 2",
-        (): "required: run",
+        (): "RUN is missing",
     }
     cut = run.root / "checkpoints" / "cut.ckpt"
     cut.write_bytes(run.last.read_bytes()[:5000])
@@ -112,28 +112,20 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_its_help_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["diagnose", "--help"])
-    assert ended.value.code == 0
+    assert main(["diagnose", "--help"]) == 0
     assert "where the error of a run comes from" in capsys.readouterr().out
 
 
 # The run's own sampler ------------------------------------------------------------------------------------------------
 
 
-def options(**given: object) -> Namespace:
-    return Namespace(**{name: given.get(name) for name in ("solver", "grid", "path", "steps", "guidance_scale")})
-
-
-NO_PARTS: dict = {"solver": {}, "grid": {}, "path": {}}
-
-
 def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> None:
     run = RunLayout(tmp_path)
 
-    def sampler(text: str, parts: dict = NO_PARTS, **given: object) -> tuple:
+    def sampler(text: str, *words: str) -> tuple:
         run.config.write_text(text)
-        sampling, scale = run_sampling(sampler_section(run), options(**given), parts)
+        options = parse_options(DiagnoseOptions, ["digits", *words], "diagnose")
+        sampling, scale = build_sampling(sampler_section(run), options)
         return sampling.solver, sampling.steps, sampling.grid, sampling.path, scale
 
     solver, steps, grid, path, scale = sampler("fid: {}\nsamples: {steps: 7}\n")
@@ -148,13 +140,12 @@ def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> 
     assert repr(solver.diffusion) == "ConstantDiffusion(scale=0.5)"
     assert (grid.rho, type(path), steps, scale) == (3, VP, 9, 2.0)
     # An option replaces a part; an argument alone changes the run's own.
-    assert type(sampler(noisy, solver="AB2")[0]) is AB2
-    solver, steps, grid, _, scale = sampler(
-        noisy, {**NO_PARTS, "grid": {"rho": 5, "sigma_max": 9}}, solver="Euler", steps=3, guidance_scale=0.0
-    )
+    assert type(sampler(noisy, "--solver=AB2")[0]) is AB2
+    changes = ["--grid.rho=5", "--grid.sigma_max=9", "--solver=Euler", "--steps=3", "--guidance.scale=0"]
+    solver, steps, grid, _, scale = sampler(noisy, *changes)
     assert isinstance(grid, RhoGrid)
     assert (type(solver), grid.rho, grid.sigma_max, steps, scale) == (Euler, 5, 9, 3, 0.0)
-    assert type(sampler("{}\n", grid="CosineGrid")[2]) is CosineGrid
+    assert type(sampler("{}\n", "--grid=CosineGrid")[2]) is CosineGrid
     with pytest.raises(UserError, match="cannot be read"):
         sampler("fid: [\n")
 

@@ -11,8 +11,9 @@ from helpers.tiny_runs import arguments, newest
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.commands.draw_parsers import field_parser
-from fmlab.commands.draw_subject import plane_scene
+from fmlab.commands.draw import FieldOptions
+from fmlab.commands.draw_subject import read_scene
+from fmlab.config.options import parse_options
 from fmlab.figures import field_panels
 from fmlab.records import RunLayout
 
@@ -38,8 +39,7 @@ def trained(folder: Path, experiment: str, *extra: str) -> str:
 
 def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(tmp_path, "toy2d", "--data.name=8gaussians", "--data.labelled=true")
-    parts = {name: {} for name in ("data", "path", "source", "coupling")}
-    scene = plane_scene(field_parser().parse_args([run, "--label=1"]), parts, "field")
+    scene = read_scene(parse_options(FieldOptions, [run, "--label=1"], "draw field"), "field")
     (panel,) = field_panels(scene, ["learned"], torch.tensor([0.4], dtype=torch.float64))["learned"]
     assert panel.arrows is not None
     x = panel.arrows.points.float()
