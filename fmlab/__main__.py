@@ -58,10 +58,6 @@ def run(argv: list[str]) -> int:
     if verb not in VERBS:
         raise UserError("is not a verb", key=verb, hint=_nearest_verb(verb))
     commands = commands_of(verb)
-    if not commands:
-        import importlib
-
-        return int(importlib.import_module(f"fmlab.commands.{VERBS[verb].module}").main(rest))
     sub_verb = "" if "" in commands or not rest or rest[0] in HELP else rest.pop(0)
     if sub_verb not in commands and sub_verb:
         raise UserError(f"fmlab {verb} has no such word", key=f"{verb} {sub_verb}", hint=nearest(sub_verb, commands))

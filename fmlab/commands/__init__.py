@@ -65,7 +65,5 @@ class Command:
 def commands_of(verb: str) -> dict[str, Command]:
     """The sub-verbs of a verb, by name; under the empty name the verb itself where it has none."""
     module = importlib.import_module(f"fmlab.commands.{VERBS[verb].module}")
-    if hasattr(module, "main"):  # reads its words itself, until it has options
-        return {}
     functions: Mapping[str, Callable[[Any], int]] = getattr(module, "SUB_VERBS", None) or {"": module.run}
     return {name: Command(f"{verb} {name}".strip(), function) for name, function in functions.items()}

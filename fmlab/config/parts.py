@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -17,47 +16,6 @@ from fmlab.errors import UserError, nearest
 
 Parts = dict[str, dict[str, Any]]
 """Constructor arguments of each part, by their dotted names: `{"solver": {"diffusion": 0.5}}`."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with this command's way of saying what is wrong; `prog` and `usage` are needed."""
-
-    def error(self, message: str) -> Any:
-        raise UserError(message, key=self.prog.removeprefix("fmlab "), hint=self.usage)
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does; of options it does not know the first is answered with the nearest that there is."""
-        found, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            word = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
-            hint = nearest(word, [name for name in self._option_string_actions if name.startswith("--")])
-            message = f"unrecognized arguments: {' '.join(unknown)}"
-            raise UserError(
-                message, key=self.prog.removeprefix("fmlab "), hint=hint if hint.startswith("did") else self.usage
-            )
-        return found
-
-
-def add_trust(command: argparse.ArgumentParser) -> None:
-    """The option of all commands that load a run."""
-    command.add_argument("--trust", action="store_true", help="run code of its author's own that the run names")
-
-
-def split_parts(argv: list[str], names: tuple[str, ...]) -> tuple[list[str], Parts]:
-    """Sets `--solver.x=y` apart from the command's own options, for the parts of these names."""
-    own: list[str] = []
-    parts: Parts = {name: {} for name in names}
-    words = iter(argv)
-    for word in words:
-        name, _, argument = word.removeprefix("--").partition("=")[0].partition(".")
-        if not (word.startswith("--") and name in parts and argument):
-            own.append(word)
-            continue
-        text = word.partition("=")[2] if "=" in word else next(words, None)
-        if text is None:
-            raise UserError("needs a value", key=word)
-        parts[name][argument] = read_value(text)
-    return own, parts
 
 
 def build_component(name: str, component: Component, base: type) -> Any:
