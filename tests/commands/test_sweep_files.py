@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.tiny_runs import fmlab
 from PIL import Image
 
 from fmlab.__main__ import main
@@ -269,3 +270,13 @@ def test_an_evaluation_needs_its_run_and_right_options(
         lines = capsys.readouterr().err.splitlines()
         assert lines[0] == f"error: sweep.yaml: {cause}"
         assert len(lines) <= 3
+
+
+def test_an_evaluation_is_checked_by_a_process_that_imported_nothing(folder: Path) -> None:
+    """The check is the first import of several rooms, which must not need one another's order."""
+    run = Path("runs/digits/20260101-000000-abcd")
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("{}")
+    done = fmlab("sweep", str(ROOT / "sweeps" / "solvers.yaml"), "--check", cwd=Path.cwd(), timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "nothing wrong" in done.stdout
