@@ -1,7 +1,7 @@
-"""The structure of the package, measured from its source: `python tests/structure.py --write` puts it into ARCHITECTURE.md.
+"""Measures the structure of the package; `python tests/structure.py --write` puts it into ARCHITECTURE.md.
 
-Rooms are the folders and single files of `fmlab/`; an arrow stands for an import, also one inside a function. The picture
-leaves out an arrow where a longer way leads to the same room.
+Rooms are the folders and single files of `fmlab/`. An arrow stands for an import, also for one inside a function. The
+picture leaves out an arrow where a longer way leads to the same room.
 """
 
 from __future__ import annotations
@@ -126,8 +126,10 @@ def summary() -> str:
     """The picture, and the table of rooms and limits, as Markdown."""
     table = sizes()
     longest = max(modules().values(), key=line_count)
-    rows = [f"| `{room}` | {files} | {lines:,} |" for room, (files, lines) in sorted(table.items())]
-    total = f"| together | {sum(files for files, _ in table.values())} | {sum(lines for _, lines in table.values()):,} |"
+    rows = [f"| `{room}` | {count} | {length:,} |" for room, (count, length) in sorted(table.items())]
+    total = (
+        f"| together | {sum(files for files, _ in table.values())} | {sum(lines for _, lines in table.values()):,} |"
+    )
     facts = [
         f"Import circles between modules: {len(circles(import_graph()))}.",
         f"Longest file: `{longest.relative_to(ROOT)}`, {line_count(longest)} lines.",

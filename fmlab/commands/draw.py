@@ -12,9 +12,9 @@ from fmlab.commands.draw_options import (
     FILM_SUFFIX,
     FollowedOptions,
     GuidanceScale,
-    GuidanceScales,
     SubjectOptions,
     TimesOptions,
+    TrajectoriesOptions,
     check_out,
 )
 from fmlab.commands.shared import Count, Finite
@@ -67,27 +67,6 @@ class FlowOptions(TimesOptions, FollowedOptions):
     num_samples: Count = 400
     guidance: GuidanceScale = field(default_factory=GuidanceScale)
     out: Path = Path("flow.png")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrajectoriesOptions(FollowedOptions):
-    """Draws ODE and SDE trajectories side by side.
-
-      fmlab draw trajectories --data mixture --diffusion 0.5,1 --num_samples 40
-
-    Args:
-        num_samples: How many trajectories.
-        sde: The SDEs' solver; --sde.NAME VALUE likewise.
-        diffusion: Diffusion coefficients of the SDEs, one panel each: numbers, or classes (fmlab list diffusions);
-            none for the ODE alone. 0.5,1 if left out, where the score is known.
-    """
-
-    num_samples: Count = 40
-    steps: Count = 200
-    sde: Component = Component("EulerMaruyama")
-    diffusion: tuple[str, ...] = ()
-    guidance: GuidanceScales = field(default_factory=GuidanceScales)
-    out: Path = Path("trajectories.png")
 
 
 @dataclass(frozen=True, kw_only=True)

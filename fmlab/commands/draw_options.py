@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -137,3 +137,24 @@ def check_out(file: Path, *, moving: bool) -> None:
     if suffix not in (*STILL_SUFFIXES, FILM_SUFFIX):
         hint = "write .png, .pdf or .svg" + (", or .gif for motion" if moving else "")
         raise UserError(f"no figure can be written to {file}", key="out", hint=hint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectoriesOptions(FollowedOptions):
+    """Draws ODE and SDE trajectories side by side.
+
+      fmlab draw trajectories --data mixture --diffusion 0.5,1 --num_samples 40
+
+    Args:
+        num_samples: How many trajectories.
+        sde: The SDEs' solver; --sde.NAME VALUE likewise.
+        diffusion: Diffusion coefficients of the SDEs, one panel each: numbers, or classes (fmlab list diffusions);
+            none for the ODE alone. 0.5,1 if left out, where the score is known.
+    """
+
+    num_samples: Count = 40
+    steps: Count = 200
+    sde: Component = Component("EulerMaruyama")
+    diffusion: tuple[str, ...] = ()
+    guidance: GuidanceScales = field(default_factory=GuidanceScales)
+    out: Path = Path("trajectories.png")

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
-from fmlab.commands.draw import TrajectoriesOptions
-from fmlab.commands.draw_options import MovingOptions, SubjectOptions
+from fmlab.commands.draw_options import MovingOptions, SubjectOptions, TrajectoriesOptions
 from fmlab.commands.shared import check_run
 from fmlab.config.catalog import of_kind
 from fmlab.config.options import Component

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import fmlab
 from fmlab.errors import UserError
 from fmlab.records.atomic import atomic_write_text
 
@@ -50,7 +49,7 @@ def copy_code(target: Path, own_folders: Sequence[str | Path] = ()) -> list[Path
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
-        package = Path(fmlab.__file__).resolve().parent
+        package = Path(__file__).resolve().parents[2]
         copies = []
         for index, folder in enumerate(dict.fromkeys(Path(own).resolve() for own in own_folders)):
             if folder != package.parent and folder.is_dir():
