@@ -49,12 +49,10 @@ def verb_first(argv: list[str]) -> list[str]:
 
 def run(argv: list[str]) -> int:
     """Runs what the words say; the first is the verb."""
-    if not argv or argv[0] in HELP:
-        argv = ["help"]
-    if argv[0] in ("-V", "--version"):
+    if argv[:1] in (["-V"], ["--version"]):
         print(f"fmlab {__version__}")
         return 0
-    verb, *rest = argv
+    verb, *rest = argv if argv and argv[0] not in HELP else ["help"]
     if verb not in VERBS:
         raise UserError("is not a verb", key=verb, hint=_nearest_verb(verb))
     commands = commands_of(verb)

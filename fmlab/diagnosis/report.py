@@ -73,7 +73,7 @@ def _setting(subject: Subject, checkpoint: Checkpoint) -> dict[str, Any]:
         "steps": sampling.steps,
         "guidance_scale": subject.guidance_scale,
         "seeds": [subject.seed, subject.seed + subject.n - 1],
-        "precision": "32-true",
+        "precision": subject.precision,
         "data": {"name": type(data).__name__, "reference": data.reference, "hash": content},
     }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fmlab.data import DataModule
 from fmlab.errors import UserError
-from fmlab.fields import Sampling, collect, generate
+from fmlab.fields import Sampling, collect, generate, resolve_precision
 from fmlab.random import Purpose, keyed_generator
 from fmlab.training.generative_module import GenerativeModule
 
@@ -32,6 +32,7 @@ class Subject:
         seed: The seed of the first sample; the others follow.
         batch_size: Samples a solve.
         device: Where to compute.
+        precision: What the network computes in while it makes samples, see `fmlab.fields.Precision`.
     """
 
     module: GenerativeModule
@@ -43,8 +44,10 @@ class Subject:
     seed: int = 1_000_000
     batch_size: int = 250
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
+        self.precision = resolve_precision(self.precision, self.device)
         if not isinstance(self.data, DataModule):
             hint = "derive it from fmlab.data.DataModule"
             raise UserError(f"{type(self.data).__name__} has no splits to compare with", key="data", hint=hint)
@@ -91,6 +94,7 @@ class Subject:
             batch_size=self.batch_size,
             device=self.device,
             start=self.module.source.start,
+            precision=self.precision,
         )
         generated = collect(batches)
         if not bool(generated.samples.isfinite().all()):

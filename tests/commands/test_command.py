@@ -28,16 +28,7 @@ LIGHT = [
     ["draw", "process", "--help"],
     ["help", "fid"],
     ["help", "DiT"],
-    ["fit", "--help"],
-    ["help", "validate"],
     ["sample", "--help"],
-    ["evaluate", "--help"],
-    ["compare", "--help"],
-    ["runs", "--help"],
-    ["export", "--help"],
-    ["import", "--help"],
-    ["sweep", "--help"],
-    ["submit", "--help"],
     ["help", "power_ema"],
 ]
 
@@ -90,6 +81,29 @@ def test_a_mistake_that_needs_no_torch_is_answered_without_it(words: list[str], 
     assert ended.returncode == 2, ended.stderr
     assert 1 <= len(ended.stderr.splitlines()) <= 3
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of processor time
+
+
+def test_every_verb_has_one_help_and_needs_no_torch_for_it() -> None:
+    code = """
+import contextlib, io, sys
+from fmlab.__main__ import main
+from fmlab.commands import VERBS, commands_of
+
+def page(*argv):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(argv) == 0, argv
+    return out.getvalue()
+
+for verb in VERBS:
+    assert page(verb, "--help") == page("help", verb), verb
+    assert page(verb, "-h").startswith(f"usage: fmlab {verb}"), verb
+    for sub_verb in filter(None, commands_of(verb)):
+        assert page(verb, sub_verb, "--help") == page("help", verb, sub_verb), sub_verb
+assert not {"torch", "lightning", "wandb", "numpy", "jsonargparse"} & set(sys.modules)
+print("all")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout == "all\n", ended.stderr
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,9 @@ from helpers.tiny_runs import arguments, newest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands.diagnose import DiagnoseOptions, build_sampling, sampler_section
+from fmlab.commands.diagnose import DiagnoseOptions
 from fmlab.config.options import parse_options
+from fmlab.diagnosis.run_sampler import change_sampling, read_run_sampler
 from fmlab.errors import UserError
 from fmlab.figures import neighbours_picture
 from fmlab.paths import VP
@@ -125,8 +126,9 @@ def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> 
     def sampler(text: str, *words: str) -> tuple:
         run.config.write_text(text)
         options = parse_options(DiagnoseOptions, ["digits", *words], "diagnose")
-        sampling, scale = build_sampling(sampler_section(run), options)
-        return sampling.solver, sampling.steps, sampling.grid, sampling.path, scale
+        own = read_run_sampler(run)
+        sampling = change_sampling(own, options.solver, options.grid, options.path, options.steps)
+        return sampling.solver, sampling.steps, sampling.grid, sampling.path, own.guidance_scale
 
     solver, steps, grid, path, scale = sampler("fid: {}\nsamples: {steps: 7}\n")
     assert (type(solver), steps, type(grid), path, scale) == (Euler, 20, UniformGrid, None, 1.0)
@@ -141,12 +143,12 @@ def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> 
     assert (grid.rho, type(path), steps, scale) == (3, VP, 9, 2.0)
     # An option replaces a part; an argument alone changes the run's own.
     assert type(sampler(noisy, "--solver=AB2")[0]) is AB2
-    changes = ["--grid.rho=5", "--grid.sigma_max=9", "--solver=Euler", "--steps=3", "--guidance.scale=0"]
+    changes = ["--grid.rho=5", "--grid.sigma_max=9", "--solver=Euler", "--steps=3"]
     solver, steps, grid, _, scale = sampler(noisy, *changes)
     assert isinstance(grid, RhoGrid)
-    assert (type(solver), grid.rho, grid.sigma_max, steps, scale) == (Euler, 5, 9, 3, 0.0)
+    assert (type(solver), grid.rho, grid.sigma_max, steps, scale) == (Euler, 5, 9, 3, 2.0)
     assert type(sampler("{}\n", "--grid=CosineGrid")[2]) is CosineGrid
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"config\.yaml:2"):
         sampler("fid: [\n")
 
 

@@ -1,0 +1,84 @@
+"""How a run samples: as its own validation does, with what options change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fmlab.config.build import build
+from fmlab.config.merge import ARGS, CLASS
+from fmlab.config.options import Component
+from fmlab.config.parts import with_arguments
+from fmlab.config.values import read_file
+from fmlab.errors import UserError
+from fmlab.fields import Sampling
+from fmlab.metrics.features import FeatureKind
+from fmlab.paths import GaussianPath
+from fmlab.records import RunLayout
+from fmlab.solvers import Grid, Solver
+from fmlab.training import SampleGrid, SampleMetrics
+
+
+@dataclass(frozen=True)
+class RunSampler:
+    """How the samples of a run are made and measured.
+
+    Attributes:
+        sampling: Solver, steps, grid and path.
+        guidance_scale: The guidance scale.
+        features: The network that sees its images.
+        section: The section of the configuration that says so.
+    """
+
+    sampling: Sampling
+    guidance_scale: float
+    features: FeatureKind
+    section: dict[str, Any]
+
+
+def read_run_sampler(layout: RunLayout) -> RunSampler:
+    """The sampler of a run's `fid` section; else of its `samples`; else that of `fid` where nothing is said.
+
+    Raises:
+        UserError: If the configuration cannot be read, or the section does not describe a sampler.
+    """
+    config = read_file(layout.config)
+    if isinstance(config.get("samples"), dict) and not isinstance(config.get("fid"), dict):
+        section = config["samples"]
+        grids = build({CLASS: "fmlab.training.SampleGrid", ARGS: section}, SampleGrid, "samples")
+        return RunSampler(grids.sampling, grids.guidance_scales[0], "auto", section)
+    section = config.get("fid") or {}
+    metrics = build({CLASS: "fmlab.training.SampleMetrics", ARGS: section}, SampleMetrics, "fid")
+    return RunSampler(metrics.sampling, metrics.guidance_scale, metrics.features, section)
+
+
+def change_sampling(
+    own: RunSampler, solver: Component, grid: Component, path: Component, steps: int | None = None
+) -> Sampling:
+    """The run's own sampling with what options name in the place of its parts.
+
+    Args:
+        own: The run's sampler.
+        solver: A solver, or arguments that change the run's own.
+        grid: Where the steps lie, likewise.
+        path: The path to sample along, likewise.
+        steps: Solver steps; the run's own if None.
+
+    Raises:
+        UserError: If there is no such part, or an argument does not fit.
+    """
+
+    def choose(name: str, option: Component, base: type) -> Any:
+        if option == Component():
+            return getattr(own.sampling, name)
+        node = option.name or own.section.get(name)
+        if node is None:
+            raise UserError(f"no {name} takes this argument", key=f"{name}.{next(iter(option.arguments))}")
+        return build(with_arguments(node, option.arguments, name), base, name)
+
+    return Sampling(
+        choose("solver", solver, Solver),
+        own.sampling.steps if steps is None else steps,
+        choose("grid", grid, Grid),
+        choose("path", path, GaussianPath),
+    )
