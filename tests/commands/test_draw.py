@@ -66,7 +66,7 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["proces"], ["error: draw proces: fmlab draw has no such word", "  did you mean process?"]),
         (
@@ -102,18 +102,18 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_answered_in_three_lines(
     words: list[str],
-    said: list[str],
+    expected: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["draw", *words]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[: len(said)] == said
-    assert len(told) <= 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[: len(expected)] == expected
+    assert len(lines) <= 3
     assert not list(tmp_path.iterdir())
 
 

@@ -88,13 +88,13 @@ def test_figures_are_written(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     files = [tmp_path / "new" / "a.png", tmp_path / "b.png"]
     for file in files:
         assert main(["draw", name, *STILL[name], "--out", str(file)]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("from noise to ")
-    assert f"figure     {files[0]}\n" in said
+    output = capsys.readouterr().out
+    assert output.startswith("from noise to ")
+    assert f"figure     {files[0]}\n" in output
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_solver_errors_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_solver_errors_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On Gaussian data Euler halves its error with twice the evaluations, Heun's falls to a quarter (F11)."""
     words = ["--data=Gaussian", "--data.mean=[1,0]", "--data.covariance=[[0.25,0],[0,0.5]]", "--nfe=32,64,128"]
     assert main(["draw", "solvers", *words, "--solver=Euler,Heun", "--num_samples=8", f"--out={tmp_path}/a.svg"]) == 0
@@ -198,18 +198,18 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
-def test_mistakes_are_told_in_a_line(
+@pytest.mark.parametrize(("words", "expected"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_mistakes_are_answered_in_three_lines(
     words: list[str],
-    said: list[str],
+    expected: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["draw", *words]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) <= 3
-    for line, start in zip(told, said):
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= 3
+    for line, start in zip(lines, expected):
         assert line.startswith(start)
     assert not list(tmp_path.iterdir())

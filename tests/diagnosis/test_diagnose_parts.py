@@ -142,7 +142,7 @@ class Unbounded(nn.Module):
         return 1e30 * x**3
 
 
-def test_samples_that_are_not_finite_are_told() -> None:
+def test_samples_that_are_not_finite_are_reported() -> None:
     found = Subject(FlowMatching(Unbounded()), mixture(), Sampling(Euler(), 4, UniformGrid()))
     diagnosis = diagnose(found)
     assert "not finite" in diagnosis.unknown["converged"]

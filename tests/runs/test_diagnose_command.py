@@ -40,12 +40,12 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     words = ["diagnose", str(run.root), "--num_samples", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
     assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "step 4, averaged weights; Heun(), 2 steps of UniformGrid(), guidance scale 1.5" in said
-    assert "The exact field is that of all 300 training images." in said
-    assert "val/fid_domain between 40 samples and 40 real images" in said
-    assert "guidance scale 1 " in said
-    assert "not known" not in said
+    output = capsys.readouterr().out
+    assert "step 4, averaged weights; Heun(), 2 steps of UniformGrid(), guidance scale 1.5" in output
+    assert "The exact field is that of all 300 training images." in output
+    assert "val/fid_domain between 40 samples and 40 real images" in output
+    assert "guidance scale 1 " in output
+    assert "not known" not in output
     folder = run.root / "diagnosis"
     name = "Heun2_w1.5_step4"
     assert {file.name for file in folder.iterdir()} == {f"{name}.json", f"{name}.png", f"{name}_neighbours.png"}
@@ -59,7 +59,7 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert record["distance"]["other_guidance_scale"] == 1.0
     assert record["memorisation"]["held_out_examples"] == 360
     assert record["model"]["fell_in_last_quarter"] is not None
-    assert " ".join(record["verdict"].split()) in " ".join(said.split())
+    assert " ".join(record["verdict"].split()) in " ".join(output.split())
     picture = np.asarray(Image.open(folder / f"{name}.png"))
     assert picture.shape[0] > 800
     assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 100
@@ -75,9 +75,9 @@ def test_a_run_of_points_with_another_source(tmp_path: Path, capsys: pytest.Capt
     run = toy(tmp_path, "--model.source=EightGaussians")
     capsys.readouterr()
     assert main(["diagnose", str(run.root), "--num_samples", "50", "--weights", "raw"]) == 0
-    said = capsys.readouterr().out
-    assert "not known: the exact field is not known: the source is not Gaussian noise" in said
-    assert "val/w2 between 50 samples and 50 real points" in said
+    output = capsys.readouterr().out
+    assert "not known: the exact field is not known: the source is not Gaussian noise" in output
+    assert "val/w2 between 50 samples and 50 real points" in output
     record = json.loads((run.root / "diagnosis" / "Heun2_w1_step4_raw.json").read_text())
     assert record["unknown"].keys() == {"model"}
     assert (run.root / "diagnosis" / "Heun2_w1_step4_raw.png").is_file()
@@ -103,9 +103,9 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
     for words, what in bad.items():
         capsys.readouterr()
         assert main(["diagnose", *words]) == 2, words
-        said = capsys.readouterr().err.strip()
-        assert what in said
-        assert len(said.splitlines()) <= 3
+        output = capsys.readouterr().err.strip()
+        assert what in output
+        assert len(output.splitlines()) <= 3
     for file in run.checkpoints.glob("*.ckpt"):
         file.unlink()
     assert main(["diagnose", str(run.root)]) == 2

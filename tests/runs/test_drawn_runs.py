@@ -57,7 +57,7 @@ def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.Captur
 def test_a_run_between_two_laws_has_no_score_to_draw(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its trajectories are those of the ODE; to ask for an SDE's is told off."""
+    """Its trajectories are those of the ODE; an SDE cannot be asked for."""
     monkeypatch.setattr("fmlab.figures.scene.PAIRS", 400)
     run = trained(tmp_path, "circles_to_checkerboard")
     words = ["draw", "trajectories", run, "--steps=8", "--num_samples=5", f"--out={tmp_path}/a.png"]
