@@ -38,10 +38,10 @@ class Journal:
         finally:
             os.close(descriptor)
 
-    def partial(self, key: str, rank: int, count: int, batch_size: int, kept: bool = False) -> Partial:
-        """The statistics half way of one process's share of a row, whose samples are kept or not."""
+    def partial(self, key: str, rank: int, count: int, batch_size: int, stored: bool = False) -> Partial:
+        """The statistics half way of one process's share of a row, whose samples are stored or not."""
         file = self.folder / "partial" / f"{key[:16]}.{rank}of{count}.pt"
-        return Partial(file, [key, rank, count, batch_size, kept])
+        return Partial(file, [key, rank, count, batch_size, stored])
 
     def forget_partials(self, key: str) -> None:
         """Removes the statistics half way of a row that is finished."""

@@ -21,8 +21,8 @@ def covariance_factor(sigma: Tensor) -> Tensor:
     if not bool(failed) and bool(factor.diagonal().square().min() > smallest * sigma.diagonal().max()):
         return factor
     values, vectors = torch.linalg.eigh(sigma)
-    kept = values > smallest * values[-1]
-    return vectors[:, kept] * values[kept].sqrt()
+    nonzero = values > smallest * values[-1]
+    return vectors[:, nonzero] * values[nonzero].sqrt()
 
 
 def congruent(factor: Tensor, sigma: Tensor) -> Tensor:
