@@ -1,4 +1,4 @@
-"""What commands without a configuration share: their options, and parts such as `--solver Heun --solver.x=y`."""
+"""Parts that options name, such as `--solver Heun --solver.x=1`, checked and built as those of a configuration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from fmlab.config.options import Component
 from fmlab.config.values import read_value
 from fmlab.errors import UserError, nearest
 
-Parts = dict[str, dict[str, Any]]
-"""Constructor arguments of each part, by their dotted names: `{"solver": {"diffusion": 0.5}}`."""
-
 
 def build_component(name: str, component: Component, base: type) -> Any:
     """A solver, a grid, a path from the options that name it.
@@ -27,7 +24,7 @@ def build_component(name: str, component: Component, base: type) -> Any:
         base: What the class derives from.
     """
     assert component.name is not None
-    return part(name, component.name, base, {name: dict(component.arguments)})
+    return build(with_arguments(component.name, component.arguments, name), base, name)
 
 
 def build_axis(name: str, component: Component, base: type) -> list[Any]:
@@ -55,7 +52,7 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
     for cls in classes:
         own = {key: value for key, value in component.arguments.items() if key.partition(".")[0] in accepted[cls]}
         for values in product(*(_axis(f"{name}.{key}", value) for key, value in own.items())):
-            parts.append(part(name, cls, base, {name: dict(zip(own, values))}))
+            parts.append(build(with_arguments(cls, dict(zip(own, values)), name), base, name))
     return parts
 
 
@@ -64,11 +61,6 @@ def _axis(key: str, value: Any) -> list[Any]:
     if not isinstance(value, str) or "," not in value:
         return [value]
     return [read_value(text) for text in dict.fromkeys(split_list(key, value))]
-
-
-def part(name: str, word: str, base: type, arguments: Parts) -> Any:
-    """A solver, a grid, a process from its class name and arguments, checked as in a configuration."""
-    return build(with_arguments(word, arguments[name], name), base, name)
 
 
 def with_arguments(node: Any, arguments: Mapping[str, Any], key: str) -> Any:
