@@ -196,7 +196,8 @@ class GenerativeModule(NetworkModule):
         if type(self.coupling) is not Independent:
             training = context is not None
             more = partial(self.further_pairs, training=training)
-            pairs = batch.replace(source=source)
+            condition = None if batch.condition is None else batch.condition.detach()  # the null of vectors is learned
+            pairs = batch.replace(source=source, condition=condition)
             source = paired_source(self.coupling, pairs, generators, more, across_processes=training)
         t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or self.step_context())
         noise = None
