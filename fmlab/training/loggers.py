@@ -119,28 +119,30 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
     if mode == "disabled":
         return []
 
-    def begin(mode: str) -> WandbLogger:
-        logger = WandbLogger(
-            name=f"{layout.root.parent.name}/{layout.root.name}",
-            save_dir=str(layout.root),
-            id=os.environ.get("WANDB_RUN_ID", layout.root.name),
-            project=options.project,
-            entity=options.entity,
-            group=values_without_secrets(options.group),
-            tags=values_without_secrets(tags),
-            config=values_without_secrets(config),
-            mode=mode,
-            # Offline too: what is synced later then goes on where the part before it ended, rather than over it.
-            resume="allow",
-            settings=service_settings(),
-        )
-        logger._wandb_init.pop("anonymous", None)  # Lightning passes on what wandb has given up, with a warning
-        typed, sys.argv = sys.argv, values_without_secrets(sys.argv)  # W&B records it
+    def begin(mode: Any) -> WandbLogger:
+        import wandb
+
+        argv, sys.argv = sys.argv, values_without_secrets(sys.argv)  # W&B records it
         try:
-            assert logger.experiment is not None  # the run begins
+            run = wandb.init(
+                name=f"{layout.root.parent.name}/{layout.root.name}",
+                dir=str(layout.root),
+                id=os.environ.get("WANDB_RUN_ID", layout.root.name),
+                project=options.project,
+                entity=options.entity,
+                group=values_without_secrets(options.group),
+                tags=values_without_secrets(tags),
+                config=values_without_secrets(config),
+                mode=mode,
+                # Offline too: what is synced later then goes on where the part before it ended, rather than over it.
+                resume="allow",
+                settings=service_settings(),
+            )
         finally:
-            sys.argv = typed
-        return logger
+            sys.argv = argv
+        run.define_metric("trainer/global_step")  # the axis that WandbLogger logs beside every number
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        return WandbLogger(save_dir=str(layout.root), experiment=run)
 
     return [TolerantWandb(begin, mode)]
 

@@ -14,7 +14,7 @@ from fmlab.paths import ProbabilityPath
 from fmlab.random import Purpose, fold, seed_default_generators
 from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn, parameter_groups
-from fmlab.training.overhead import LeanModule
+from fmlab.training.overhead import LeanModule, with_signature
 
 
 class NetworkModule(LeanModule):
@@ -74,6 +74,7 @@ class NetworkModule(LeanModule):
 
     # One step ---------------------------------------------------------------------------------------------------------
 
+    @with_signature
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = unpack(batch)
         step, device = self.global_step, batch.data.device

@@ -8,9 +8,10 @@ Like `training/interruption.py` this file relies on how Lightning works inside; 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -18,6 +19,8 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
+
+Step = TypeVar("Step", bound=Callable[..., Any])
 
 STEP_HOOKS = (
     "on_train_batch_start",
@@ -57,11 +60,18 @@ def skip_empty_hooks(trainer: Trainer) -> None:
                 setattr(callback, name, None)
 
 
+def with_signature(function: Step) -> Step:
+    """The function with its signature stored: Lightning asks for that of `training_step` at every step."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
 class LeanModule(LightningModule):
     """A LightningModule whose steps cost less.
 
-    Hooks: 0.26 ms together (profiling contexts 0.10, the name of each hook 0.09, empty hooks 0.07). Numbers that go
-    straight to the loggers: see `report`. Clipping that looks at the norm first: see `clip_norm`.
+    What Lightning does round each hook: 0.31 ms together (profiling contexts 0.10, the name of the hook 0.09, empty
+    hooks 0.07, the signature of `training_step` 0.05). Numbers that go straight to the loggers: see `report`. Clipping
+    that looks at the norm first: see `clip_norm`.
     """
 
     def __init__(self) -> None:
@@ -88,7 +98,7 @@ class LeanModule(LightningModule):
         """Adds numbers to the line that this training step leaves in the log.
 
         They go straight to the loggers. `self.log` would make an object of each number and, until the epoch ends, read
-        all of them again at every step: REPORT_GAIN.
+        all of them again at every step.
         """
         self._report.update(values)
 
