@@ -72,7 +72,7 @@ def run(options: DiagnoseOptions) -> int:
 
     began, layout = time.perf_counter(), find_run(options.run)
     loaded = load_module(layout, options.checkpoint, options.weights, trust=options.trust)
-    own, scale = read_run_sampler(layout), options.guidance.scale
+    own, scale = read_run_sampler(layout, options.trust), options.guidance.scale
     sampling = change_sampling(own, options.solver, options.grid, options.path, options.steps)
     scale = own.guidance_scale if scale is None else scale
     check_guidance(scale, loaded.module, "guidance.scale")

@@ -170,6 +170,8 @@ def plan_parameters(
         if name not in accepted:
             cause = f"unknown key, {cls.__name__} takes no {name!r}"
             raise UserError(cause, key=join(key, name), hint=nearest(str(name), accepted))
+    if not context.trust and arguments.get("trust"):
+        raise untrusted("trust", join(key, "trust"))
     plans: dict[str, Plan] = {}
     for name, parameter in accepted.items():
         inner = join(key, name)

@@ -36,19 +36,23 @@ class RunSampler:
     section: dict[str, Any]
 
 
-def read_run_sampler(layout: RunLayout) -> RunSampler:
+def read_run_sampler(layout: RunLayout, trust: bool = False) -> RunSampler:
     """The sampler of a run's `fid` section; else of its `samples`; else that of `fid` where nothing is said.
 
+    Args:
+        layout: The run.
+        trust: Whether the section may name code outside of fmlab and torch.
+
     Raises:
-        UserError: If the configuration cannot be read, or the section does not describe a sampler.
+        UserError: If the configuration cannot be read, the section does not describe a sampler, or it needs trust.
     """
     config = read_file(layout.config)
     if isinstance(config.get("samples"), dict) and not isinstance(config.get("fid"), dict):
         section = config["samples"]
-        grids = build({CLASS: "fmlab.training.SampleGrid", ARGS: section}, SampleGrid, "samples")
+        grids = build({CLASS: "fmlab.training.SampleGrid", ARGS: section}, SampleGrid, "samples", trust)
         return RunSampler(grids.sampling, grids.guidance_scales[0], "auto", section)
     section = config.get("fid") or {}
-    metrics = build({CLASS: "fmlab.training.SampleMetrics", ARGS: section}, SampleMetrics, "fid")
+    metrics = build({CLASS: "fmlab.training.SampleMetrics", ARGS: section}, SampleMetrics, "fid", trust)
     return RunSampler(metrics.sampling, metrics.guidance_scale, metrics.features, section)
 
 

@@ -36,7 +36,7 @@ def export_run(
         checkpoint: `best`, `last` or a file; a run that has no best one gives its last.
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
-        trust: Whether to import code that the run names outside of fmlab, torch, lightning, timm and diffusers.
+        trust: Whether to import code that the run names outside of fmlab and torch.
 
     Returns:
         The card's file.

@@ -23,7 +23,7 @@ class InitialWeights(Callback):
     Args:
         weights: A run (its folder, its id, or an experiment's name; averaged weights of its best checkpoint) or a
             `.safetensors` file.
-        trust: Whether that run may import code outside of fmlab, torch, lightning, timm and diffusers.
+        trust: Whether that run may import code outside of fmlab and torch.
         enabled: Whether to begin from them.
     """
 

@@ -57,6 +57,11 @@ HOSTILE = [
     ("evil.json", nn.Module),
     ({"class_path": "evil.json"}, nn.Module),
     (LAMBDA, Callback),
+    ({"class_path": "InitialWeights", "init_args": {"weights": "evil.safetensors", "trust": True}}, Callback),
+    ({"class_path": "fmlab.metrics.own_features.OwnFeatures", "init_args": {"name": "evil:E"}}, nn.Module),
+    (["evil.E"], list[nn.Module]),
+    ({"class_path": "torch.nn.Sequential", "init_args": {"modules": ["evil.E"]}}, nn.Module),
+    ("fmlab.training.flow_matching.torch.os.system", nn.Module),
     ({**LAMBDA, "class_path": "lightning.pytorch.callbacks.LambdaCallback"}, Callback),
     ({"class_path": "ModelCheckpoint", "init_args": {"dirpath": "/tmp"}}, Callback),
     ({"class_path": "CSVLogger", "init_args": {"save_dir": "/tmp"}}, Logger),
@@ -138,26 +143,32 @@ def test_what_a_submitted_run_needs_trust_for(folder: Path) -> None:
         ("network", SYMBOLIC_TRACE),
         ("network", {"class_path": JSON_TEXT}),
         ("callbacks", [LAMBDA]),
+        ("solver", "evil.E"),
+        ("features", "evil:E"),
+        ("initial", {"weights": "evil.safetensors", "trust": True}),
     ],
-    ids=["short form", "function", "JSON text", "callback"],
+    ids=["short form", "function", "JSON text", "callback", "solver", "features", "trust"],
 )
 def test_no_verb_runs_code_of_another_run(
     key: str, node: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not from the working directory, not from the run's folder, and not where the run's facts were deleted."""
-    words = ["--wandb.mode=disabled", "--fid=null", "--checkpoint.every_n_steps=2"]
+    words = ["--wandb.mode=disabled", "--fid.num_samples=4", "--checkpoint.every_n_steps=2"]
     assert main(["fit", "--config=points.yaml", *words]) == 0
     (run,) = [RunLayout(path) for path in Path("runs/points").iterdir()]
     for file in (run.config, run.raw_config):
         content = yaml.safe_load(file.read_text())
-        (content["trainer"] if key == "callbacks" else content["model"]["init_args"])[key] = node
+        place = {"callbacks": "trainer", "solver": "fid", "features": "fid"}.get(key)
+        place = content if key == "initial" else content[place] if place else content["model"]["init_args"]
+        place[key] = node
         file.write_text(yaml.safe_dump(content))
     run.meta.unlink()
     for place in (Path(), run.root):
         (place / "evil.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as E\nrun = print\n")
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(folder))])
     verbs = [["validate"], ["fit", "--resume"]]
-    verbs += [] if key == "callbacks" else [["sample"], ["evaluate"], ["diagnose"], ["export"]]
+    verbs += [["sample"], ["evaluate"], ["diagnose"], ["export"]] if key == "network" else []
+    verbs += [["diagnose"]] if key in ("solver", "features") else []
     for verb in verbs:
         capsys.readouterr()
         rest = ["--to=out.safetensors"] if verb == ["export"] else []
