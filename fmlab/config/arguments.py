@@ -32,14 +32,14 @@ def parse_arguments(argv: list[str]) -> Arguments:
     Raises:
         UserError: If a file is missing, a flag has no value, or a word is neither.
     """
-    arguments, words = Arguments(), list(argv)
-    while words:
-        word = words.pop(0)
+    arguments, argv = Arguments(), list(argv)
+    while argv:
+        word = argv.pop(0)
         name, equals, text = word.partition("=")
         dashed = name.startswith("-")
         key = name.lstrip("-")
         if name in ("--config", "-c"):
-            value = text if equals else take_value(name, words)
+            value = text if equals else take_value(name, argv)
             arguments.files.append(existing_file(value))
         elif dashed and not name.startswith("--"):
             raise UserError("is no option", key=name, hint="overrides have two dashes: --model.path=VP")
@@ -48,30 +48,8 @@ def parse_arguments(argv: list[str]) -> Arguments:
         elif not dashed and not equals:
             raise UserError("neither an option nor an override", key=word, hint=_stray(word))
         else:
-            arguments.overrides.append((key, text if equals else take_value(name, words)))
+            arguments.overrides.append((key, text if equals else take_value(name, argv)))
     return arguments
-
-
-def pop_flag(argv: list[str], *names: str) -> bool:
-    """Removes a flag from `argv`, in place; says whether it was there."""
-    found = [word for word in argv if word in names]
-    argv[:] = [word for word in argv if word not in names]
-    return bool(found)
-
-
-def pop_option(argv: list[str], name: str) -> str | None:
-    """Removes `--name VALUE` or `--name=VALUE` from `argv`, in place, and returns the last value given."""
-    rest, words, value = [], list(argv), None
-    while words:
-        word = words.pop(0)
-        if word == name:
-            value = take_value(name, words)
-        elif word.startswith(name + "="):
-            value = word[len(name) + 1 :]
-        else:
-            rest.append(word)
-    argv[:] = rest
-    return value
 
 
 def existing_file(text: str) -> Path:
@@ -87,13 +65,13 @@ def existing_file(text: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}", key=f"--config {text}", hint=f"you are in {Path.cwd()}")
     folders = [folder] + ([Path("experiments")] if folder == Path(".") and Path("experiments").is_dir() else [])
-    files = [found for place in folders for found in sorted(place.iterdir()) if found.suffix in (".yaml", ".yml")]
-    by_stem = {found.stem.lower(): found for found in reversed(files)}
+    files = [file for one in folders for file in sorted(one.iterdir()) if file.suffix in (".yaml", ".yml")]
+    by_stem = {file.stem.lower(): file for file in reversed(files)}
     # By their stems: the common ending would make every file look like every other.
     close = difflib.get_close_matches(path.stem.lower(), by_stem, n=2)
     names = " or ".join(str(by_stem[stem]) for stem in close)
-    there = ", ".join(str(found) for found in files[:6]) or "no YAML file"
-    hint = f"did you mean {names}?" if close else f"there is {there}"
+    choices = ", ".join(map(str, files[:6])) or "no YAML file"
+    hint = f"did you mean {names}?" if close else f"there is {choices}"
     raise UserError("no such file", key=f"--config {text}", hint=hint)
 
 
@@ -102,14 +80,14 @@ def is_value(word: str) -> bool:
     return not word.startswith("-") or _NEGATIVE.match(word) is not None
 
 
-def take_value(name: str, words: list[str]) -> str:
-    """Removes the value that stands after an option from `words`, in place, and returns it.
+def take_value(name: str, argv: list[str]) -> str:
+    """Removes the value that stands after an option from `argv`, in place, and returns it.
 
     Raises:
         UserError: If there is none.
     """
-    if words and is_value(words[0]):
-        return words.pop(0)
+    if argv and is_value(argv[0]):
+        return argv.pop(0)
     if name in ("--config", "-c"):
         raise UserError("needs a file", key=name, hint="write --config experiments/digits.yaml")
     raise UserError("needs a value", key=name, hint=f"write {name}=true (or {name}=VALUE)")

@@ -22,11 +22,11 @@ from fmlab.config.hints import (
     dataclass_in,
     fit,
     is_open,
+    literals_of,
     mismatch,
     named_bases,
     wants_function,
     without_components,
-    words_of,
 )
 from fmlab.config.merge import ARGS, CLASS, COMPONENT_KEYS, is_component, join
 from fmlab.config.values import show
@@ -113,9 +113,9 @@ def plan(node: Any, hint: Any, key: str, context: Context, default: Any = None) 
     if isinstance(node, str) and (bases := named_bases(hint)):
         cls = find_class(node, bases, key, context.trust)
         return Plan(import_path(cls), lambda: cls)
-    plain, words = without_components(hint), words_of(hint)
-    if words and isinstance(node, str) and node not in words and "." not in node and not candidates(node):
-        raise UserError(mismatch(hint, node), key=key, hint=nearest(node, [*words, *(c.__name__ for c in classes)]))
+    plain, choices = without_components(hint), literals_of(hint)
+    if choices and isinstance(node, str) and node not in choices and "." not in node and not candidates(node):
+        raise UserError(mismatch(hint, node), key=key, hint=nearest(node, [*choices, *(c.__name__ for c in classes)]))
     try:
         value, written = _fit_plain(plain if classes else hint, node, key, context)
     except Mismatch as error:
@@ -125,7 +125,7 @@ def plan(node: Any, hint: Any, key: str, context: Context, default: Any = None) 
             function = find_function(node, key, context.trust)
             return Plan(node, lambda: function)
         message = mismatch(hint, node) if classes else str(error)
-        raise UserError(message, key=key, hint=nearest(str(node), words) if words else None) from None
+        raise UserError(message, key=key, hint=nearest(str(node), choices) if choices else None) from None
     return Plan(written, lambda: value)
 
 

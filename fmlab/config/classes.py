@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -117,7 +116,7 @@ def is_safe_path(path: str) -> bool:
 @cache
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """The parameters of a constructor with their hints, those its `**kwargs` pass on to the bases included."""
-    found: dict[str, inspect.Parameter] = {}
+    accepted: dict[str, inspect.Parameter] = {}
     for owner in cls.__mro__:
         constructor = inspect.unwrap(vars(owner).get("__init__", _nothing))
         if not inspect.isfunction(constructor) or constructor is _nothing:
@@ -125,10 +124,10 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
         signature = list(inspect.signature(constructor).parameters.values())[1:]
         for parameter in signature:
             if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                found.setdefault(parameter.name, parameter.replace(annotation=_hint(constructor, parameter)))
+                accepted.setdefault(parameter.name, parameter.replace(annotation=_hint(constructor, parameter)))
         if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature):
             break
-    return found
+    return accepted
 
 
 def accepted_arguments(new: str, old: str, trust: bool = True) -> set[str] | None:
@@ -282,32 +281,20 @@ def _import_class(word: str, key: str) -> type:
 
 def _import_module(name: str, key: str) -> Any:
     """Imports a module; an error names the part that is missing, or the line of the user's file that failed."""
-    parent = ""
-    for part in name.split("."):
-        full = f"{parent}.{part}" if parent else part
-        if full not in sys.modules and _spec_is_missing(full):
-            inside = f" in {parent}" if parent else " beside the configuration file, in this folder or installed"
-            modules = _modules_in(parent)
-            raise UserError(
-                f"there is no module {part!r}{inside}", key=key, hint=nearest(part, modules) if modules else None
-            )
-        try:
-            module = importlib.import_module(full)
-        except UserError:
-            raise
-        except Exception as error:
-            file, line = _failing_line(error, full)
+    try:
+        return importlib.import_module(name)
+    except UserError:
+        raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+        if not f"{name}.".startswith(f"{missing}.") or not missing:
+            file, line = _failing_line(error, name)
             cause = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{file}:{line}: {type(error).__name__}: {cause}", key=key) from error
-        parent = full
-    return module
-
-
-def _spec_is_missing(name: str) -> bool:
-    try:
-        return find_spec(name) is None
-    except (ImportError, ValueError, AttributeError):
-        return True
+        parent, _, part = missing.rpartition(".")
+        where = f" in {parent}" if parent else " beside the configuration file, in this folder or installed"
+        hint = nearest(part, modules) if (modules := _modules_in(parent)) else None
+        raise UserError(f"there is no module {part!r}{where}", key=key, hint=hint) from error
 
 
 def _modules_in(parent: str) -> list[str]:

@@ -127,8 +127,8 @@ def _typed(node: Any, written: Any, key: str, texts: Texts) -> Any:
 def _with_recorded(node: Any, recorded: Any) -> Any:
     """A run's configuration as written, its texts that may read the environment as they were resolved at the time."""
     if isinstance(node, dict):
-        known = recorded if isinstance(recorded, dict) else {}
-        return {name: _with_recorded(value, known.get(name)) for name, value in node.items()}
+        values = recorded if isinstance(recorded, dict) else {}
+        return {name: _with_recorded(value, values.get(name)) for name, value in node.items()}
     if isinstance(node, list):
         items = recorded if isinstance(recorded, list) and len(recorded) == len(node) else [None] * len(node)
         return [_with_recorded(value, item) for value, item in zip(node, items)]

@@ -166,12 +166,12 @@ def describe(hint: Any) -> str:
         return "anything"
     alternatives = list(map(bare, members(hint)))
     described = [_describe(member) for member in alternatives if get_origin(member) is not Literal]
-    words = dict.fromkeys(str(word) for m in alternatives if get_origin(m) is Literal for word in get_args(m))
-    listed = [f"one of {', '.join(words)}"] if len(words) > 1 else list(words)
+    literals = dict.fromkeys(str(word) for m in alternatives if get_origin(m) is Literal for word in get_args(m))
+    listed = [f"one of {', '.join(literals)}"] if len(literals) > 1 else list(literals)
     return " or ".join(dict.fromkeys([*listed, *described]))
 
 
-def words_of(hint: Any) -> list[str]:
+def literals_of(hint: Any) -> list[str]:
     """The words a hint lists in full."""
     literals = [word for member in members(hint) if get_origin(member) is Literal for word in get_args(member)]
     values = [one.value for member in members(hint) if _is_enum(member) for one in member]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fmlab.config.arguments import parse_arguments, pop_flag, pop_option
+from fmlab.config.arguments import parse_arguments
 from fmlab.errors import UserError
 
 
@@ -50,15 +50,3 @@ def test_what_cannot_be_read_names_the_word_and_the_right_one(
         parse_arguments(words)
     assert caught.value.key == key
     assert hint in str(caught.value.hint)
-
-
-def test_flags_and_options_are_taken_out() -> None:
-    words = ["--a=1", "--print_config", "--resume", "digits", "--b=2"]
-    assert pop_flag(words, "--print_config")
-    assert not pop_flag(words, "--print_config")
-    assert pop_option(words, "--resume") == "digits"
-    assert pop_option(words, "--resume") is None
-    assert words == ["--a=1", "--b=2"]
-    words = ["--resume=x", "--resume=y"]
-    assert pop_option(words, "--resume") == "y"
-    assert words == []
