@@ -55,6 +55,8 @@ def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
     choices = sorted(choices)
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), by_lower, n=2, cutoff=cutoff)
+    if not close and len(word) > 2:  # a word that was cut short: `bf16` for `bf16-mixed`
+        close = [name for name in by_lower if name.startswith(word.lower())][:2]
     if close:
         return "did you mean " + " or ".join(by_lower[name] for name in close) + "?"
     shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
