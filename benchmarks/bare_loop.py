@@ -75,15 +75,15 @@ class BareLoop:
         low = torch.autocast(self.device.type, torch.bfloat16)
         self.autocast = low if recipe.autocast else contextlib.nullcontext()
         self.done = 0
-        self.place = len(self.images)
+        self.position = len(self.images)
 
     def rows(self) -> torch.Tensor:
         """The next batch of a random permutation."""
         size, batch_size = len(self.images), self.recipe.batch_size
-        if self.place + batch_size > size:
-            self.order, self.place = torch.randperm(size, device=self.device), 0
-        rows = self.order[self.place : self.place + batch_size]
-        self.place += batch_size
+        if self.position + batch_size > size:
+            self.order, self.position = torch.randperm(size, device=self.device), 0
+        rows = self.order[self.position : self.position + batch_size]
+        self.position += batch_size
         return rows
 
     def step(self) -> None:

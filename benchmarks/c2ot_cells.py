@@ -116,7 +116,7 @@ def pools(row: str, column: str, settings: Settings, generator: torch.Generator)
 
     As in the published script the data of FM come moon by moon and along each, and those of the others in random order.
     """
-    kept: list[Pairs] = []
+    parts: list[Pairs] = []
     for index in range(settings.pools):
         if index < settings.matchings:
             start, (data, label) = source(MATCHED, generator), moons(MATCHED, generator)
@@ -124,10 +124,10 @@ def pools(row: str, column: str, settings: Settings, generator: torch.Generator)
             if method_of(row) != "FM":
                 start = coupling(row, column).pair(data, start, pairs.condition, generator)
                 pairs = Pairs(data, start, pairs.condition).rows(torch.randperm(MATCHED, generator=generator))
-                kept.append(pairs)
+                parts.append(pairs)
         else:
             if index % settings.matchings == 0:
-                everything = _joined(kept)
+                everything = _joined(parts)
                 order = torch.randperm(len(everything), generator=generator).split(MATCHED)
             pairs = everything.rows(order[index % settings.matchings])
         yield pairs
@@ -144,15 +144,15 @@ def _joined(parts: list[Pairs]) -> Pairs:
 
 def fitted(row: str, column: str, seed: int, settings: Settings) -> tuple[torch.nn.Module, Interpolant]:
     """A trained network and its path."""
-    place = COLUMNS.index(column)
-    torch.manual_seed(fold(seed, place, _NETWORK))
+    index = COLUMNS.index(column)
+    torch.manual_seed(fold(seed, index, _NETWORK))
     condition_dim = None if column == "unconditional" else 1
     network = ResidualMLP((2,), condition_dim=condition_dim, width=WIDTH, depth=DEPTH)
     if row in VARIANTS:
         network.last.reset_parameters()
     problem = Problem(network, Interpolant())
     optimizer = torch.optim.Adam(problem.network.parameters(), lr=3e-4, fused=True)
-    generator = keyed_generator(seed, place, _TRAINING)
+    generator = keyed_generator(seed, index, _TRAINING)
     train(problem, pools(row, column, settings.for_row(row), generator), BATCH, optimizer, generator)
     return problem.network, Interpolant()
 

@@ -51,15 +51,15 @@ def table(journal: TableJournal, settings: Settings) -> str:
     lines = []
     for column in COLUMNS:
         for row in [*ROWS, *VARIANTS]:
-            found = journal.of(row, column, asdict(settings.for_row(row)))
-            if found:
-                line = [column, row, str(len(found))]
+            results = journal.of(row, column, asdict(settings.for_row(row)))
+            if results:
+                line = [column, row, str(len(results))]
                 for name in ("euler", "adaptive"):
-                    values = [one["values"][name] for one in found]
+                    values = [one["values"][name] for one in results]
                     published = PUBLISHED.get((row, column), {}).get(name)
                     line += [str(published or ""), spread(values), distance(values, published)]
-                nfe = sum(one["values"]["adaptive_nfe"] for one in found) / len(found)
-                lines.append([*line, f"{nfe:.0f}", f"{cost(found):.0f}"])
+                nfe = sum(one["values"]["adaptive_nfe"] for one in results) / len(results)
+                lines.append([*line, f"{nfe:.0f}", f"{cost(results):.0f}"])
     return markdown_table([*HEADER, "NFE", "core s"], lines)
 
 

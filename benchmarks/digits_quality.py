@@ -53,13 +53,13 @@ def main() -> None:
     options = parser.parse_args()
     trained, data = fmlab.load(options.run, options.checkpoint), Digits()
     train, held_out = real(data, "train"), real(data, "validation")
-    made, more = generated(trained, 1000, 10**6, options), generated(trained, 1500, 2 * 10**6, options)
+    generated_set, more = generated(trained, 1000, 10**6, options), generated(trained, 1500, 2 * 10**6, options)
     origin = trained.origin
     print(f"run {origin.run}, step {origin.step}, guidance scale {options.guidance_scale}, Heun {options.steps}")
     print(f"real classifier on real held-out digits      {agreement(train, held_out):.3f}")
-    print(f"real classifier on 1,000 generated digits    {agreement(train, made):.3f}")
+    print(f"real classifier on 1,000 generated digits    {agreement(train, generated_set):.3f}")
     print(f"classifier of 1,500 generated on held-out    {agreement(more, held_out):.3f}")
-    for name, images in (("generated", made[0]), ("held-out", held_out[0])):
+    for name, images in (("generated", generated_set[0]), ("held-out", held_out[0])):
         distance = nearest_distance(images, train[0])
         print(f"nearest training digit, {name:9}      {distance.median():.3f} median, {distance.min():.3f} least")
 

@@ -65,8 +65,8 @@ def draw(means: MeansByTime, file: Path) -> None:
     middles = [(index + 0.5) / means.bins for index in range(means.bins)]
 
     def line(axes: Any, name: str, colour: str, label: str) -> None:
-        found = means.by_bin(name)
-        values, errors = [mean.value for mean in found], [2 * mean.error for mean in found]
+        bins = means.by_bin(name)
+        values, errors = [mean.value for mean in bins], [2 * mean.error for mean in bins]
         axes.errorbar(middles, values, yerr=errors, color=colour, marker="o", markersize=3, capsize=2, label=label)
 
     line(left, "loss", "#1f6feb", "network")

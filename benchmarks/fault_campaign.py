@@ -87,13 +87,13 @@ def run_campaign() -> None:
     with tempfile.TemporaryDirectory(prefix="fmlab_faults_") as name:
         folder = Path(name)
         undisturbed = begin(folder / "whole", acting())
-        assert undisturbed.wait() == 0, undisturbed.said.read_text()
+        assert undisturbed.wait() == 0, undisturbed.log.read_text()
         whole = newest(folder / "whole")
         tallies = []
         for fault in chosen.only:
-            place = folder / fault
-            place.mkdir()
-            tallies.append(CAMPAIGN[fault](whole, place, random.Random(f"{chosen.seed} {fault}")))
+            target = folder / fault
+            target.mkdir()
+            tallies.append(CAMPAIGN[fault](whole, target, random.Random(f"{chosen.seed} {fault}")))
             print(tallies[-1].row(), flush=True)
     minutes = (time.monotonic() - began) / 60
     rows = "\n".join(tally.row() for tally in tallies)

@@ -64,7 +64,7 @@ class Life:
     """A process that runs the command, the first of a session of its own; what it says goes to a file."""
 
     pid: int
-    said: Path
+    log: Path
     status: int | None = None
 
     def ended(self) -> bool:
@@ -90,25 +90,25 @@ def wait_for(done: Callable[[], bool], seconds: float, pause: float = 0.01) -> N
         time.sleep(pause)
 
 
-def live(place: Path, words: list[str], fork: bool) -> Life:
-    """Starts `fmlab fit` with these words."""
-    place.mkdir(parents=True, exist_ok=True)
-    said = place / "said.txt"
-    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def live(target: Path, argv: list[str], fork: bool) -> Life:
+    """Starts `fmlab fit` with these arguments."""
+    target.mkdir(parents=True, exist_ok=True)
+    log = target / "said.txt"
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     if not fork:  # Lightning starts the second process by repeating the command line of the first
-        command = [sys.executable, "-m", "fmlab", "fit", *words]
-        life = Life(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True).pid, said)
+        command = [sys.executable, "-m", "fmlab", "fit", *argv]
+        life = Life(subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True).pid, log)
         os.close(file)
         return life
     pid = os.fork()
     if pid:
         os.close(file)
-        return Life(pid, said)
+        return Life(pid, log)
     try:
         os.setsid()
         os.dup2(file, 1)
         os.dup2(file, 2)
-        code = main(["fit", *words])
+        code = main(["fit", *argv])
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -117,22 +117,22 @@ def live(place: Path, words: list[str], fork: bool) -> Life:
     os._exit(code)
 
 
-def begin(place: Path, *extra: str, setting: tuple[str, ...] = ACCUMULATED) -> Life:
-    """A run from its beginning, or from where it stands if there is one at the place already."""
-    if list(place.glob("digits/*/config.yaml")):
-        words = ["--resume", str(newest(place).root), "--trust", *extra]
+def begin(target: Path, *extra: str, setting: tuple[str, ...] = ACCUMULATED) -> Life:
+    """A run from its beginning, or from where it stands if there is one in the folder already."""
+    if list(target.glob("digits/*/config.yaml")):
+        argv = ["--resume", str(newest(target).root), "--trust", *extra]
     else:
-        words = arguments(place, *SETTING, *setting, *extra, steps=STEPS)
-    return live(place, words, fork=setting == ACCUMULATED)
+        argv = arguments(target, *SETTING, *setting, *extra, steps=STEPS)
+    return live(target, argv, fork=setting == ACCUMULATED)
 
 
 def acting(*callbacks: tuple[str, dict[str, object]]) -> str:
     """The option that adds callbacks of `tests/runs/acting.py`; every run notes its steps."""
-    words = []
+    items = []
     for name, given in (("Trace", {}), *callbacks):
         inside = ", ".join(f"{key}: {value}" for key, value in given.items())
-        words.append(f"{{class_path: helpers.acting.{name}, init_args: {{{inside}}}}}")
-    return f"--trainer.callbacks=[{', '.join(words)}]"
+        items.append(f"{{class_path: helpers.acting.{name}, init_args: {{{inside}}}}}")
+    return f"--trainer.callbacks=[{', '.join(items)}]"
 
 
 def trained_steps(run: RunLayout) -> list[int]:
@@ -142,25 +142,25 @@ def trained_steps(run: RunLayout) -> list[int]:
 
 
 @contextlib.contextmanager
-def judged(tally: Tally, whole: RunLayout, place: Path) -> Iterator[None]:
-    """Within, something happens to the run at a place; afterwards it must have ended like the whole one."""
+def judged(tally: Tally, whole: RunLayout, target: Path) -> Iterator[None]:
+    """Within, something happens to the run in a folder; afterwards it must have ended like the whole one."""
     before = len(tally.failures)
     try:
         yield
-        run = newest(place)
+        run = newest(target)
         assert read_status(run).state == "done", f"ended as {read_status(run)}"
         assert_same_end(whole, run)
         tally.outcomes += 1
     except (AssertionError, OSError, ValueError) as error:
         traceback.print_exc()
-        tally.failures.append(f"{place.name}: {(str(error) or 'differs').splitlines()[0][:150]}")
-    print(f"{tally.fault}: {place.name} {'well' if len(tally.failures) == before else 'failed'}", flush=True)
+        tally.failures.append(f"{target.name}: {(str(error) or 'differs').splitlines()[0][:150]}")
+    print(f"{tally.fault}: {target.name} {'well' if len(tally.failures) == before else 'failed'}", flush=True)
 
 
-def wait_for_moment(process: Life, place: Path, moment: str, dice: random.Random) -> bool:
+def wait_for_moment(process: Life, target: Path, moment: str, dice: random.Random) -> bool:
     """Waits until the run is there, and has got somewhat further; returns whether the moment was met."""
-    wait_for(lambda: process.ended() or bool(list(place.glob("digits/*/config.yaml"))), 300)
-    run = newest(place)
+    wait_for(lambda: process.ended() or bool(list(target.glob("digits/*/config.yaml"))), 300)
+    run = newest(target)
     before = len(trained_steps(run))
     ahead = dice.randint(1, 6)
     wait_for(lambda: process.ended() or len(trained_steps(run)) >= before + ahead, 300)

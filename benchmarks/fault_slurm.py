@@ -25,15 +25,17 @@ def preemptions(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
         return tally
     ways = {"SIGUSR1 before the limit": 0, "scontrol requeue": 0}
     for number in range(5):
-        place = folder / f"preempted_{number}"
-        with judged(tally, whole, place):
-            run, job = submit(place)
+        target = folder / f"preempted_{number}"
+        with judged(tally, whole, target):
+            run, job = submit(target)
             try:
                 for life in range(2):
                     wait_for_steps(run, life, dice)
                     way = list(ways)[(number + life) % 2]
-                    words = ["scancel", "--signal=USR1", job] if way.startswith("SIG") else ["scontrol", "requeue", job]
-                    subprocess.run(words, check=True, capture_output=True)
+                    command = (
+                        ["scancel", "--signal=USR1", job] if way.startswith("SIG") else ["scontrol", "requeue", job]
+                    )
+                    subprocess.run(command, check=True, capture_output=True)
                     ways[way] += 1
                     tally.faults += 1
                 wait_for(lambda run=run: read_status(run).state == "done", 600, pause=0.2)
@@ -46,14 +48,14 @@ def preemptions(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
     return tally
 
 
-def submit(place: Path) -> tuple[RunLayout, str]:
+def submit(target: Path) -> tuple[RunLayout, str]:
     """The run that was submitted, and its job."""
-    words = arguments(place, *SETTING, *ACCUMULATED, acting(), steps=STEPS)
+    argv = arguments(target, *SETTING, *ACCUMULATED, acting(), steps=STEPS)
     done = subprocess.run(
-        [sys.executable, "-m", "fmlab", "submit", *words, *CLUSTER], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "fmlab", "submit", *argv, *CLUSTER], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    run = newest(place)
+    run = newest(target)
     return run, str(json.loads((run.root / "slurm.json").read_text())["job"])
 
 

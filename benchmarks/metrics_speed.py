@@ -68,11 +68,11 @@ def gaussians(dimension: int) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     spread = torch.logspace(0, -2, dimension, dtype=torch.float64)
     turn = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator, dtype=torch.float64))[0]
-    found = []
+    sets = []
     for scale in (1.0, 1.2):
         rows = torch.randn(2 * dimension, dimension, generator=generator, dtype=torch.float64) * spread * scale @ turn
-        found.append((rows.mean(dim=0), rows.T.cov()))
-    return found
+        sets.append((rows.mean(dim=0), rows.T.cov()))
+    return sets
 
 
 def in_turns(sides: dict[str, Callable[[], Any]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
@@ -131,7 +131,7 @@ def features(images: int, size: int, rounds: int) -> dict[str, float]:
     return {**speeds, "ratio": statistics.median(ratios), "relative_difference": float(apart)}
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures both and prints a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three rounds and 32 images instead of seven and 256")
@@ -140,25 +140,25 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     parser.add_argument("--rounds", type=int, help="rounds, in each of which both sides run")
     parser.add_argument("--out", type=Path, help="file for the figures, as JSON")
-    options = parser.parse_args(words)
+    options = parser.parse_args(argv)
     rounds = options.rounds or (3 if options.quick else 7)
-    found = {"distance": distance(options.dimension, rounds)}
-    line = found["distance"]
+    results = {"distance": distance(options.dimension, rounds)}
+    line = results["distance"]
     print(
         f"distance, {options.dimension} features: fmlab {line['fmlab']:.2f} s (and once {line['factor']:.2f} s for the "
         f"factor), torch-fidelity {line['torch_fidelity']:.2f} s; ratio {line['ratio']:.3f}, goal at most 0.4; "
         f"apart by {line['relative_difference']:.1e}",
         flush=True,
     )
-    found["features"] = features(options.images or (32 if options.quick else 256), options.size, rounds)
-    line = found["features"]
+    results["features"] = features(options.images or (32 if options.quick else 256), options.size, rounds)
+    line = results["features"]
     print(
         f"features: fmlab {line['fmlab']:.1f} images/s, torch-fidelity {line['torch_fidelity']:.1f}; "
         f"ratio {line['ratio']:.2f}, goal at least 1; apart by {line['relative_difference']:.1e}"
     )
     if options.out:
         setting = {"threads": torch.get_num_threads(), "torch": torch.__version__, "cuda": torch.cuda.is_available()}
-        options.out.write_text(json.dumps({**found, "rounds": rounds, **setting}, indent=2) + "\n")
+        options.out.write_text(json.dumps({**results, "rounds": rounds, **setting}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -45,23 +45,23 @@ def main() -> None:
     first, last = arguments.warmup, arguments.warmup + blocks * arguments.steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        words = fit_words(arguments.experiment, last, folder, overrides)
-        prepared = prepare(words)
+        argv = fit_words(arguments.experiment, last, folder, overrides)
+        prepared = prepare(argv)
         # Chosen once, as the choice may rest on a timing.
         precision = trainer_section(prepared.config)["precision"]
         recipe = recipe_of(prepared, precision, first, last, folder / "split.pt")
         recipe.save(folder / "recipe.json")
         file = folder / "measurement.json"
         if arguments.one_process:
-            alternate(arguments, words, precision, folder, file)
+            alternate(arguments, argv, precision, folder, file)
             return
         clock = {
             "class_path": "clock_callback.ClockCallback",
             "init_args": {"first": first, "last": last, "file": str(file)},
         }
-        words = [*words, f"--trainer.precision={precision}", f"--trainer.callbacks={json.dumps([clock])}"]
+        argv = [*argv, f"--trainer.precision={precision}", f"--trainer.callbacks={json.dumps([clock])}"]
         commands = {
-            "fmlab": [sys.executable, "-m", "fmlab", "fit", *words],
+            "fmlab": [sys.executable, "-m", "fmlab", "fit", *argv],
             "bare": [sys.executable, str(HERE / "bare_loop.py"), str(folder / "recipe.json"), str(file)],
         }
         print(f"{arguments.experiment}, {arguments.pairs} pairs, steps {first + 1}..{last}, precision {precision}")
@@ -112,14 +112,14 @@ def recipe_of(prepared: Prepared, precision: str, first: int, last: int, split: 
     config = prepared.config
     model = config["model"]["init_args"]
     optimizer, schedule = model["optimizer"]["init_args"], model["lr_scheduler"]
-    known = (
+    conditions = (
         model["path"]["class_path"] == "fmlab.paths.CondOT",
         model["prediction"] == "velocity",
         model["time_sampler"]["class_path"] == "fmlab.objectives.LogitNormal",
         schedule["class_path"] == "fmlab.training.WarmupCosine",
         precision in ("32-true", "bf16-mixed"),
     )
-    if not all(known):
+    if not all(conditions):
         raise SystemExit("the bare loop knows flow matching on CondOT, LogitNormal times and WarmupCosine only")
     accelerator = config["trainer"].get("accelerator", "auto")
     torch.save(prepared.data.labelled_images("train"), split)
@@ -162,7 +162,7 @@ def run(command: list[str], file: Path) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
 
 
-def alternate(arguments: argparse.Namespace, words: list[str], precision: str, folder: Path, file: Path) -> None:
+def alternate(arguments: argparse.Namespace, argv: list[str], precision: str, folder: Path, file: Path) -> None:
     """One run in which blocks of both sides take turns."""
     arguments_of_watch = {
         "recipe": str(folder / "recipe.json"),
@@ -172,8 +172,8 @@ def alternate(arguments: argparse.Namespace, words: list[str], precision: str, f
         "file": str(file),
     }
     watch = {"class_path": "clock_callback.AlternatingCallback", "init_args": arguments_of_watch}
-    words = [*words, f"--trainer.precision={precision}", f"--trainer.callbacks={json.dumps([watch])}"]
-    run([sys.executable, "-m", "fmlab", "fit", *words], file)
+    argv = [*argv, f"--trainer.precision={precision}", f"--trainer.callbacks={json.dumps([watch])}"]
+    run([sys.executable, "-m", "fmlab", "fit", *argv], file)
     pairs = json.loads(file.read_text())
     summary = time_summary(*zip(*pairs))
     print(

@@ -19,8 +19,8 @@ def write_section(name: str, text: str, file: Path = RESULTS) -> None:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     page = file.read_text() if file.is_file() else "# Results\n"
     section = f"{begin}\n{text.strip()}\n{end}"
-    before, found, after = page.partition(begin)
-    if found and end in after:
+    before, separator, after = page.partition(begin)
+    if separator and end in after:
         page = before + section + after.partition(end)[2]
     else:
         page = f"{page.rstrip()}\n\n{section}\n"

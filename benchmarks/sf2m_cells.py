@@ -200,7 +200,7 @@ def matched(column: str, seed: int, row: str, settings: Settings) -> Pairs:
     """The pairs of `settings.matched_epochs` epochs, matched batch by batch."""
     source, data = points(column, seed, _TRAIN, settings.points)
     coupling, generator = method_of(row).coupling(), _generator(column, seed, _PAIRS)
-    found = []
+    batches = []
     for _ in range(settings.matched_epochs):
         shuffled = data[torch.randperm(len(data), generator=generator)]
         if COLUMNS[column].from_noise:
@@ -209,8 +209,8 @@ def matched(column: str, seed: int, row: str, settings: Settings) -> Pairs:
             start = source[torch.randperm(len(source), generator=generator)]
         for first in range(0, settings.batches * settings.batch, settings.batch):
             chosen = slice(first, first + settings.batch)
-            found.append((shuffled[chosen], coupling.pair(shuffled[chosen], start[chosen], None, generator)))
-    return Pairs(torch.cat([pair[0] for pair in found]), torch.cat([pair[1] for pair in found]))
+            batches.append((shuffled[chosen], coupling.pair(shuffled[chosen], start[chosen], None, generator)))
+    return Pairs(torch.cat([pair[0] for pair in batches]), torch.cat([pair[1] for pair in batches]))
 
 
 def chunks(pairs: Pairs, epochs: int, settings: Settings, generator: torch.Generator) -> Iterator[Pairs]:
@@ -333,12 +333,12 @@ def floor(column: str, seed: int, settings: Settings) -> Values:
 
 def _row(w2: str, npe: str) -> dict[str, dict[str, Published]]:
     def cells(text: str) -> dict[str, Published]:
-        found = {}
+        numbers = {}
         for column, cell in zip(COLUMNS, text.split(",")):
             if cell.strip() != "-":
                 mean, _, deviation = cell.partition("+-")
-                found[column] = Published(float(mean), float(deviation) if deviation else None)
-        return found
+                numbers[column] = Published(float(mean), float(deviation) if deviation else None)
+        return numbers
 
     return {"w2": cells(w2), "npe": cells(npe)}
 

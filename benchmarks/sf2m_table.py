@@ -52,14 +52,14 @@ def table(journal: TableJournal, settings: Settings) -> str:
     lines = []
     for column in COLUMNS:
         for row in [FLOOR, *PUBLISHED]:
-            found = journal.of(row, column, asdict(settings.for_row(row)))
-            if found:
-                line = [column, row, str(len(found))]
+            results = journal.of(row, column, asdict(settings.for_row(row)))
+            if results:
+                line = [column, row, str(len(results))]
                 for name in ("w2", "npe"):
-                    values = [one["values"][name] for one in found if name in one["values"]]
+                    values = [one["values"][name] for one in results if name in one["values"]]
                     published = PUBLISHED.get(row, {}).get(name, {}).get(column)
                     line += [str(published or ""), spread(values), distance(values, published)]
-                lines.append([*line, f"{cost(found):.0f}"])
+                lines.append([*line, f"{cost(results):.0f}"])
     return markdown_table(HEADER, lines)
 
 

@@ -73,14 +73,14 @@ class Images:
 
     def errors(self, settings: dict[str, Setting], budgets: Sequence[int], converged: Tensor) -> Errors:
         """One error a setting and budget."""
-        found: Errors = {}
+        errors: Errors = {}
         for name, (solver, grid) in settings.items():
-            found[name] = []
+            errors[name] = []
             for budget in budgets:
                 steps = max_steps_within(budget, solver, CondOT())
                 end, nfe = self.solve(solver, grid, steps) if steps else (None, 0)
-                found[name].append(None if end is None else Solve(steps, nfe, rms(end.double() - converged)))
-        return found
+                errors[name].append(None if end is None else Solve(steps, nfe, rms(end.double() - converged)))
+        return errors
 
 
 def stopped(trained: Trained) -> Callable[[Tensor], PathField]:
@@ -92,9 +92,9 @@ def stopped(trained: Trained) -> Callable[[Tensor], PathField]:
 
 def ranks(errors: Errors, index: int, floor: float) -> dict[str, float]:
     """Ranks of the settings at one budget, equal ones where errors are; below `floor` all are equal."""
-    known = {name: max(points[index].error, floor) for name, points in errors.items() if points[index]}  # type: ignore[union-attr]
+    errors_at_budget = {name: max(points[index].error, floor) for name, points in errors.items() if points[index]}  # type: ignore[union-attr]
     # Three significant digits: solvers that are one method on this path differ by rounding only.
-    values = {name: float(f"{error:.2e}") for name, error in known.items()}
+    values = {name: float(f"{error:.2e}") for name, error in errors_at_budget.items()}
     ordered = sorted(values.values())
     return {name: ordered.index(value) + (ordered.count(value) + 1) / 2 for name, value in values.items()}
 
@@ -124,17 +124,17 @@ def rank_tables(fields: dict[str, Errors], budgets: Sequence[int], floors: dict[
     ranked = [{name: ranks(errors, i, floors[name]) for name, errors in fields.items()} for i in range(len(budgets))]
     others = [name for name in fields if name != "network"]
     correlations = [
-        [f"{budget} NFE", *(f"{correlation(found['network'], found[other]):.2f}" for other in others)]
-        for budget, found in zip(budgets, ranked)
+        [f"{budget} NFE", *(f"{correlation(ranking['network'], ranking[other]):.2f}" for other in others)]
+        for budget, ranking in zip(budgets, ranked)
     ]
     parts = [
         "Spearman's rank correlation of the network's ranking with that of",
         markdown_table(["", *others], correlations),
     ]
-    for index, (budget, found) in enumerate(zip(budgets, ranked)):
-        best_first = sorted(found["network"], key=lambda name: found["network"][name])
+    for index, (budget, ranking) in enumerate(zip(budgets, ranked)):
+        best_first = sorted(ranking["network"], key=lambda name: ranking["network"][name])
         rows = [
-            [f"`{name}`", *(cell(fields[field][name][index], found[field][name], floors[field]) for field in fields)]
+            [f"`{name}`", *(cell(fields[field][name][index], ranking[field][name], floors[field]) for field in fields)]
             for name in best_first
         ]
         parts += [f"### Error and rank at {budget} evaluations", markdown_table(["solver or grid", *fields], rows)]
@@ -149,21 +149,21 @@ def distance_table(
         [
             f"`{type(s).__name__}`",
             "yes" if s.stochastic else "no",
-            *(f"{value:.3f} ± {std:.3f}" for value, std in found),
+            *(f"{value:.3f} ± {std:.3f}" for value, std in values),
         ]
-        for s, found in sorted(distances.items(), key=lambda item: item[1][-1])
+        for s, values in sorted(distances.items(), key=lambda item: item[1][-1])
     ]
-    told = []
+    correlations = []
     for index, budget in enumerate(budgets):
         by_error = ranks({repr(s): errors[repr(s)] for s in distances if repr(s) in errors}, index, 0.0)
-        by_distance = {repr(s): found[index][0] for s, found in distances.items()}
-        told.append(f"{correlation(by_error, by_distance):.2f} at {budget} NFE")
+        by_distance = {repr(s): values[index][0] for s, values in distances.items()}
+        correlations.append(f"{correlation(by_error, by_distance):.2f} at {budget} NFE")
     return "\n\n".join(
         [
             "### By the distance of images from real ones",
             f"The Fréchet distance by the data set's own features, {n} images without guidance, every solver on"
             " `UniformGrid` with its defaults, noisy ones too. Spearman's rank correlation of the distance with the"
-            f" error above, over the solvers that have one: {', '.join(told)}.",
+            f" error above, over the solvers that have one: {', '.join(correlations)}.",
             markdown_table(["solver", "noisy", *(f"{budget} NFE" for budget in budgets)], rows),
         ]
     )

@@ -114,8 +114,8 @@ def cell(case: Case, point: Solve | None) -> str:
 
 def order(case: Case, points: Sequence[Solve | None]) -> str:
     """The observed order."""
-    found = case.observed_order(points)
-    return "-" if found is None else f"{found:.2f}"
+    order = case.observed_order(points)
+    return "-" if order is None else f"{order:.2f}"
 
 
 def plot(cases: Sequence[Results], budgets: Sequence[int], file: Path) -> None:
@@ -201,9 +201,9 @@ def curve(
     style: str = "-",
 ) -> None:
     """One line of points; those that reach the floor lie on it."""
-    known = [point for point in points if point]
-    errors = [max(point.error, case.resolution) for point in known]
-    axes.plot([p.nfe for p in known], errors, style, marker=marker, ms=5, lw=1.4, color=colour, label=label)
+    solved = [point for point in points if point]
+    errors = [max(point.error, case.resolution) for point in solved]
+    axes.plot([p.nfe for p in solved], errors, style, marker=marker, ms=5, lw=1.4, color=colour, label=label)
 
 
 def dress(axes: Axes, case: Case, budgets: Sequence[int]) -> None:

@@ -101,7 +101,7 @@ def measure_laws(parts: Parts, budgets: Sequence[int], n: int) -> dict[str, list
     """Mean and covariance of n samples of the mixture by the SDE solvers, and by two ODE solvers beside them."""
     law, path = distributions.three_gaussians(), CondOT()
     start = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
-    found = {f"{n:,} exact draws": [typical_law_errors(law, n)] * len(budgets)}
+    results = {f"{n:,} exact draws": [typical_law_errors(law, n)] * len(budgets)}
     for solver in [*with_every_diffusion(parts.stochastic), Euler(), Heun()]:
         points = []
         for budget in budgets:
@@ -113,8 +113,8 @@ def measure_laws(parts: Parts, budgets: Sequence[int], n: int) -> dict[str, list
                 noise=lambda _, like, g=generator: torch.randn(like.shape, generator=g),
             )
             points.append(law_errors(end, law, exact.nfe))
-        found[repr(solver)] = points
-    return found
+        results[repr(solver)] = points
+    return results
 
 
 def with_every_diffusion(solvers: Sequence[Solver]) -> list[Solver]:

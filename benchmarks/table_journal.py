@@ -44,14 +44,14 @@ class TableJournal:
 
     def find(self, cell: Cell) -> dict[str, Any] | None:
         """What is known of a cell, or None."""
-        wanted = {**asdict(cell), "settings": dict(cell.settings)}
-        return next((line for line in self.lines if all(line[key] == wanted[key] for key in wanted)), None)
+        expected = {**asdict(cell), "settings": dict(cell.settings)}
+        return next((line for line in self.lines if all(line[key] == expected[key] for key in expected)), None)
 
     def measure(self, cell: Cell, compute: Callable[[], Values]) -> dict[str, Any]:
         """A cell's line: as it was measured before, or measured now, written down and printed with its cost."""
-        known = self.find(cell)
-        if known is not None:
-            return known
+        finished = self.find(cell)
+        if finished is not None:
+            return finished
         began, busy = time.perf_counter(), time.process_time()
         values = compute()
         line = {
@@ -76,12 +76,12 @@ class TableJournal:
 
     def of(self, row: str, column: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The finished seeds of a place in the table, by seed."""
-        found = [
+        lines = [
             line
             for line in self.lines
             if (line["row"], line["column"], line["settings"]) == (row, column, dict(settings))
         ]
-        return sorted(found, key=lambda line: line["seed"])
+        return sorted(lines, key=lambda line: line["seed"])
 
 
 @dataclass(frozen=True)

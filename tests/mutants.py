@@ -139,9 +139,9 @@ def check(breaks: list[Break]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Exits with 1 if a break survives or cannot be applied."""
-    words = [argument for argument in arguments if argument != "--check"]
+    filters = [argument for argument in arguments if argument != "--check"]
     breaks = read_breaks(TABLE.read_text(encoding="utf-8"))
-    chosen = [each for each in breaks if not words or any(word in each.file or word in each.what for word in words)]
+    chosen = [each for each in breaks if not filters or any(word in each.file or word in each.what for word in filters)]
     return int((check if "--check" in arguments else run)(chosen) > 0)
 
 

@@ -32,9 +32,9 @@ def test_the_sides_take_turns_and_the_order_turns_too() -> None:
 def test_both_sides_compute_one_distance() -> None:
     from metrics_speed import distance
 
-    found = distance(64, 1)
-    assert found["relative_difference"] < 1e-9
-    assert found["ratio"] > 0
+    result = distance(64, 1)
+    assert result["relative_difference"] < 1e-9
+    assert result["ratio"] > 0
 
 
 @pytest.mark.slow
@@ -48,6 +48,6 @@ def test_both_sides_compute_the_same_features_and_both_ratios_are_printed(
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0].split(":")[0] for line in printed] == ["distance", "features"]
     assert all("ratio" in line for line in printed)
-    found = json.loads(out.read_text())
-    assert found["features"]["relative_difference"] < 1e-4
-    assert found["distance"]["relative_difference"] < 1e-9
+    results = json.loads(out.read_text())
+    assert results["features"]["relative_difference"] < 1e-4
+    assert results["distance"]["relative_difference"] < 1e-9

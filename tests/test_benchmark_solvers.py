@@ -27,8 +27,8 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_every_solver_and_grid_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from solver_table import main
 
-    words = "--only mixture --samples 1 --law_samples 200 --budgets 4 8 --out"
-    monkeypatch.setattr(sys, "argv", ["solver_table.py", *words.split(), str(tmp_path)])
+    options = "--only mixture --samples 1 --law_samples 200 --budgets 4 8 --out"
+    monkeypatch.setattr(sys, "argv", ["solver_table.py", *options.split(), str(tmp_path)])
     main()
     page = (tmp_path / "results.md").read_text()
     for entry in [*of_kind("solvers"), *of_kind("grids")]:
@@ -49,10 +49,10 @@ def test_ranks_and_their_correlation() -> None:
     from solver_ranking import correlation, ranks
 
     errors = {name: [Solve(8, 8, error)] for name, error in zip("abcd", (0.3, 0.1, 0.30001, 1e-9))}
-    found = ranks({**errors, "none": [None]}, 0, floor=1e-6)
-    assert found == {"a": 3.5, "b": 2, "c": 3.5, "d": 1}
-    assert correlation(found, found) == pytest.approx(1)
-    assert correlation(found, {"d": 4, "b": 3, "a": 1.5, "c": 1.5, "e": 5}) == pytest.approx(-1)
+    ranking = ranks({**errors, "none": [None]}, 0, floor=1e-6)
+    assert ranking == {"a": 3.5, "b": 2, "c": 3.5, "d": 1}
+    assert correlation(ranking, ranking) == pytest.approx(1)
+    assert correlation(ranking, {"d": 4, "b": 3, "a": 1.5, "c": 1.5, "e": 5}) == pytest.approx(-1)
 
 
 def test_errors_are_distances_to_the_solution() -> None:

@@ -30,9 +30,9 @@ def command(monkeypatch: pytest.MonkeyPatch, table: str, arguments: str) -> None
     __import__(table).main()
 
 
-def line_of(page: Path, *words: str) -> list[str]:
+def line_of(page: Path, *cells: str) -> list[str]:
     """The entries of the table's line that has these words."""
-    (line,) = [line for line in page.read_text().splitlines() if all(f"| {word} |" in line for word in words)]
+    (line,) = [line for line in page.read_text().splitlines() if all(f"| {word} |" in line for word in cells)]
     return [entry.strip() for entry in line.strip("|").split("|")]
 
 
@@ -160,11 +160,11 @@ def test_moons_are_torchdyns() -> None:
     spread = source(20_000, generator).square().sum(1).mean() - 25
     assert float(spread) == pytest.approx(2 * 0.1**0.5, abs=0.15)
     # Pairs come again after the matchings that are paid for, in another order.
-    found = list(pools("C2OT", "x coordinate", Settings(steps=12, matchings=1), generator))
-    assert [len(pairs) for pairs in found] == [MATCHED] * 3
-    ends = [torch.cat([pairs.data, pairs.source], 1).sort(0).values for pairs in found]
+    batches = list(pools("C2OT", "x coordinate", Settings(steps=12, matchings=1), generator))
+    assert [len(pairs) for pairs in batches] == [MATCHED] * 3
+    ends = [torch.cat([pairs.data, pairs.source], 1).sort(0).values for pairs in batches]
     assert torch.equal(ends[0], ends[1])
-    assert not torch.equal(found[0].data, found[1].data)
+    assert not torch.equal(batches[0].data, batches[1].data)
 
 
 def test_training_keeps_the_weights_of_the_least_validation_loss() -> None:
@@ -183,9 +183,9 @@ def test_training_keeps_the_weights_of_the_least_validation_loss() -> None:
     pairs = Pairs(torch.randn(40, 2), torch.randn(40, 2))
     optimizer = torch.optim.Adam(problem.network.parameters(), lr=0.01)
     train(problem, iter([pairs] * 3), 20, optimizer, torch.Generator().manual_seed(0), check)
-    kept = problem.network.state_dict()
-    assert all(torch.equal(kept[name], seen[1][name]) for name in kept)
-    assert not all(torch.equal(kept[name], seen[2][name]) for name in kept)
+    state = problem.network.state_dict()
+    assert all(torch.equal(state[name], seen[1][name]) for name in state)
+    assert not all(torch.equal(state[name], seen[2][name]) for name in state)
 
 
 def test_deviations_from_the_published() -> None:

@@ -38,14 +38,14 @@ def test_a_command_of_the_page_runs(command: str, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    verb, *words = shlex.split(command)[1:]
+    verb, *argv = shlex.split(command)[1:]
     if verb == "sample":
         assert main(["fit", "--config", "experiments/digits.yaml", *TINY, *SHORT, "--floor.enabled=false"]) == 0
-        words += ["--num_samples", "10", "--steps", "2", "--device", "cpu"]
+        argv += ["--num_samples", "10", "--steps", "2", "--device", "cpu"]
     elif verb == "fit":
         small = [word for word in TINY if word.startswith("--model.network.width") and "UNet" not in command]
-        words += [*SHORT, *small, "--fid.enabled=false", "--samples.enabled=false"]
-    assert main([verb, *words]) == 0
+        argv += [*SHORT, *small, "--fid.enabled=false", "--samples.enabled=false"]
+    assert main([verb, *argv]) == 0
 
 
 def test_the_pictures_of_the_page_are_there() -> None:

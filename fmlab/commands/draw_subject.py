@@ -125,16 +125,16 @@ def _of_options(options: SubjectOptions) -> Scene | ImageScene:
 
 def _of_config(options: SubjectOptions) -> Scene | ImageScene:
     """A configuration's data, path, source and coupling, as its model takes them; options stand over the files."""
-    words = [word for file in options.config for word in ("--config", file)]
+    argv = [word for file in options.config for word in ("--config", file)]
     shapes = {law.__name__: shape for shape, law in SHAPES_2D.items()} | {shape: shape for shape in SHAPES_2D}
     for key in ("data", "model.path", "model.source", "model.coupling"):
         component: Component = getattr(options, key.rpartition(".")[2])
         if key == "data" and component.name in shapes:
-            words += ["--data=Toy2D", f"--data.name={shapes[component.name]}"]
+            argv += ["--data=Toy2D", f"--data.name={shapes[component.name]}"]
         elif component.name is not None:
-            words.append(f"--{key}={component.name}")
-        words += [f"--{key}.{argument}={value}" for argument, value in component.arguments.items()]
-    prepared = prepare(words)
+            argv.append(f"--{key}={component.name}")
+        argv += [f"--{key}.{argument}={value}" for argument, value in component.arguments.items()]
+    prepared = prepare(argv)
     module = make_section("model", prepared.config["model"], prepared.trust)
     return _of_module(options, module, prepared.data, trained=False)
 

@@ -35,8 +35,8 @@ def run(options: ValidateOptions) -> int:
     file = layout.checkpoint(options.checkpoint)
     from fmlab.config.prepare import import_folders, prepare
 
-    words = ["--config", str(layout.config), *options.overrides]
-    prepared = prepare(words, options.trust, folders=import_folders(layout, options.trust))
+    argv = ["--config", str(layout.config), *options.overrides]
+    prepared = prepare(argv, options.trust, folders=import_folders(layout, options.trust))
     from fmlab.training.assemble import assemble, trainer_section
     from fmlab.training.quiet import silence_lightning
 

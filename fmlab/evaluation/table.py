@@ -38,12 +38,12 @@ def grouped(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _place(row: Row) -> tuple[Any, ...]:
     setting = row.setting
-    words = [str(setting.get(name)) for name in ("path", "grid", "solver")]
+    names = [str(setting.get(name)) for name in ("path", "grid", "solver")]
     return (
         not row.real_vs_real,
         setting["field"] == "exact",
         float(setting.get("guidance_scale", 0)),
-        *words,
+        *names,
         setting.get("steps", 0),
     )
 
@@ -179,16 +179,16 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], words: int) -> str:
-    """A Markdown table whose columns line up; all but the first `words` hold numbers."""
-    widths = [max(3, *(len(line[place]) for line in [header, *lines])) for place in range(len(header))]
+def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:
+    """A Markdown table whose columns line up; all but the first `text_columns` hold numbers."""
+    widths = [max(3, *(len(line[column]) for line in [header, *lines])) for column in range(len(header))]
 
     def row(cells: Sequence[str]) -> str:
         padded = [
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths))
+            cell.ljust(width) if column < text_columns else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths))
         ]
         return "| " + " | ".join(padded) + " |"
 
-    rule = ["-" * width if place < words else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    rule = ["-" * width if column < text_columns else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     return "\n".join([row(header), row(rule), *map(row, lines)]) + "\n"

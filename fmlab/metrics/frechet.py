@@ -30,10 +30,10 @@ class FrechetReference:
         known: Mean, covariance and perhaps its factor.
     """
 
-    def __init__(self, known: Statistics) -> None:
-        self.mu = torch.as_tensor(known.mu, dtype=torch.float64, device="cpu")
-        self.sigma = torch.as_tensor(known.sigma, dtype=torch.float64, device="cpu")
-        factor: Tensor | None = getattr(known, "factor", None)
+    def __init__(self, statistics: Statistics) -> None:
+        self.mu = torch.as_tensor(statistics.mu, dtype=torch.float64, device="cpu")
+        self.sigma = torch.as_tensor(statistics.sigma, dtype=torch.float64, device="cpu")
+        factor: Tensor | None = getattr(statistics, "factor", None)
         self._factor = None if factor is None else factor.to("cpu", torch.float64)
 
     def distance(self, n: Tensor, total: Tensor, outer: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class ReferenceHalf:
         """The half's examples, at most `batch_size` at a time."""
         start = held = 0
         for batch in self.data.reference_batches(batch_size):
-            mine = batch[torch.tensor([self.holds(start + place) for place in range(len(batch))], dtype=torch.bool)]
+            mine = batch[torch.tensor([self.holds(start + offset) for offset in range(len(batch))], dtype=torch.bool)]
             yield mine[(rank - held) % world_size :: world_size]
             start, held = start + len(batch), held + len(mine)
 
@@ -132,11 +132,11 @@ def _taken(
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
     """The examples of a half that are taken, their labels if those are needed, and their places among them."""
     labels = half.labelled_images(getattr(half.data, "reference", "train"))[1] if with_labels else None
-    place = torch.full((size,), -1, dtype=torch.int64)
-    place[taken] = torch.arange(len(taken))
+    place_of_row = torch.full((size,), -1, dtype=torch.int64)
+    place_of_row[taken] = torch.arange(len(taken))
     start = 0
     for batch in half.reference_batches(500):
-        places = place[start : start + len(batch)]
+        places = place_of_row[start : start + len(batch)]
         rows = (places >= 0).nonzero()[:, 0]
         samples = batch[rows] if half.kind == "images" else batch[rows].float().flatten(1)
         yield samples, None if labels is None else labels[start + rows], places[rows]

@@ -21,7 +21,7 @@ def position_table(rows: int, columns: int, width: int) -> Tensor:
     """Fixed sines and cosines of each patch's column (first half) and row (second), shape (rows * columns, width)."""
     frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    angles = [place.reshape(-1, 1) * frequency for place in (column, row)]
+    angles = [coordinate.reshape(-1, 1) * frequency for coordinate in (column, row)]
     return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=1).float()
 
 

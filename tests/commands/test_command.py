@@ -33,15 +33,15 @@ LIGHT = [
 ]
 
 
-@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
-def test_it_answers_at_once_without_torch(words: list[str]) -> None:
+@pytest.mark.parametrize("argv", LIGHT, ids=" ".join)
+def test_it_answers_at_once_without_torch(argv: list[str]) -> None:
     code = (
         "import sys; from fmlab.__main__ import main; code = main(sys.argv[1:]);"
         "heavy = {'torch', 'lightning', 'wandb', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 1
@@ -68,15 +68,15 @@ LIGHT_MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("words", LIGHT_MISTAKES, ids=" ".join)
-def test_a_mistake_that_needs_no_torch_is_answered_without_it(words: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("argv", LIGHT_MISTAKES, ids=" ".join)
+def test_a_mistake_that_needs_no_torch_is_answered_without_it(argv: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from fmlab.__main__ import main; code = main(sys.argv[1:]);"
         "heavy = {'torch', 'lightning', 'wandb', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ended = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=tmp_path)
+    ended = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, cwd=tmp_path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.returncode == 2, ended.stderr
     assert 1 <= len(ended.stderr.splitlines()) <= 3
@@ -119,7 +119,7 @@ def test_the_verb_may_come_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "lines"),
+    ("argv", "lines"),
     [
         (["fti"], ["error: fti: is not a verb", "  did you mean fmlab fit?"]),
         (["train"], ["error: train: is not a verb", "  did you mean fmlab fit?"]),
@@ -129,10 +129,8 @@ def test_the_verb_may_come_late() -> None:
         (["help", "trainr"], ["error: trainr: is not known", "  did you mean trainer?"]),
     ],
 )
-def test_a_wrong_word_gets_the_right_one(
-    words: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 2
+def test_a_wrong_word_gets_the_right_one(argv: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
     assert capsys.readouterr().err.splitlines() == lines
 
 
@@ -199,22 +197,22 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_in_at_most_three_lines(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.yaml").write_text("a: 1\nb: [1, 2")
-    words, lines = MISTAKES[name]
-    assert main(["fit", "--config", "points.yaml", *words]) == 2
-    said = capsys.readouterr()
-    told = [line for line in said.err.splitlines() if not line.startswith("note: ")]
-    assert told[: len(lines)] == lines
-    assert len(told) <= 3
-    assert said.out == ""
+    argv, lines = MISTAKES[name]
+    assert main(["fit", "--config", "points.yaml", *argv]) == 2
+    captured = capsys.readouterr()
+    message = [line for line in captured.err.splitlines() if not line.startswith("note: ")]
+    assert message[: len(lines)] == lines
+    assert len(message) <= 3
+    assert captured.out == ""
     assert not Path("runs").exists()
 
 
 def test_an_incompatible_pair_names_key_and_cause(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--data=Digits", "--model.network=DiT", "--model.network.patch_size=3", "--model.network.width=48"]
-    assert main(["fit", "--config", "points.yaml", *words]) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
-    assert told[0].startswith("error: model.network.patch_size: ")
-    assert len(told) <= 3
+    argv = ["--data=Digits", "--model.network=DiT", "--model.network.patch_size=3", "--model.network.width=48"]
+    assert main(["fit", "--config", "points.yaml", *argv]) == 2
+    message = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
+    assert message[0].startswith("error: model.network.patch_size: ")
+    assert len(message) <= 3
 
 
 def test_the_configuration_may_come_before_the_verb(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,8 +222,8 @@ def test_the_configuration_may_come_before_the_verb(folder: Path, capsys: pytest
 
 @pytest.mark.slow
 def test_from_a_shell(folder: Path) -> None:
-    words = [sys.executable, "-m", "fmlab", "--config", "points.yaml", "fit", "--model.network.widht=3"]
-    done = subprocess.run(words, capture_output=True, text=True)
+    argv = [sys.executable, "-m", "fmlab", "--config", "points.yaml", "fit", "--model.network.widht=3"]
+    done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines() == MISTAKES["misspelt key"][1]
     assert done.stdout == ""

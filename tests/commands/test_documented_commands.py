@@ -35,15 +35,15 @@ def commands_in(file: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_documented_commands_can_be_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for verb, *words in map(verb_first, commands_in(file)):
+    for verb, *argv in map(verb_first, commands_in(file)):
         commands = commands_of(verb)
         if not commands:
             continue
-        command = commands[""] if "" in commands else commands[words.pop(0)]
-        parse_options(command.options, words, command.name)
+        command = commands[""] if "" in commands else commands[argv.pop(0)]
+        parse_options(command.options, argv, command.name)
 
 
 def test_commands_are_found() -> None:
-    words = list(commands_in(ROOT / "README.md"))
-    assert ["fit", "--config", "experiments/digits.yaml"] in words
-    assert len(words) >= 10
+    commands = list(commands_in(ROOT / "README.md"))
+    assert ["fit", "--config", "experiments/digits.yaml"] in commands
+    assert len(commands) >= 10

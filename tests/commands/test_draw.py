@@ -44,9 +44,9 @@ def numbers(text: str) -> list[float]:
 @pytest.mark.parametrize("name", CASES)
 def test_a_process_is_drawn_and_compared(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The line names the exact moments, and those of 4000 simulated paths are within what chance allows."""
-    words, mean, std = CASES[name]
+    argv, mean, std = CASES[name]
     out = tmp_path / "pictures" / "process.png"
-    assert main(["draw", "process", *words, "--out", str(out)]) == 0
+    assert main(["draw", "process", *argv, "--out", str(out)]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("at t = "))
     law = "invariant law" if name.startswith("langevin") else "exact"
     assert line.endswith(f"; {law} mean {mean}, std {std}")
@@ -66,7 +66,7 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (["proces"], ["error: draw proces: fmlab draw has no such word", "  did you mean process?"]),
         (
@@ -103,14 +103,14 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_mistakes_are_answered_in_three_lines(
-    words: list[str],
+    argv: list[str],
     expected: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["draw", *words]) == 2
+    assert main(["draw", *argv]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[: len(expected)] == expected
     assert len(lines) <= 3

@@ -22,25 +22,25 @@ from fmlab.objectives import Independent, MinibatchOT
 from fmlab.paths import VP, CondOT, Cosine, Interpolant
 
 
-def subject(*words: str) -> Scene | ImageScene:
-    return read_subject(parse_options(FieldOptions, words, "draw field"))
+def subject(*argv: str) -> Scene | ImageScene:
+    return read_subject(parse_options(FieldOptions, argv, "draw field"))
 
 
-def scene(*words: str) -> Scene:
-    found = subject(*words)
-    assert isinstance(found, Scene)
-    return found
+def scene(*argv: str) -> Scene:
+    drawing = subject(*argv)
+    assert isinstance(drawing, Scene)
+    return drawing
 
 
 def test_words_make_a_scene() -> None:
     plain = scene()
     assert (type(plain.data), repr(plain.path), plain.source) == (Checkerboard, repr(CondOT()), None)
     assert isinstance(plain.coupling, Independent)
-    made = scene("--data", "EightGaussians", "--data.std=0.3", "--path=VP", "--path.beta_max=12", "--z", "1,-2")
-    assert made.known_law.covariances[0, 0, 0].item() == pytest.approx(0.09)
-    assert isinstance(made.path, VP)
-    assert made.path.beta_max == 12
-    assert made.given.tolist() == [1, -2]
+    changed = scene("--data", "EightGaussians", "--data.std=0.3", "--path=VP", "--path.beta_max=12", "--z", "1,-2")
+    assert changed.known_law.covariances[0, 0, 0].item() == pytest.approx(0.09)
+    assert isinstance(changed.path, VP)
+    assert changed.path.beta_max == 12
+    assert changed.given.tolist() == [1, -2]
     assert isinstance(scene("--data=mixture").data, GaussianMixture)
     assert isinstance(scene("--data=Toy2D", "--data.name=moons").data, Moons)
     between = scene("--source=Circles", "--path=Cosine", "--coupling=MinibatchOT", "--seed=5")
@@ -67,8 +67,8 @@ def test_images_are_drawn_on_their_way(tmp_path: Path, capsys: pytest.CaptureFix
     assert isinstance(digits, ImageScene)
     assert digits.sample_data(3).shape == (3, 1, 8, 8)
     out = tmp_path / "digits.png"
-    words = ["draw", "path", "--data=Digits", "--num_samples=2", "--times=0,0.5,1", f"--out={out}"]
-    assert main(words) == 0
+    argv = ["draw", "path", "--data=Digits", "--num_samples=2", "--times=0,0.5,1", f"--out={out}"]
+    assert main(argv) == 0
     assert "from noise to Digits along CondOT" in capsys.readouterr().out
     with Image.open(out) as picture:
         assert picture.width > 1.3 * picture.height
@@ -96,8 +96,8 @@ def test_figures_are_written(name: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_solver_errors_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On Gaussian data Euler halves its error with twice the evaluations, Heun's falls to a quarter (F11)."""
-    words = ["--data=Gaussian", "--data.mean=[1,0]", "--data.covariance=[[0.25,0],[0,0.5]]", "--nfe=32,64,128"]
-    assert main(["draw", "solvers", *words, "--solver=Euler,Heun", "--num_samples=8", f"--out={tmp_path}/a.svg"]) == 0
+    argv = ["--data=Gaussian", "--data.mean=[1,0]", "--data.covariance=[[0.25,0],[0,0.5]]", "--nfe=32,64,128"]
+    assert main(["draw", "solvers", *argv, "--solver=Euler,Heun", "--num_samples=8", f"--out={tmp_path}/a.svg"]) == 0
     slopes = dict(re.findall(r"^(\w+) .* slope ([\d.]+)$", capsys.readouterr().out, re.MULTILINE))
     assert float(slopes["Euler"]) == pytest.approx(1, abs=0.1)
     assert float(slopes["Heun"]) == pytest.approx(2, abs=0.1)
@@ -105,9 +105,9 @@ def test_solver_errors_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("name", ["path", "field", "flow", "trajectories"])
 def test_films_have_the_frames_asked_for(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, words = tmp_path / "a.gif", [word for word in STILL[name] if not word.startswith("--times")]
+    out, argv = tmp_path / "a.gif", [word for word in STILL[name] if not word.startswith("--times")]
     times = [] if name == "trajectories" else ["--times=0.1,0.9"]
-    assert main(["draw", name, *words, *times, "--frames=3", f"--out={out}"]) == 0
+    assert main(["draw", name, *argv, *times, "--frames=3", f"--out={out}"]) == 0
     assert f"figure     {out}, 3 frames" in capsys.readouterr().out
     with Image.open(out) as film:
         assert film.n_frames == 3
@@ -198,16 +198,16 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "expected"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+@pytest.mark.parametrize(("argv", "expected"), MISTAKES, ids=[" ".join(argv) for argv, _ in MISTAKES])
 def test_mistakes_are_answered_in_three_lines(
-    words: list[str],
+    argv: list[str],
     expected: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["draw", *words]) == 2
+    assert main(["draw", *argv]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) <= 3
     for line, start in zip(lines, expected):

@@ -15,15 +15,15 @@ from fmlab.paths import Output
 
 @pytest.mark.parametrize("kind", catalog.KINDS)
 def test_the_catalogue_says_what_the_rooms_export(kind: str) -> None:
-    wanted = catalog.KINDS[kind]
-    room = importlib.import_module(f"fmlab.{wanted.room}")
+    kind_entry = catalog.KINDS[kind]
+    room = importlib.import_module(f"fmlab.{kind_entry.room}")
     exported = [getattr(room, name) for name in room.__all__]
     expected = {
         cls.__name__
         for cls in exported
         if inspect.isclass(cls)
-        and cls.__name__ not in wanted.bases
-        and wanted.bases & {base.__name__ for base in cls.__mro__}
+        and cls.__name__ not in kind_entry.bases
+        and kind_entry.bases & {base.__name__ for base in cls.__mro__}
     }
     assert expected
     assert {entry.name for entry in catalog.of_kind(kind)} == expected

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.made_runs import made_run
+from helpers.written_runs import write_run
 
 import fmlab
 from fmlab.errors import UserError
@@ -16,7 +16,7 @@ from fmlab.errors import UserError
 def test_a_row_a_run(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
     for seed, path in enumerate(("CondOT", "VP")):
-        made_run(tmp_path, 1.0 + seed, path=path, seed=seed)
+        write_run(tmp_path, 1.0 + seed, path=path, seed=seed)
     frame = fmlab.table(str(tmp_path / "made" / "*")).sort_values("seed")
     assert frame["model.path"].tolist() == ["CondOT", "VP"]
     assert frame["val/fid_domain"].tolist() == [1.0, 2.0]

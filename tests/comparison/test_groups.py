@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.made_runs import MEASUREMENT, config, made_run
+from helpers.written_runs import MEASUREMENT, config, write_run
 
 from fmlab.comparison import compare, find_runs
 from fmlab.comparison.configs import differing_keys, flatten_config, label
@@ -47,8 +47,8 @@ def test_only_what_differs_differs() -> None:
 def test_runs_that_differ_only_in_seed_are_a_group(tmp_path: Path) -> None:
     for path in ("CondOT", "VP"):
         for seed in range(3):
-            made_run(tmp_path, 1.0 + seed, path=path, seed=seed)
-    made_run(tmp_path, 9.0, seed=0, experiment="other")
+            write_run(tmp_path, 1.0 + seed, path=path, seed=seed)
+    write_run(tmp_path, 9.0, seed=0, experiment="other")
     comparison = compare([tmp_path / "made", tmp_path / "other"])
     labels = [group.label for group in comparison.groups]
     assert labels == ["made: path=CondOT", "made: path=VP", "other: path=CondOT"]
@@ -62,11 +62,11 @@ def test_runs_that_differ_only_in_seed_are_a_group(tmp_path: Path) -> None:
 
 
 def test_only_finished_runs_count_and_of_repeated_ones_the_last(tmp_path: Path) -> None:
-    made_run(tmp_path, 5.0, seed=0, run_id="20260101-000000-aaaa")
-    layout = made_run(tmp_path, 1.0, seed=0, run_id="20260102-000000-bbbb")
+    write_run(tmp_path, 5.0, seed=0, run_id="20260101-000000-aaaa")
+    layout = write_run(tmp_path, 1.0, seed=0, run_id="20260102-000000-bbbb")
     layout.meta.write_text(layout.meta.read_text().replace("T00:00:00", "T01:00:00"))
-    made_run(tmp_path, 0.1, seed=1, state="failed")
-    made_run(tmp_path, 0.2, seed=2, state="interrupted")
+    write_run(tmp_path, 0.1, seed=1, state="failed")
+    write_run(tmp_path, 0.2, seed=2, state="interrupted")
     (group,) = compare(tmp_path / "made").groups
     assert group.values("val/fid_domain", "final") == {0: 1.0}
     assert [member.run.status.state for member in group.members] == ["done", "done", "failed", "interrupted"]
@@ -75,10 +75,10 @@ def test_only_finished_runs_count_and_of_repeated_ones_the_last(tmp_path: Path) 
 def test_different_measurements_are_not_ranked_together(tmp_path: Path) -> None:
     """The group of the lower number was measured with other samples; it is no winner, and the refusal says why."""
     for seed in range(6):
-        made_run(tmp_path, 2.0 + 0.01 * seed**2, path="CondOT", seed=seed)
-        made_run(tmp_path, 3.0 - 0.01 * seed, path="Cosine", seed=seed)
-        made_run(tmp_path, 1.0, path="VP", seed=seed, measurement={**MEASUREMENT, "samples": 50})
-        made_run(tmp_path, 0.5, path="VE", seed=seed, measurement=None)
+        write_run(tmp_path, 2.0 + 0.01 * seed**2, path="CondOT", seed=seed)
+        write_run(tmp_path, 3.0 - 0.01 * seed, path="Cosine", seed=seed)
+        write_run(tmp_path, 1.0, path="VP", seed=seed, measurement={**MEASUREMENT, "samples": 50})
+        write_run(tmp_path, 0.5, path="VE", seed=seed, measurement=None)
     comparison = compare(tmp_path / "made")
     first, *others = comparison.standings("val/fid_domain", "final")
     assert [comparison.groups[index].flags["model.path"] for index in first.groups] == ["CondOT", "Cosine"]
@@ -93,7 +93,7 @@ def test_different_measurements_are_not_ranked_together(tmp_path: Path) -> None:
 
 def test_losses_of_different_paths_are_different_quantities(tmp_path: Path) -> None:
     for path, width in (("CondOT", 64), ("CondOT", 128), ("VP", 64)):
-        made_run(tmp_path, 1.0, configuration=config(path, 0, width=width))
+        write_run(tmp_path, 1.0, configuration=config(path, 0, width=width))
     standings = compare(tmp_path / "made").standings("val/loss", "final")
     assert [len(one.groups) for one in standings] == [2, 1]
     assert "objective.model.path (CondOT against VP)" in standings[1].apart
@@ -101,7 +101,7 @@ def test_losses_of_different_paths_are_different_quantities(tmp_path: Path) -> N
 
 
 def test_evaluations_are_metrics_too(tmp_path: Path) -> None:
-    made_run(tmp_path, 1.0, seed=0, nfe=(5, 10))
+    write_run(tmp_path, 1.0, seed=0, nfe=(5, 10))
     comparison = compare(tmp_path / "made")
     name = "evaluate: fid_domain (Euler(), 5 steps, w 2, 1000 samples)"
     assert name in comparison.metrics
@@ -110,7 +110,7 @@ def test_evaluations_are_metrics_too(tmp_path: Path) -> None:
 
 
 def test_evaluations_along_another_path_are_other_numbers(tmp_path: Path) -> None:
-    layout = made_run(tmp_path, 1.0, nfe=(5,))
+    layout = write_run(tmp_path, 1.0, nfe=(5,))
     record = layout.root / "measurement.json"
     content = json.loads(record.read_text())
     record.write_text(json.dumps({**content, "setting": {**content["setting"], "path": "CondOT()"}}))
@@ -135,13 +135,13 @@ def test_which_side_is_better() -> None:
 
 def test_a_metric_of_ones_own_is_ranked_as_its_checkpoints_are(tmp_path: Path) -> None:
     own: dict[str, Any] = {**config("CondOT", 0), "checkpoint": {"monitor": "val/mine", "mode": "max"}}
-    run = read_run(made_run(tmp_path, 1.0, configuration=own))
+    run = read_run(write_run(tmp_path, 1.0, configuration=own))
     assert side("val/mine", [run]) == "more"
     assert side("val/mine") is None
 
 
 def test_costs_of_a_run(tmp_path: Path) -> None:
-    costs = read_costs(read_run(made_run(tmp_path, 1.0)))
+    costs = read_costs(read_run(write_run(tmp_path, 1.0)))
     assert costs.steps == 1000
     assert costs.images == 64_000
     assert costs.flops == 3 * 25e6 * 64_000
@@ -151,7 +151,7 @@ def test_costs_of_a_run(tmp_path: Path) -> None:
 
 def test_how_runs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ids = [made_run(tmp_path / "runs", 1.0, seed=seed).id for seed in range(2)]
+    ids = [write_run(tmp_path / "runs", 1.0, seed=seed).id for seed in range(2)]
     (tmp_path / "runs" / "made" / "sweep.db").write_text("")
     everything = [str(path) for path in (tmp_path / "runs" / "made").iterdir()]
     for names in ("made", "runs/made", "runs/made/*", "made/*", everything, [f"runs/made/{name}" for name in ids]):
@@ -164,7 +164,7 @@ def test_how_runs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_torn_records_are_read_as_far_as_they_go(tmp_path: Path) -> None:
-    layout = made_run(tmp_path, 1.0, nfe=(5,))
+    layout = write_run(tmp_path, 1.0, nfe=(5,))
     layout.metrics.write_text(layout.metrics.read_text()[:-5])
     layout.meta.write_text("{")
     (layout.root / "measurement.json").write_text("")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.made_runs import MEASUREMENT, config, made_run
+from helpers.written_runs import MEASUREMENT, config, write_run
 
 from fmlab.__main__ import main
 from fmlab.comparison import compare
@@ -45,7 +45,7 @@ def outside(text: str) -> list[str]:
 def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path, value in (("CondOT", 1.0), ("VP", 2.0)):
         for seed in range(5):
-            made_run(tmp_path, value * (1 + 0.01 * seed**2), path=path, seed=seed, nfe=(5, 10), grid=True)
+            write_run(tmp_path, value * (1 + 0.01 * seed**2), path=path, seed=seed, nfe=(5, 10), grid=True)
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
     output = capsys.readouterr().out
@@ -71,8 +71,8 @@ def test_the_page_holds_everything_and_asks_for_nothing(tmp_path: Path, capsys: 
 
 def test_names_are_no_markup(tmp_path: Path) -> None:
     own = {**config("CondOT", 0), "note": NASTY}
-    made_run(tmp_path, 1.0, configuration=own)
-    made_run(tmp_path, 1.0, configuration={**own, "note": "plain"})
+    write_run(tmp_path, 1.0, configuration=own)
+    write_run(tmp_path, 1.0, configuration={**own, "note": "plain"})
     text = page(payload(compare(tmp_path / "made")), NASTY)
     assert NASTY not in text
     assert "&lt;script&gt;alert(1)" in text, "the title"
@@ -87,7 +87,7 @@ def test_a_long_curve_is_thinned_between_its_ends() -> None:
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
-    made_run(tmp_path, float("nan"))
+    write_run(tmp_path, float("nan"))
     content = content_in(page(payload(compare(tmp_path / "made")), "nan"))
     number = [name for name, _ in content["metrics"]].index("val/fid_domain")
     assert content["groups"][0]["stats"][str(number)][0] == [None, None, 0]
@@ -96,10 +96,10 @@ def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
 
 def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(3):
-        made_run(tmp_path, 1.0 + seed, path="CondOT", seed=seed)
-        made_run(tmp_path, 4.0 + seed, path="VP", seed=seed)
-        made_run(tmp_path, 0.1, path="VE", seed=seed, measurement={**MEASUREMENT, "samples": 50})
-    made_run(tmp_path, 1.0, seed=3, state="failed", run_id="broken")
+        write_run(tmp_path, 1.0 + seed, path="CondOT", seed=seed)
+        write_run(tmp_path, 4.0 + seed, path="VP", seed=seed)
+        write_run(tmp_path, 0.1, path="VE", seed=seed, measurement={**MEASUREMENT, "samples": 50})
+    write_run(tmp_path, 1.0, seed=3, state="failed", run_id="broken")
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file), "--metric", "val/fid_domain"]) == 0
     output = capsys.readouterr().out
@@ -123,7 +123,7 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_mistakes_are_told_in_one_line(
     argv: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made_run(tmp_path, 1.0)
+    write_run(tmp_path, 1.0)
     assert main(["compare", str(tmp_path / "made"), *argv]) == 2
     message = capsys.readouterr().err.strip()
     assert expected in message

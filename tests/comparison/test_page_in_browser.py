@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, Browser, browser
-from helpers.made_runs import MEASUREMENT, config, made_run
+from helpers.written_runs import MEASUREMENT, config, write_run
 
 from fmlab.__main__ import main
 
@@ -39,13 +39,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shared = generator.normal()
         for path, mean in (("CondOT", 3.0), ("VP", 5.0)):
             final = mean + shared + 0.05 * generator.normal()
-            made_run(folder, final, path=path, seed=seed, nfe=(5, 10, 20), grid=True)
+            write_run(folder, final, path=path, seed=seed, nfe=(5, 10, 20), grid=True)
         other = config("CondOT", seed, width=256)
-        made_run(folder, 3.0 + shared + 0.5 * generator.normal(), seed=seed, configuration=other, grid=True)
-        made_run(folder, 0.1, path="VE", seed=seed, measurement={**MEASUREMENT, "samples": 50})
-    made_run(folder, 0.2, path="VP", seed=9, state="failed")
+        write_run(folder, 3.0 + shared + 0.5 * generator.normal(), seed=seed, configuration=other, grid=True)
+        write_run(folder, 0.1, path="VE", seed=seed, measurement={**MEASUREMENT, "samples": 50})
+    write_run(folder, 0.2, path="VP", seed=9, state="failed")
     named = {**config("CondOT", 0), "note": NASTY}
-    made_run(folder, 4.0, experiment="evil", configuration=named)
+    write_run(folder, 4.0, experiment="evil", configuration=named)
     file = folder / "page.html"
     assert main(["compare", str(folder / "made"), str(folder / "evil"), "--out", str(file)]) == 0
     return file
@@ -104,8 +104,8 @@ def test_it_says_what_is_better_and_what_is_not(opened: Browser) -> None:
 
 def test_it_tests_nothing_with_few_seeds(shown: Browser, tmp_path: Path) -> None:
     for seed in range(4):
-        made_run(tmp_path, 1.0 + 0.1 * seed, seed=seed)
-        made_run(tmp_path, 9.0 + 0.2 * seed, path="VP", seed=seed)
+        write_run(tmp_path, 1.0 + 0.1 * seed, seed=seed)
+        write_run(tmp_path, 9.0 + 0.2 * seed, path="VP", seed=seed)
     file = tmp_path / "page.html"
     assert main(["compare", str(tmp_path / "made"), "--out", str(file)]) == 0
     shown.look()
@@ -240,7 +240,7 @@ def test_a_thousand_runs(shown: Browser, tmp_path: Path) -> None:
                 for seed in range(5):
                     own = config(path, seed, width=32 * (width + 1), depth=depth + 1)
                     final, nfe = 10 + base + 0.1 * generator.normal(), (5, 10, 20) if depth == 0 else ()
-                    made_run(
+                    write_run(
                         tmp_path, final, seed=seed, configuration=own, validations=20, reports=100, nfe=nfe, grid=True
                     )
     file = tmp_path / "page.html"

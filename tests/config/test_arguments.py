@@ -19,14 +19,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_form_of_file_and_override(here: Path) -> None:
-    words = ["--config", "a.yaml", "--x.y=1", "-c", "b.yaml", "--x.z", "-0.5", "w=a=b", "--config=a.yaml"]
-    found = parse_arguments(words)
-    assert found.files == [Path("a.yaml"), Path("b.yaml"), Path("a.yaml")]
-    assert found.overrides == [("x.y", "1"), ("x.z", "-0.5"), ("w", "a=b")]
+    argv = ["--config", "a.yaml", "--x.y=1", "-c", "b.yaml", "--x.z", "-0.5", "w=a=b", "--config=a.yaml"]
+    result = parse_arguments(argv)
+    assert result.files == [Path("a.yaml"), Path("b.yaml"), Path("a.yaml")]
+    assert result.overrides == [("x.y", "1"), ("x.z", "-0.5"), ("w", "a=b")]
 
 
 @pytest.mark.parametrize(
-    ("words", "key", "hint"),
+    ("argv", "key", "hint"),
     [
         (["--trainer.fast_dev_run"], "--trainer.fast_dev_run", "--trainer.fast_dev_run=true"),
         (["--trainer.fast_dev_run", "--x=1"], "--trainer.fast_dev_run", "--trainer.fast_dev_run=true"),
@@ -43,10 +43,8 @@ def test_every_form_of_file_and_override(here: Path) -> None:
         (["--config", "nowhere/digit.yaml"], "--config nowhere/digit.yaml", "you are in"),
     ],
 )
-def test_what_cannot_be_read_names_the_word_and_the_right_one(
-    here: Path, words: list[str], key: str, hint: str
-) -> None:
+def test_what_cannot_be_read_names_the_word_and_the_right_one(here: Path, argv: list[str], key: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        parse_arguments(words)
+        parse_arguments(argv)
     assert caught.value.key == key
     assert hint in str(caught.value.hint)

@@ -53,10 +53,10 @@ def test_references_may_or_may_not_say_init_args(folder: Path) -> None:
 
 
 def test_environment_variables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--config=points.yaml", "--run.dir=${oc.env:PLACE,runs}"]
-    assert resolve(compose(words).config)["run"]["dir"] == "runs"
+    argv = ["--config=points.yaml", "--run.dir=${oc.env:PLACE,runs}"]
+    assert resolve(compose(argv).config)["run"]["dir"] == "runs"
     monkeypatch.setenv("PLACE", "/there")
-    assert resolve(compose(words).config)["run"]["dir"] == "/there"
+    assert resolve(compose(argv).config)["run"]["dir"] == "/there"
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_naming_the_same_class_in_full_is_no_swap(folder: Path) -> None:
 
 
 def test_the_order_of_a_class_and_its_arguments_does_not_matter(folder: Path) -> None:
-    words = ["--model.path=Polynomial", "--model.path.degree=3"]
-    forward, backward = compose(["-c", "points.yaml", *words]), compose(["-c", "points.yaml", *words[::-1]])
+    argv = ["--model.path=Polynomial", "--model.path.degree=3"]
+    forward, backward = compose(["-c", "points.yaml", *argv]), compose(["-c", "points.yaml", *argv[::-1]])
     assert forward.config == backward.config
     assert arguments(forward.config)["path"] == {"class_path": "Polynomial", "init_args": {"degree": 3}}
 
@@ -147,9 +147,9 @@ def test_of_two_overrides_of_one_key_the_later_holds(folder: Path) -> None:
 
 
 def test_what_sweep_agents_write(folder: Path) -> None:
-    words = ["--model.lr_scheduler=None", "--fid.enabled=True", "--model.optimizer.lr=1e-05"]
-    words += ["--model.optimizer={'weight_decay': 0.1}"]
-    config = compose(["--config=points.yaml", *words]).config
+    argv = ["--model.lr_scheduler=None", "--fid.enabled=True", "--model.optimizer.lr=1e-05"]
+    argv += ["--model.optimizer={'weight_decay': 0.1}"]
+    config = compose(["--config=points.yaml", *argv]).config
     assert arguments(config)["lr_scheduler"] is None
     assert config["fid"]["enabled"] is True
     assert arguments(config)["optimizer"] == {"class_path": "AdamW", "init_args": {"lr": 1e-5, "weight_decay": 0.1}}
@@ -161,16 +161,16 @@ def test_a_section_may_be_taken_out_and_put_back(folder: Path) -> None:
 
 
 def test_an_interpolated_part_cannot_be_changed_in_part(folder: Path) -> None:
-    words = ["--config=points.yaml", "--samples=${fid}", "--samples.steps=3"]
+    argv = ["--config=points.yaml", "--samples=${fid}", "--samples.steps=3"]
     with pytest.raises(UserError, match="cannot be changed in part") as caught:
-        compose(words)
+        compose(argv)
     assert caught.value.key == "samples"
     with pytest.raises(UserError, match="is 4, which has no part 'x'"):
         compose(["--config=points.yaml", "--trainer.max_steps.x=3"])
 
 
 def test_what_was_typed_is_kept(folder: Path) -> None:
-    words = ["--config=points.yaml", "--fid.steps=2"]
-    composed = compose(words)
-    assert composed.typed == words
+    argv = ["--config=points.yaml", "--fid.steps=2"]
+    composed = compose(argv)
+    assert composed.typed == argv
     assert composed.files == [Path("points.yaml")]

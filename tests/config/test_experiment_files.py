@@ -51,17 +51,17 @@ def test_there_are_experiments() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_an_override_reaches_every_interpolation(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = 0
+    count = 0
     for key, text in texts(compose([f"--config={file}"]).config):
         for reference in re.findall(r"\$\{([a-z_][\w.]*)\}", text):
             config = resolve(compose([f"--config={file}", f"--{reference}=1234567"]).config)
             assert at(config, key) == 1234567 if text == f"${{{reference}}}" else "1234567" in at(config, key)
-            found += 1
+            count += 1
         for variable in re.findall(r"\$\{oc\.env:(\w+)", text):
             monkeypatch.setenv(variable, "/over/there")
             assert "/over/there" in at(resolve(compose([f"--config={file}"]).config), key)
-            found += 1
-    assert found == file.read_text().count("${")
+            count += 1
+    assert count == file.read_text().count("${")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

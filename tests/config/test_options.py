@@ -70,12 +70,12 @@ class Configured:
     overrides: Annotated[tuple[str, ...], Overrides()] = ()
 
 
-def read(*words: str) -> Options:
-    return parse_options(Options, words, "try")
+def read(*argv: str) -> Options:
+    return parse_options(Options, argv, "try")
 
 
 def test_every_kind_of_option() -> None:
-    words = [
+    argv = [
         "digits",
         "a",
         "b",
@@ -91,7 +91,7 @@ def test_every_kind_of_option() -> None:
         "--files",
         "z",
     ]
-    options = read(*words, "--guidance.interval", "0.1,0.9", "--slurm.time", "1:00:00", "--slurm.mem=4G")
+    options = read(*argv, "--guidance.interval", "0.1,0.9", "--slurm.time", "1:00:00", "--slurm.mem=4G")
     assert options == Options(
         "digits",
         ("a", "b"),
@@ -130,7 +130,7 @@ def test_a_negative_number_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("text", "message"),
     [
         ("", "try: RUN is missing"),
         ("x --stesp 5", "--stesp: fmlab try has no such option\n  did you mean --steps?"),
@@ -150,15 +150,15 @@ def test_a_negative_number_is_a_value() -> None:
         ("x --trust=maybe", "trust: expected true or false"),
     ],
 )
-def test_a_mistake_names_the_option(words: str, message: str) -> None:
+def test_a_mistake_names_the_option(text: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        read(*words.split())
+        read(*text.split())
     assert message in str(caught.value)
     assert len(caught.value.report().splitlines()) <= 3
 
 
 def test_overrides_go_to_the_configuration_as_they_were_typed() -> None:
-    words = [
+    argv = [
         "--config",
         "a.yaml",
         "digits",
@@ -172,8 +172,8 @@ def test_overrides_go_to_the_configuration_as_they_were_typed() -> None:
         "-1",
         "--checkpoint.monitor=y",
     ]
-    options = parse_options(Configured, words, "try")
-    assert options.typed == tuple(words)
+    options = parse_options(Configured, argv, "try")
+    assert options.typed == tuple(argv)
     assert options.run == "digits"
     assert options.resume == "x"
     assert options.checkpoint == "best"

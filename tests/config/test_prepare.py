@@ -60,14 +60,14 @@ def test_shape_classes_and_seed_are_filled_in(folder: Path) -> None:
 
 
 def test_what_the_configuration_says_is_not_filled_over(folder: Path) -> None:
-    words = [
+    argv = [
         "--model.num_classes=null",
         "--model.seed=9",
         "--data.seed=8",
         "--run.name=other",
         "--model.network.shape=[5]",
     ]
-    config = prepare(["--config=points.yaml", "--data.labelled=true", *words]).config
+    config = prepare(["--config=points.yaml", "--data.labelled=true", *argv]).config
     model = config["model"]["init_args"]
     assert model["num_classes"] is None
     assert model["seed"] == 9
@@ -106,9 +106,9 @@ def test_a_users_own_parts_beside_the_file(
     mine: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    words = ["--model.network=my_net.MyNet", "--model.network.width=9", "--model.path=my_net.MyPath"]
-    words += ["--data=my_net.MyData", "--data.n=7", "--fid.solver=my_net.MySolver"]
-    prepared = prepare([f"--config={mine}/points.yaml", *words])
+    argv = ["--model.network=my_net.MyNet", "--model.network.width=9", "--model.path=my_net.MyPath"]
+    argv += ["--data=my_net.MyData", "--data.n=7", "--fid.solver=my_net.MySolver"]
+    prepared = prepare([f"--config={mine}/points.yaml", *argv])
     model = prepared.config["model"]["init_args"]
     assert model["network"] == {"class_path": "my_net.MyNet", "init_args": {"shape": [7], "width": 9}}
     assert model["path"] == {"class_path": "my_net.MyPath"}

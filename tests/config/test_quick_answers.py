@@ -15,7 +15,7 @@ DIGITS = str(ROOT / "experiments" / "digits.yaml")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         (["--config", "no.yaml"], "no such file"),
         (["--config", "broken.yaml"], "broken.yaml:3: "),
@@ -30,14 +30,14 @@ DIGITS = str(ROOT / "experiments" / "digits.yaml")
         (["--config", DIGITS, "--ema.decay=${trainer.max_step}"], "did you mean trainer.max_steps"),
     ],
 )
-def test_a_mistake_is_reported_before_torch_is_imported(words: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_before_torch_is_imported(argv: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: 1\nb: [\n")
     code = (
         "import sys; from fmlab.__main__ import main; code = main(sys.argv[1:]);"
         "heavy = {'torch', 'lightning', 'numpy', 'wandb'} & set(sys.modules); assert not heavy, heavy; sys.exit(code)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, "fit", *words], capture_output=True, text=True, check=False, cwd=tmp_path
+        [sys.executable, "-c", code, "fit", *argv], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert result.returncode == 2, result.stderr
     assert message in result.stderr

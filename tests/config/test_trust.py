@@ -132,8 +132,8 @@ def test_a_run_keeps_what_its_environment_said(folder: Path, monkeypatch: pytest
 
 def test_what_a_submitted_run_needs_trust_for(folder: Path) -> None:
     assert not needs_trust(prepare(["--config=points.yaml"]).config)
-    words = ["--trainer.callbacks=[{class_path: ModelCheckpoint}]"]
-    assert needs_trust(prepare(["--config=points.yaml", *words]).config)
+    argv = ["--trainer.callbacks=[{class_path: ModelCheckpoint}]"]
+    assert needs_trust(prepare(["--config=points.yaml", *argv]).config)
 
 
 @pytest.mark.parametrize(
@@ -153,19 +153,19 @@ def test_no_verb_runs_code_of_another_run(
     key: str, node: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not from the working directory, not from the run's folder, and not where the run's facts were deleted."""
-    words = ["--wandb.mode=disabled", "--fid.num_samples=4", "--checkpoint.every_n_steps=2"]
-    assert main(["fit", "--config=points.yaml", *words]) == 0
+    argv = ["--wandb.mode=disabled", "--fid.num_samples=4", "--checkpoint.every_n_steps=2"]
+    assert main(["fit", "--config=points.yaml", *argv]) == 0
     (run,) = [RunLayout(path) for path in Path("runs/points").iterdir()]
     for file in (run.config, run.raw_config):
         content = yaml.safe_load(file.read_text())
-        place = {"callbacks": "trainer", "solver": "fid", "features": "fid"}.get(key)
-        place = content if key == "initial" else content[place] if place else content["model"]["init_args"]
-        place[key] = node
+        name = {"callbacks": "trainer", "solver": "fid", "features": "fid"}.get(key)
+        section = content if key == "initial" else content[name] if name else content["model"]["init_args"]
+        section[key] = node
         file.write_text(yaml.safe_dump(content))
     run.meta.unlink()
-    for place in (Path(), run.root):
-        (place / "evil.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as E\nrun = print\n")
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(folder))])
+    for directory in (Path(), run.root):
+        (directory / "evil.py").write_text("open('ran', 'w')\nfrom torch.nn import Identity as E\nrun = print\n")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(folder))])
     verbs = [["validate"], ["fit", "--resume"]]
     verbs += [["sample"], ["evaluate"], ["diagnose"], ["export"]] if key == "network" else []
     verbs += [["diagnose"]] if key in ("solver", "features") else []
@@ -185,8 +185,10 @@ def test_secrets_are_left_out() -> None:
         "MY_PASSWORD": "short",
         "HOME": "/home/me",
     }
-    said = f"tags: [{'k' * 40}] at /home/me with hf_abcdefgh, short"
-    assert without_secrets(said, environment) == "tags: [<WANDB_API_KEY>] at /home/me with <HF_TOKEN>, short"
+    text_with_secrets = f"tags: [{'k' * 40}] at /home/me with hf_abcdefgh, short"
+    assert (
+        without_secrets(text_with_secrets, environment) == "tags: [<WANDB_API_KEY>] at /home/me with <HF_TOKEN>, short"
+    )
     for text, hidden in (
         ("--x.api_key=abc,d", "--x.api_key=<hidden>,d"),
         ('{"access_token": "abc"}', '{"access_token": "<hidden>"}'),

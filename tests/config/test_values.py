@@ -44,9 +44,9 @@ from fmlab.errors import UserError
     ],
 )
 def test_a_scalar_is_what_people_mean(text: str, value: object) -> None:
-    found = read_value(text)
-    assert found == value
-    assert type(found) is type(value)
+    result = read_value(text)
+    assert result == value
+    assert type(result) is type(value)
 
 
 def test_infinite_numbers() -> None:

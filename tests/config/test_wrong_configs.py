@@ -18,17 +18,17 @@ EXPERIMENTS = {path.stem: path for path in sorted((ROOT / "experiments").glob("*
 SHORT = ["--trainer.max_steps=1", "--trainer.accelerator=cpu", "--wandb.mode=disabled"]
 
 
-def leaves(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every key of a configuration whose value is no mapping."""
     for name, value in node.items():
         if isinstance(value, dict) and value:
-            yield from leaves(value, (*place, name))
+            yield from leaves(value, (*path, name))
         else:
-            yield (*place, name)
+            yield (*path, name)
 
 
-def at(node: Any, place: tuple[str, ...]) -> Any:
-    for name in place:
+def at(node: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
         node = node[name]
     return node
 
@@ -44,11 +44,11 @@ def wrong_keys(count: int) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     for number in range(count):
         name = draw.choice(list(EXPERIMENTS))
         content = yaml.safe_load(EXPERIMENTS[name].read_text())
-        place = draw.choice([each for each in leaves(content) if each[-1] != "class_path"])
-        parent = at(content, place[:-1])
-        value = parent.pop(place[-1])
-        parent[misspelt(place[-1], draw)] = value
-        yield f"key {number}: {name} {'.'.join(place)}", content, []
+        path = draw.choice([each for each in leaves(content) if each[-1] != "class_path"])
+        parent = at(content, path[:-1])
+        value = parent.pop(path[-1])
+        parent[misspelt(path[-1], draw)] = value
+        yield f"key {number}: {name} {'.'.join(path)}", content, []
 
 
 def wrong_types(count: int) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
@@ -57,20 +57,20 @@ def wrong_types(count: int) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     for number in range(count):
         name = draw.choice(list(EXPERIMENTS))
         content = yaml.safe_load(EXPERIMENTS[name].read_text())
-        told = ("trainer", "max_steps")  # SHORT says it again
-        numbers = [each for each in leaves(content) if each != told and type(at(content, each)) in (int, float)]
-        place = draw.choice(numbers)
-        at(content, place[:-1])[place[-1]] = draw.choice(["many", [1, "x"], {"a": 1}])
-        yield f"type {number}: {name} {'.'.join(place)}", content, []
+        overridden = ("trainer", "max_steps")  # SHORT says it again
+        numbers = [each for each in leaves(content) if each != overridden and type(at(content, each)) in (int, float)]
+        path = draw.choice(numbers)
+        at(content, path[:-1])[path[-1]] = draw.choice(["many", [1, "x"], {"a": 1}])
+        yield f"type {number}: {name} {'.'.join(path)}", content, []
 
 
 def wrong_classes(count: int) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     """A class that there is not, or that is another part's."""
     draw = random.Random(2)
-    words = ["DiTT", "Heun", "CondOT", "nobody.Net", "torch.nn.Linear", "os.system", "", "7", "fmlab.paths.Nothing"]
+    names = ["DiTT", "Heun", "CondOT", "nobody.Net", "torch.nn.Linear", "os.system", "", "7", "fmlab.paths.Nothing"]
     for number in range(count):
         part = draw.choice(["model", "model.network", "model.path", "data", "samples.solver", "fid.grid"])
-        word = draw.choice([each for each in words if (part, each) not in FITTING])
+        word = draw.choice([each for each in names if (part, each) not in FITTING])
         yield f"class {number}: {part}={word}", {}, [f"--{part}={word}"]
 
 
@@ -114,7 +114,7 @@ def cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     yield from wrong_keys(30)
     yield from wrong_types(20)
     yield from wrong_classes(14)
-    yield from ((f"impossible: {' '.join(words)}", {}, words) for words in IMPOSSIBLE)
+    yield from ((f"impossible: {' '.join(argv)}", {}, argv) for argv in IMPOSSIBLE)
     yield "missing: file", {}, ["--config", "nowhere.yaml"]
     yield "missing: folder", {}, ["--config", "no/where.yaml"]
     yield "missing: data", {}, ["--data=ImageFolder", "--data.root=no/where"]
@@ -130,10 +130,10 @@ def test_there_are_a_hundred() -> None:
     assert len(CASES) == 100
 
 
-@pytest.mark.parametrize(("content", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("content", "argv"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_wrong_configuration_is_told_in_three_lines(
     content: dict[str, Any],
-    words: list[str],
+    argv: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -145,8 +145,8 @@ def test_a_wrong_configuration_is_told_in_three_lines(
     if content:
         file = tmp_path / "wrong.yaml"
         file.write_text(yaml.safe_dump(content))
-    assert main(["fit", "--config", str(file), *SHORT, *words]) == 2
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("error: ")
-    assert 1 <= len(told.splitlines()) <= 3
-    assert "Traceback" not in told
+    assert main(["fit", "--config", str(file), *SHORT, *argv]) == 2
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("error: ")
+    assert 1 <= len(message.splitlines()) <= 3
+    assert "Traceback" not in message

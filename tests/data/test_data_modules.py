@@ -69,10 +69,10 @@ def test_digits_keep_images_and_labels_together() -> None:
 
     digits = load_digits()
     levels = (digits.images * 255 / 16).round().astype("uint8")
-    known = {image.tobytes(): label for image, label in zip(levels, digits.target)}
+    labels_by_image = {image.tobytes(): label for image, label in zip(levels, digits.target)}
     for split in ("train", "validation"):
         images, labels = Digits().labelled_images(split)
-        assert [known[image.numpy().tobytes()] for image in images] == labels.tolist()
+        assert [labels_by_image[image.numpy().tobytes()] for image in images] == labels.tolist()
 
 
 def test_batches_are_uint8_in_the_loader_and_floats_after_the_transfer() -> None:
@@ -136,13 +136,13 @@ def test_content_is_read_and_hashed_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_limit_keeps_a_fixed_choice_of_the_training_images_alone() -> None:
-    def kept(limit: int | None) -> list[int]:
+    def images_of(limit: int | None) -> list[int]:
         return Flat(limit=limit).split("train").take(torch.arange(min(limit or 20, 20)))[:, 0, 0, 0].tolist()
 
-    assert kept(8) == kept(8) == sorted(set(kept(8)))
-    assert set(kept(8)) < set(kept(12))
-    assert kept(8) != list(range(8))
-    assert kept(99) == kept(None) == list(range(20))
+    assert images_of(8) == images_of(8) == sorted(set(images_of(8)))
+    assert set(images_of(8)) < set(images_of(12))
+    assert images_of(8) != list(range(8))
+    assert images_of(99) == images_of(None) == list(range(20))
     assert len(Flat(limit=8).split("validation")) == 7
 
 

@@ -18,34 +18,34 @@ from fmlab.paths import CondOT
 from fmlab.solvers import RK4, Dopri5, Euler, Heun, Solver, UniformGrid
 
 
-def ends(found: Subject, solver: Solver, steps: int) -> Tensor:
+def ends(example: Subject, solver: Solver, steps: int) -> Tensor:
     """Where the exact field of the data's own law leads from the subject's seeds, in float64."""
-    noise = gaussian_start(range(found.seed, found.seed + found.pairs), (2,), "cpu").double()
-    field = ExactField(found.data.distribution, CondOT())
+    noise = gaussian_start(range(example.seed, example.seed + example.pairs), (2,), "cpu").double()
+    field = ExactField(example.data.distribution, CondOT())
     return solver.solve(field, noise, UniformGrid()(steps, CondOT()))
 
 
 def test_a_perfect_network_at_two_steps_has_solver_error_alone() -> None:
     """(a) Its excess is 0; the solver error is that of the exact field in float64; so the solver comes first."""
-    found = subject(mixture())
-    diagnosis = diagnose(found)
+    example = subject(mixture())
+    diagnosis = diagnose(example)
     assert diagnosis.unknown == {}
     model, solver, converged = diagnosis.findings.model, diagnosis.findings.solver, diagnosis.findings.converged
     assert model is not None
     assert model.relative < 1e-10
     assert max(mean.value for mean in model.means.by_bin("excess") if mean.draws) < 1e-10
-    exact = ends(found, Dopri5(1e-10, 1e-10, 100_000), 1)
+    exact = ends(example, Dopri5(1e-10, 1e-10, 100_000), 1)
     assert solver is not None
     assert converged is not None
     assert converged.settled
     # The bound is the distance from half the steps: three times the error of a second-order method.
     assert (converged.samples - exact).square().mean().sqrt().item() < converged.bound
     for solve in solver.scan:
-        known = (ends(found, Euler(), solve.steps) - exact).square().mean().sqrt().item()
-        assert solve.error == pytest.approx(known, rel=0.02, abs=converged.bound)
+        expected = (ends(example, Euler(), solve.steps) - exact).square().mean().sqrt().item()
+        assert solve.error == pytest.approx(expected, rel=0.02, abs=converged.bound)
         assert solve.nfe == solve.steps
     assert [solve.steps for solve in solver.scan] == [1, 2, 4, 8, 16, 32]
-    heun = (ends(found, Heun(), 1) - exact).square().mean().sqrt().item()
+    heun = (ends(example, Heun(), 1) - exact).square().mean().sqrt().item()
     assert solver.others["Heun"].error == pytest.approx(heun, rel=0.02)
     assert diagnosis.verdict.first == "solver"
     assert diagnosis.findings.neighbours is not None
@@ -63,12 +63,12 @@ def test_a_perfect_network_with_a_good_solver_is_left_alone() -> None:
 
 def test_a_wrong_network_comes_first_whatever_the_solver() -> None:
     """(b) A velocity off by c has the excess c^2 an entry, and every sample is off by c."""
-    found = subject(mixture(), wrong=0.5, solver=RK4(), steps=12)
-    diagnosis = diagnose(found)
+    example = subject(mixture(), wrong=0.5, solver=RK4(), steps=12)
+    diagnosis = diagnose(example)
     model, distances, converged = (getattr(diagnosis.findings, name) for name in ("model", "distances", "converged"))
     assert model.means.overall("excess").value == pytest.approx(0.25, rel=1e-5)
     assert model.relative == pytest.approx(0.25 / model.means.overall("size").value, rel=1e-5)
-    moved = converged.samples - ends(found, Dopri5(1e-10, 1e-10, 100_000), 1)
+    moved = converged.samples - ends(example, Dopri5(1e-10, 1e-10, 100_000), 1)
     assert moved.mean().item() > 0.4
     assert diagnosis.verdict.first == "network"
     assert distances.part("converged", "real").mean > 0.3
@@ -104,12 +104,12 @@ def test_the_error_of_euler_on_a_gaussian_is_known() -> None:
     """F8: for N(2, 0.5^2) two Euler steps give 2 + 0.2 eps where the flow gives 2 + 0.5 eps."""
     data = mixture()
     data.distribution = Gaussian(torch.full((2,), 2.0), 0.25 * torch.eye(2))
-    found = subject(data)
-    converged = converge(found)
-    noise = gaussian_start(range(found.seed, found.seed + found.pairs), (2,), "cpu")
+    example = subject(data)
+    converged = converge(example)
+    noise = gaussian_start(range(example.seed, example.seed + example.pairs), (2,), "cpu")
     torch.testing.assert_close(converged.samples, 2 + 0.5 * noise, atol=2 * converged.bound, rtol=0)
     assert converged.spread == pytest.approx(math.sqrt(2) * 0.5 * noise.var(0).mean().sqrt().item(), rel=1e-2)
-    solver = measure_solver(found, converged)
+    solver = measure_solver(example, converged)
     assert solver.own.error == pytest.approx(0.3 * noise.square().mean().sqrt().item(), rel=1e-2)
     # After 8 and 16 steps the slopes are .4147845545 and .4556830934; a straight line in the logarithms between them.
     size = noise.square().mean().sqrt().item()

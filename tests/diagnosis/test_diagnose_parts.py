@@ -72,20 +72,20 @@ def test_the_scan_holds_the_runs_own_steps() -> None:
 
 
 def test_seeds_and_labels_are_the_same_for_every_solve() -> None:
-    found = subject(mixture(labelled=True), n=50, batch_size=16)
-    first, nfe = found.solve(found.sampling, 50)
+    example = subject(mixture(labelled=True), n=50, batch_size=16)
+    first, nfe = example.solve(example.sampling, 50)
     assert nfe == 2
-    torch.testing.assert_close(found.solve(found.sampling, 20)[0], first[:20])
-    labels, frequencies = found.labels(50), found.data.label_frequencies()
+    torch.testing.assert_close(example.solve(example.sampling, 20)[0], first[:20])
+    labels, frequencies = example.labels(50), example.data.label_frequencies()
     assert labels is not None
     assert (labels.bincount(minlength=3) / 50 - frequencies).abs().max() < 0.25
-    assert not torch.equal(found.solve(found.sampling, 20, 0.0)[0], first[:20])
+    assert not torch.equal(example.solve(example.sampling, 20, 0.0)[0], first[:20])
 
 
 def test_an_adaptive_and_a_noisy_solver() -> None:
-    found = subject(mixture(), solver=Dopri5())
-    converged = converge(found)
-    solver = measure_solver(found, converged)
+    example = subject(mixture(), solver=Dopri5())
+    converged = converge(example)
+    solver = measure_solver(example, converged)
     assert solver.scan == [solver.own]
     assert solver.own.error < converged.unit
     assert solver.own.nfe > 10
@@ -96,12 +96,12 @@ def test_an_adaptive_and_a_noisy_solver() -> None:
 
 
 def test_a_grid_that_cannot_be_refined_is_refined_uniformly() -> None:
-    found = subject(mixture(), steps=3)
-    found.sampling = replace(found.sampling, grid=ListGrid([0.2, 0.6]))
-    converged = converge(found)
+    example = subject(mixture(), steps=3)
+    example.sampling = replace(example.sampling, grid=ListGrid([0.2, 0.6]))
+    converged = converge(example)
     assert converged.settled
     torch.testing.assert_close(converged.samples, converge(subject(mixture())).samples)
-    solver = measure_solver(found, converged)
+    solver = measure_solver(example, converged)
     assert [solve.steps for solve in solver.scan] == [3]
 
 
@@ -143,8 +143,8 @@ class Unbounded(nn.Module):
 
 
 def test_samples_that_are_not_finite_are_reported() -> None:
-    found = Subject(FlowMatching(Unbounded()), mixture(), Sampling(Euler(), 4, UniformGrid()))
-    diagnosis = diagnose(found)
+    example = Subject(FlowMatching(Unbounded()), mixture(), Sampling(Euler(), 4, UniformGrid()))
+    diagnosis = diagnose(example)
     assert "not finite" in diagnosis.unknown["converged"]
     assert diagnosis.verdict.first == "network"
 
@@ -184,17 +184,17 @@ def test_distances_of_images_are_frechet_distances_of_halves(digits: Subject) ->
     """The floor is that of two halves; a set of the same size is measured against the same half."""
     images = digits.data.split("train").x
     sets = {"own": as_samples(images[:30]), "converged": as_samples(images[30:])}
-    found = measure_distances(digits, sets, "random")
-    assert (found.key, found.n) == ("val/fid_random", 30)
+    distances = measure_distances(digits, sets, "random")
+    assert (distances.key, distances.n) == ("val/fid_random", 30)
     values = []
     for index in range(4):
         rows = torch.randperm(60, generator=keyed_generator(20_261_125, Purpose.ORDER, index))
         network = RandomFeatures((1, 8, 8))
         first, second = (network(images[half]).double() for half in (rows[:30], rows[30:]))
         values.append(float(frechet_distance(second.mean(0), second.T.cov(), first.mean(0), first.T.cov())))
-    assert found.values["real"] == pytest.approx(values, rel=1e-6)
-    part = found.part("own", "converged")
-    differences = torch.tensor(found.values["own"]) - torch.tensor(found.values["converged"])
+    assert distances.values["real"] == pytest.approx(values, rel=1e-6)
+    part = distances.part("own", "converged")
+    differences = torch.tensor(distances.values["own"]) - torch.tensor(distances.values["converged"])
     assert part.mean == pytest.approx(differences.mean().item(), abs=1e-5)
     assert part.error == pytest.approx(differences.std().item(), abs=1e-5)
 
@@ -228,6 +228,6 @@ def test_the_size_of_a_field_is_known() -> None:
     assert diagnosis.findings.model is not None
     for index, mean in enumerate(diagnosis.findings.model.means.by_bin("size")):
         times = torch.linspace(index / 10, (index + 1) / 10, 101, dtype=torch.float64)
-        known = 4 + (0.25 * times - 1 + times) ** 2 / (0.25 * times**2 + (1 - times) ** 2)
-        assert mean.value == pytest.approx(known.mean().item(), abs=4 * mean.error)
+        expected = 4 + (0.25 * times - 1 + times) ** 2 / (0.25 * times**2 + (1 - times) ** 2)
+        assert mean.value == pytest.approx(expected.mean().item(), abs=4 * mean.error)
         assert math.isfinite(mean.error)

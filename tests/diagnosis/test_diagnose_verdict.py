@@ -36,9 +36,9 @@ def neighbours(ratio: float, share: float = 0.01, error: float = 0.05) -> Neighb
 
 def findings(**parts: Any) -> Findings:
     error, converged = solver(0.05)
-    known = {"solver": error, "converged": converged, "model": None, "distances": None, "neighbours": None}
-    known |= {"images": True, "solver_name": "Euler", "scale": 2.0, "other_scale": None, "falling": None, **parts}
-    return Findings(**known)
+    arguments = {"solver": error, "converged": converged, "model": None, "distances": None, "neighbours": None}
+    arguments |= {"images": True, "solver_name": "Euler", "scale": 2.0, "other_scale": None, "falling": None, **parts}
+    return Findings(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_whose_the_distance_is(own: float, converged: float, other: float | None
 
 
 def test_a_gain_that_varies_as_much_from_split_to_split_is_no_gain() -> None:
-    found = distances(own=4.0, converged=2.0)
-    varying = {**found.values, "own": [1.0, 7.0, 1.0, 7.0], "real": [-2.0, 4.0, -2.0, 4.0]}
-    verdict = judge(findings(distances=Distances(found.key, 100, None, varying)))
+    measured = distances(own=4.0, converged=2.0)
+    varying = {**measured.values, "own": [1.0, 7.0, 1.0, 7.0], "real": [-2.0, 4.0, -2.0, 4.0]}
+    verdict = judge(findings(distances=Distances(measured.key, 100, None, varying)))
     assert verdict.first == "network"
 
 
@@ -86,8 +86,8 @@ def test_a_gain_that_varies_as_much_from_split_to_split_is_no_gain() -> None:
     ],
 )
 def test_copies_come_before_everything_else(ratio: float, share: float, error: float, copies: bool) -> None:
-    found = findings(distances=distances(own=4.0, converged=1.0), neighbours=neighbours(ratio, share, error))
-    assert judge(found).first == ("data" if copies else "solver")
+    evidence = findings(distances=distances(own=4.0, converged=1.0), neighbours=neighbours(ratio, share, error))
+    assert judge(evidence).first == ("data" if copies else "solver")
 
 
 def test_without_a_distance_the_errors_themselves_are_asked() -> None:

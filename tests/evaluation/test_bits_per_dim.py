@@ -41,14 +41,14 @@ def of_noise(std: float = 0.5, entries: int = 4) -> ExactField:
 def test_bits_are_those_of_the_density_at_the_dequantised_images() -> None:
     """By the exact field of a Gaussian, whose diagonal Jacobian leaves a probe no variance."""
     field, u, repeats = of_noise(), images(), Repeats(2, 2)
-    found = EXACT.bits(field, u, [7, 8, 9, 10], LEVELS, repeats)
-    assert found.shape == (4, 2, 2)
-    assert found[..., 0] == pytest.approx(found[..., 1], abs=1e-5)
+    bits = EXACT.bits(field, u, [7, 8, 9, 10], LEVELS, repeats)
+    assert bits.shape == (4, 2, 2)
+    assert bits[..., 0] == pytest.approx(bits[..., 1], abs=1e-5)
     for draw in range(2):
         x = LEVELS.dequantised(u, seeded_uniform([7, 8, 9, 10], (1, 2, 2), draw)).flatten(1).double()
         log_density = -0.5 * ((x / 0.5).square().sum(1) + 4 * math.log(2 * math.pi * 0.25))
         width = math.log2(127.5 / 5)  # every cell is as wide as five of the 256
-        assert found[:, draw, 0] == pytest.approx(-log_density / math.log(2) / 4 + width, abs=1e-4)
+        assert bits[:, draw, 0] == pytest.approx(-log_density / math.log(2) / 4 + width, abs=1e-4)
     assert field.nfe == 4 * 4 * 24
 
 
@@ -67,13 +67,13 @@ def test_the_mean_over_dequantisations_bounds_the_images_own_bits() -> None:
     """-log2 of the probability of an image's cell under noise, from the normal distribution's own integral."""
     u = images(3)
     field: object = Still()
-    found = LikelihoodSolve(Euler(), 1, UniformGrid()).bits(field, u, range(3), LEVELS, Repeats(400, 1))  # type: ignore[arg-type]
+    bits = LikelihoodSolve(Euler(), 1, UniformGrid()).bits(field, u, range(3), LEVELS, Repeats(400, 1))  # type: ignore[arg-type]
     low, high = (LEVELS.dequantised(u, torch.full(u.shape, edge)).double() for edge in (0.0, 1.0))
     probability = torch.special.ndtr(high) - torch.special.ndtr(low)
     own = -probability.log2().flatten(1).mean(1)
-    excess = found.mean((1, 2)) - own
+    excess = bits.mean((1, 2)) - own
     assert excess.abs().max() < 0.002
-    assert found.std(1).max() < 0.1, "narrow cells: the bound is nearly tight"
+    assert bits.std(1).max() < 0.1, "narrow cells: the bound is nearly tight"
 
 
 def test_an_image_s_bits_do_not_depend_on_its_batch() -> None:
@@ -90,10 +90,10 @@ def test_bits_along_another_path_are_those_of_its_end() -> None:
     """A path that keeps noise at its end, the field's own having none: N(0, 0.25 + 0.09)."""
     u = images(2)
     along = LikelihoodSolve(RK4(), 24, UniformGrid(), Cosine(sigma_min=0.3))
-    found = along.bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1)).flatten()
+    bits = along.bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1)).flatten()
     x = LEVELS.dequantised(u, seeded_uniform([0, 1], (1, 2, 2), 0)).flatten(1).double()
     log_density = -0.5 * (x.square().sum(1) / 0.34 + 4 * math.log(2 * math.pi * 0.34))
-    assert found == pytest.approx(-log_density / math.log(2) / 4 + math.log2(127.5 / 5), abs=1e-3)
+    assert bits == pytest.approx(-log_density / math.log(2) / 4 + math.log2(127.5 / 5), abs=1e-3)
     field = of_noise()
     field.path = Interpolant()
     with pytest.raises(UserError, match="start from Gaussian noise, here is Interpolant"):
@@ -172,7 +172,7 @@ def test_what_has_no_bits_is_refused(run: RunLayout, toy: RunLayout) -> None:
 
 def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:
     """Both guidance scales as rows of one table, which says what was measured; mistakes in one line."""
-    words = [
+    argv = [
         "evaluate",
         str(run.root),
         "--checkpoint",
@@ -185,22 +185,22 @@ def test_the_command_measures_bits(run: RunLayout, capsys: pytest.CaptureFixture
         "3",
     ]
     grid = ["--steps", "2", "--guidance.scale", "0,1", "--probes", "2", "--dequantisations", "1", "--out", "bits"]
-    assert main([*words, *grid]) == 0
-    said = capsys.readouterr().out
-    assert "3 images against Digits validation (360 images" in said
-    assert "uniform dequantisation in the cells of 17 grey levels" in said
-    assert "real against real" not in said
-    assert said.count("**") == 2, "in the heading: no row is the best, for coarse solves miss bits"
+    assert main([*argv, *grid]) == 0
+    output = capsys.readouterr().out
+    assert "3 images against Digits validation (360 images" in output
+    assert "uniform dequantisation in the cells of 17 grey levels" in output
+    assert "real against real" not in output
+    assert output.count("**") == 2, "in the heading: no row is the best, for coarse solves miss bits"
     rows = (run.root / "evaluations" / "bits" / "results.csv").read_text().splitlines()
     assert len(rows) == 3
     assert "bpd_images_std" in rows[0]
-    for wrong, told in (
+    for wrong, message in (
         (["--metrics", "bpd,fid", "--num_samples", "20"], "measure it by itself"),
         (["--labels", "1"], "the images' own labels"),
         (["--probes", "0"], "0 probes"),
         (["--solver", "EulerMaruyama"], "adds noise"),
     ):
-        assert main([*words, *grid, *wrong]) == 2
+        assert main([*argv, *grid, *wrong]) == 2
         error = capsys.readouterr().err
-        assert told in error
+        assert message in error
         assert error.count("\n") <= 3

@@ -21,8 +21,8 @@ def evaluate(run: RunLayout, *extra: str) -> int:
 
 
 def folder(run: RunLayout) -> Path:
-    (found,) = (run.root / "evaluations").iterdir()
-    return found
+    (path,) = (run.root / "evaluations").iterdir()
+    return path
 
 
 def read(run: RunLayout) -> list[dict[str, str]]:
@@ -34,7 +34,7 @@ def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[
     """Every combination once, in the table, the files and the plots; repeated, it only tells what it knows."""
     grid = ["--solver", "Euler,Dopri5", "--solver.rtol", "1e-1,1e-2", "--steps", "2,3", "--guidance.scale", "1,2"]
     assert evaluate(run, *grid, "--metrics", "fid") == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     rows = read(run)
     assert len(rows) == 1 + 3 * 2 * 2, "real data, and three solvers, two numbers of steps, two scales"
     assert len({row["key"] for row in rows}) == len(rows)
@@ -46,11 +46,11 @@ def test_a_grid_leaves_its_record(run: RunLayout, capsys: pytest.CaptureFixture[
         if row["setting.solver"] == "Euler()"
     }
     assert euler == {(2, 1.0): 2, (3, 1.0): 3, (2, 2.0): 4, (3, 2.0): 6}
-    assert said.count("real against real: 20 against 718 others") == 1
-    assert "known already" not in said
+    assert output.count("real against real: 20 against 718 others") == 1
+    assert "known already" not in output
     assert folder(run).name.startswith("fid_n20_domain_")
-    assert (folder(run) / "results.md").read_text() in said
-    assert "20 images against Digits train" in said
+    assert (folder(run) / "results.md").read_text() in output
+    assert "20 images against Digits train" in output
     assert len(json.loads((folder(run) / "results.json").read_text())) == len(rows)
     pictures = sorted(file.name for file in folder(run).glob("*.png"))
     assert pictures == ["fid_domain_by_guidance_scale.png", "fid_domain_by_nfe.png"]
@@ -78,8 +78,8 @@ def test_labels_paths_and_samples(run: RunLayout, tmp_path: Path, capsys: pytest
     assert {"fid_domain", "kid_domain"} <= set(row), "all metrics of images where none is named"
     capsys.readouterr()
     assert evaluate(run, "--out", "mine", "--features", "random") == 0
-    said = capsys.readouterr().out
-    assert "not ranked together; they differ in the features (domain against random)" in said
+    output = capsys.readouterr().out
+    assert "not ranked together; they differ in the features (domain against random)" in output
 
 
 def test_the_precision_is_a_setting(run: RunLayout) -> None:
@@ -132,10 +132,10 @@ def test_mistakes_are_told_in_three_lines(
     bad: list[str], expected: list[str], digits: RunLayout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(digits, *bad) == 2
-    told = capsys.readouterr().err.strip()
+    message = capsys.readouterr().err.strip()
     for word in expected:
-        assert word in told, told
-    assert len(told.splitlines()) <= 3, told
+        assert word in message, message
+    assert len(message.splitlines()) <= 3, message
     assert not (digits.root / "evaluations").exists(), "nothing was begun"
 
 
@@ -148,9 +148,9 @@ def test_mistakes_of_points(toy: RunLayout, tmp_path: Path, capsys: pytest.Captu
         (["--keep", str(tmp_path / "pictures")], "keep: points are not images"),
     ):
         assert evaluate(toy, *bad) == 2
-        told = capsys.readouterr().err.strip()
-        assert expected in told
-        assert len(told.splitlines()) <= 3
+        message = capsys.readouterr().err.strip()
+        assert expected in message
+        assert len(message.splitlines()) <= 3
 
 
 def test_what_is_no_run_and_what_is_no_checkpoint(
@@ -165,9 +165,9 @@ def test_what_is_no_run_and_what_is_no_checkpoint(
     for length in (0, 100, 20_000):
         run.last.write_bytes((tmp_path / "whole.ckpt").read_bytes()[:length])
         assert evaluate(run, "--checkpoint", "last") == 2
-        told = capsys.readouterr().err.strip()
-        assert "last.ckpt: cannot be read" in told
-        assert len(told.splitlines()) <= 3
+        message = capsys.readouterr().err.strip()
+        assert "last.ckpt: cannot be read" in message
+        assert len(message.splitlines()) <= 3
 
 
 def test_wandb_never_stops_an_evaluation(

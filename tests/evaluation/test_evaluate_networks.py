@@ -26,20 +26,20 @@ from fmlab.solvers import Euler, Heun, UniformGrid
 
 def evaluate(run: RunLayout, *extra: str) -> list[dict[str, str]]:
     """The generated rows of an evaluation called `mine`."""
-    words = ["evaluate", str(run.root), "--num_samples", "20", "--steps", "4", "--device", "cpu", "--out", "mine"]
-    assert main([*words, "--solver", "Euler", *extra]) == 0
+    argv = ["evaluate", str(run.root), "--num_samples", "20", "--steps", "4", "--device", "cpu", "--out", "mine"]
+    assert main([*argv, "--solver", "Euler", *extra]) == 0
     with (run.root / "evaluations" / "mine" / "results.csv").open() as file:
         return [row for row in csv.DictReader(file) if row["real_vs_real"] == "False"]
 
 
 def refused(run: RunLayout, capsys: pytest.CaptureFixture[str], *extra: str) -> str:
     assert main(["evaluate", str(run.root), "--num_samples", "20", "--device", "cpu", *extra]) == 2
-    told = capsys.readouterr().err.strip()
-    assert len(told.splitlines()) <= 3
-    return told
+    message = capsys.readouterr().err.strip()
+    assert len(message.splitlines()) <= 3
+    return message
 
 
-def kept(file: Path) -> tuple[Tensor, Tensor]:
+def read_images(file: Path) -> tuple[Tensor, Tensor]:
     with np.load(file) as arrays:
         return torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2), torch.from_numpy(arrays["labels"])
 
@@ -50,10 +50,10 @@ def test_all_of_guidance_reaches_the_samples_and_the_record(
     images = tmp_path / "images.npz"
     more = ["--guidance.scale", "3", "--guidance.interval", "0.2,0.6", "--guidance.rescale", "0.7"]
     (row,) = evaluate(run, *more, "--keep", str(images), "--metrics", "fid")
-    found, labels = kept(images)
+    samples, labels = read_images(images)
     guidance = Guidance(3.0, interval=(0.2, 0.6), rescale=0.7)
     expected = fmlab.load(run.root).generate(labels=labels, guidance=guidance, solver=Euler(), steps=4)
-    assert (found.int() - to_uint8(expected).int()).abs().max() <= 1
+    assert (samples.int() - to_uint8(expected).int()).abs().max() <= 1
     assert row["setting.guidance_scale"] == "3.0"
     assert row["setting.guidance.interval"] == "[0.2, 0.6]"
     assert row["setting.guidance.rescale"] == "0.7"
@@ -72,13 +72,13 @@ def test_all_of_guidance_reaches_the_samples_and_the_record(
 def test_autoguidance_by_an_exported_file_is_that_by_its_run(run: RunLayout, tmp_path: Path) -> None:
     file = tmp_path / "weak.safetensors"
     assert main(["export", str(run.root), "--to", str(file), "--weights", "raw", "--checkpoint", "last"]) == 0
-    told = [
+    rows = [
         evaluate(run, "--guidance.scale", "2", "--guidance.weak", weak) for weak in (f"{run.root}@last@raw", str(file))
     ]
-    assert len(told[1]) == 2
-    assert told[1][0]["fid_domain"] == pytest.approx(told[1][1]["fid_domain"])
+    assert len(rows[1]) == 2
+    assert rows[1][0]["fid_domain"] == pytest.approx(rows[1][1]["fid_domain"])
     unguided = evaluate(run)[-1]
-    assert unguided["fid_domain"] != told[0][0]["fid_domain"]
+    assert unguided["fid_domain"] != rows[0][0]["fid_domain"]
 
 
 def test_widths_of_averages_are_an_axis(run: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,20 +95,20 @@ def test_validation_and_evaluation_agree(run: RunLayout) -> None:
 
 def test_measurement_and_setting_are_complete(run: RunLayout) -> None:
     row = generated(evaluation(run, [EULER]).run())[0]
-    measured, made = row.measurement, row.setting
+    measured, setting = row.measurement, row.setting
     assert measured["samples"] == 60
     assert measured["reference"]["data"] == "Digits"
     assert measured["reference"]["split"] == "train"
     assert measured["reference"]["size"] == 1437
     assert measured["features"] == {"name": "domain", "weights": shipped_network("digits").weights_hash}
     assert set(measured["estimators"]) == {"fid_domain", "kid_domain"}
-    assert len(measured["reference"]["hash"]) == len(made["checkpoint"]["hash"]) == 64
-    assert made["checkpoint"]["file"] == "last.ckpt"
-    assert made["checkpoint"]["step"] == 30
-    assert made["weights"] == "averaged, decay 0.999"
-    assert made["global_batch"] == 64
+    assert len(measured["reference"]["hash"]) == len(setting["checkpoint"]["hash"]) == 64
+    assert setting["checkpoint"]["file"] == "last.ckpt"
+    assert setting["checkpoint"]["step"] == 30
+    assert setting["weights"] == "averaged, decay 0.999"
+    assert setting["global_batch"] == 64
     assert {"uint8", "resize"} <= set(measured)
-    assert {"path", "grid", "nfe", "labels", "seeds", "precision", "versions", "batch_size"} <= set(made)
+    assert {"path", "grid", "nfe", "labels", "seeds", "precision", "versions", "batch_size"} <= set(setting)
 
 
 def interrupt_at(patch: pytest.MonkeyPatch, batch: int) -> list[int]:
@@ -151,9 +151,9 @@ def test_an_interrupted_evaluation_goes_on(
     assert not list((folder / "partial").iterdir())
     if keeps:
         for cell in tmp_path.glob("whole_*.npz"):
-            kept = np.load(tmp_path / cell.name.replace("whole", "parts"))
+            arrays = np.load(tmp_path / cell.name.replace("whole", "parts"))
             for name, array in np.load(cell).items():
-                assert np.array_equal(kept[name], array), name
+                assert np.array_equal(arrays[name], array), name
         assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
@@ -200,8 +200,8 @@ def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytes
 
     def images() -> int:
         """Numbers in batches of images, of whatever type; the data set itself is larger."""
-        found = [tensor for tensor in gc.get_objects() if type(tensor) is Tensor and tensor.shape[1:] == (1, 8, 8)]
-        return sum(tensor.numel() for tensor in found if len(tensor) <= 16)
+        tensors = [tensor for tensor in gc.get_objects() if type(tensor) is Tensor and tensor.shape[1:] == (1, 8, 8)]
+        return sum(tensor.numel() for tensor in tensors if len(tensor) <= 16)
 
     def weigh(self: MetricSet, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
         update(self, samples, labels, places)
@@ -221,14 +221,14 @@ def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytes
 
 @pytest.mark.parametrize("solver", [Euler(), Heun(), Dopri5(1e-3, 1e-3)], ids=["Euler", "Heun", "Dopri5"])
 def test_the_same_seeds_are_the_same_images_at_any_batch_size(solver: Euler, run: RunLayout, tmp_path: Path) -> None:
-    cell, found = Cell(solver, 4, UniformGrid(), guidance=1.5), []
+    cell, samples = Cell(solver, 4, UniformGrid(), guidance=1.5), []
     for size in (5, 12, 40):
         keep = tmp_path / f"{size}.npz"
         evaluation(run, [cell], 40, batch_size=size, name=str(size), keep=keep).run()
-        found.append(np.load(keep)["images"].astype(int))
-    for other in found[1:]:
-        assert np.abs(other - found[0]).max() <= 1
-    assert np.abs(found[0][1:] - found[0][:-1]).max() > 50, "other seeds, other images"
+        samples.append(np.load(keep)["images"].astype(int))
+    for other in samples[1:]:
+        assert np.abs(other - samples[0]).max() <= 1
+    assert np.abs(samples[0][1:] - samples[0][:-1]).max() > 50, "other seeds, other images"
 
 
 def test_the_exact_field_stands_beside_the_network(run: RunLayout) -> None:

@@ -23,7 +23,7 @@ from fmlab.records import RunLayout
 WORDS = ["--num_samples", "92", "--batch_size", "24", "--solver", "Euler,Dopri5", "--solver.rtol=1e-2", "--steps", "3"]
 
 
-def words(run: RunLayout, name: str, keep: Path) -> list[str]:
+def command_line(run: RunLayout, name: str, keep: Path) -> list[str]:
     return ["evaluate", str(run.root), *WORDS, "--out", name, "--keep", str(keep), "--device", "cpu"]
 
 
@@ -37,8 +37,8 @@ def assert_same(run: RunLayout, folder: Path, one: str, two: str) -> None:
         assert second[key].setting == first[key].setting
     pairs = [(file, folder / file.name.replace(one, two)) for file in sorted(folder.glob(f"{one}_*.npz"))]
     assert len(pairs) == 2
-    for kept, other in pairs:
-        for name, array in np.load(kept).items():
+    for archive, other in pairs:
+        for name, array in np.load(archive).items():
             assert np.array_equal(np.load(other)[name], array), name
 
 
@@ -52,25 +52,25 @@ def task(rank: int, folder: str, port: int, command: list[str]) -> None:
 
 
 def test_two_tasks_of_a_slurm_job_equal_one_process(run: RunLayout, tmp_path: Path) -> None:
-    assert main(words(run, "one", tmp_path / "one.npz")) == 0
+    assert main(command_line(run, "one", tmp_path / "one.npz")) == 0
     # A fork has everything imported already, which takes seconds.
     method = "fork" if sys.platform == "linux" else "spawn"
-    shared = (str(tmp_path), 15_000 + os.getpid() % 10_000, words(run, "two", tmp_path / "two.npz"))
+    shared = (str(tmp_path), 15_000 + os.getpid() % 10_000, command_line(run, "two", tmp_path / "two.npz"))
     mp.start_processes(task, args=shared, nprocs=2, start_method=method)
-    said = [(tmp_path / f"said{rank}").read_text() for rank in range(2)]
-    assert "against Digits train" in said[0]
-    assert said[1] == "", "the first process alone prints"
+    outputs = [(tmp_path / f"said{rank}").read_text() for rank in range(2)]
+    assert "against Digits train" in outputs[0]
+    assert outputs[1] == "", "the first process alone prints"
     assert_same(run, tmp_path, "one", "two")
 
 
 @pytest.mark.slow
 def test_torchrun_equals_one_process(run: RunLayout, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "fmlab"]
-    command = [*launcher, *words(run, "two", tmp_path / "two.npz")]
+    command = [*launcher, *command_line(run, "two", tmp_path / "two.npz")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("real against real: 92 against") == 1
-    assert main(words(run, "one", tmp_path / "one.npz")) == 0
+    assert main(command_line(run, "one", tmp_path / "one.npz")) == 0
     assert_same(run, tmp_path, "one", "two")
 
 

@@ -19,8 +19,8 @@ from fmlab.records.measurements import row_key
 LESS = {"fid": "less"}
 
 
-def row(value: float, measured: dict[str, Any] = MEASURED, real: bool = False, **made: Any) -> Row:
-    setting = {"field": "real data", "real": 500, "against": 700} if real else {**MADE, **made}
+def row(value: float, measured: dict[str, Any] = MEASURED, real: bool = False, **changes: Any) -> Row:
+    setting = {"field": "real data", "real": 500, "against": 700} if real else {**MADE, **changes}
     values = {"fid": value, "fid_std": 0.25} if not real else {"fid": value}
     return Row(row_key(measured, setting), measured, setting, values, real_vs_real=real)
 
@@ -47,17 +47,17 @@ def test_what_differs_is_a_column_and_what_is_common_is_said_once() -> None:
     assert lines[0][0] == "real against real: 500, 700 others"
     assert markdown(rows[1:], LESS).count("**") == 2, "in the heading: one alone is the best of none"
     common = text.split("|")[0]
-    for words in ("1000 images against Digits train (1437 images, abababab)", "domain (cdcdcdcd)", "Fréchet, v1"):
-        assert words in common
-    for words in ("weights averaged, decay 0.999", "checkpoint.hash efefefef", "seeds 0 to 999", "torch 2.14.1"):
-        assert words in common
+    for part in ("1000 images against Digits train (1437 images, abababab)", "domain (cdcdcdcd)", "Fréchet, v1"):
+        assert part in common
+    for part in ("weights averaged, decay 0.999", "checkpoint.hash efefefef", "seeds 0 to 999", "torch 2.14.1"):
+        assert part in common
 
 
 def test_each_measurement_has_a_table_of_its_own_that_says_why() -> None:
     other = changed(MEASURED, "features.name", "random")
     rows = [row(5, other, steps=1), row(3, steps=1), row(4, steps=2), row(6, other, steps=2), row(0, other, real=True)]
     groups = grouped(rows)
-    assert [[found.values["fid"] for found in group] for group in groups] == [[0, 5, 6], [3, 4]]
+    assert [[entry.values["fid"] for entry in group] for group in groups] == [[0, 5, 6], [3, 4]]
     text = markdown(rows, LESS)
     assert text.count("against Digits train") == 2, "each has its header line"
     assert (

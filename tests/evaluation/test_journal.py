@@ -45,14 +45,14 @@ def test_statistics_half_way_belong_to_one_share_of_one_row(tmp_path: Path) -> N
     back = journal.partial("a" * 64, 0, 2, 8).load()
     assert (back.batches, back.forwards, back.seconds) == (3, 30.0, 1.5)
     assert torch.equal(back.state["fid"]["rows"][0], torch.ones(2, 3))
-    for key, rank, count, size, kept in (
+    for key, rank, count, size, matches in (
         ("a" * 16 + "b" * 48, 0, 2, 8, False),
         ("a" * 64, 1, 2, 8, False),
         ("a" * 64, 0, 1, 8, False),
         ("a" * 64, 0, 2, 16, False),
         ("a" * 64, 0, 2, 8, True),
     ):
-        assert journal.partial(key, rank, count, size, kept).load() == Progress(), (key, rank, count, size, kept)
+        assert journal.partial(key, rank, count, size, matches).load() == Progress(), (key, rank, count, size, matches)
     file = journal.partial("a" * 64, 0, 2, 8).file
     file.write_bytes(file.read_bytes()[:100])
     assert journal.partial("a" * 64, 0, 2, 8).load() == Progress(), "a torn file counts as none"

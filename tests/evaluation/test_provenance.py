@@ -37,13 +37,13 @@ def changed(record: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     return {**record, first: changed(record[first], rest, value) if rest else value}
 
 
-def row(measured: dict[str, Any], value: float, **made: Any) -> Row:
-    setting = {**MADE, **made}
+def row(measured: dict[str, Any], value: float, **changes: Any) -> Row:
+    setting = {**MADE, **changes}
     return Row(row_key(measured, setting), measured, setting, {"fid": value})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "difference"),
     [
         ("samples", 2000, "samples generated (1000 against 2000)"),
         ("reference.split", "validation", "the split of the reference (train against validation)"),
@@ -55,15 +55,15 @@ def row(measured: dict[str, Any], value: float, **made: Any) -> Row:
         ("estimators.fid", "Fréchet, v2", "the estimator of fid (Fréchet, v1 against Fréchet, v2)"),
     ],
 )
-def test_numbers_of_different_measurement_are_not_ranked(name: str, value: Any, said: str) -> None:
+def test_numbers_of_different_measurement_are_not_ranked(name: str, value: Any, difference: str) -> None:
     """The refusal says in what they differ."""
     other = changed(MEASURED, name, value)
     verdict = comparable(MEASURED, other)
     assert not verdict
-    assert verdict.differences == (said,)
+    assert verdict.differences == (difference,)
     with pytest.raises(UserError, match="not ranked together") as refused:
         ranked([row(MEASURED, 1.0), row(other, 2.0)], "fid")
-    assert said in str(refused.value)
+    assert difference in str(refused.value)
 
 
 def test_numbers_measured_alike_are_ranked_whatever_is_measured_beside_them() -> None:
@@ -75,7 +75,7 @@ def test_numbers_measured_alike_are_ranked_whatever_is_measured_beside_them() ->
     assert comparable(points, points)
     assert not comparable(points, MEASURED)
     rows = [row(MEASURED, 3.0, steps=1), row(alone, 1.0, steps=2), row(MEASURED, float("nan"), steps=3)]
-    assert [found.values["fid"] for found in ranked(rows, "fid")][:2] == [1.0, 3.0]
+    assert [entry.values["fid"] for entry in ranked(rows, "fid")][:2] == [1.0, 3.0]
     assert ranked(rows, "fid", "more")[0].values["fid"] == 3.0
     assert ranked(rows, "fid", "more")[-1] is rows[2], "what is not finite is never the best"
 

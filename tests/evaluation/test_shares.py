@@ -12,11 +12,11 @@ from fmlab.metrics.halves import ReferenceHalf, reference_size
 def test_two_halves_are_the_whole_once() -> None:
     data = Digits()
     halves = [ReferenceHalf(data, which) for which in (0, 1)]
-    found = [torch.cat(list(half.reference_batches(100))) for half in halves]
-    assert [len(half) for half in halves] == [len(images) for images in found]
+    parts = [torch.cat(list(half.reference_batches(100))) for half in halves]
+    assert [len(half) for half in halves] == [len(images) for images in parts]
     assert sum(len(half) for half in halves) == reference_size(data) == 1437
     whole = torch.cat(list(data.reference_batches(500)))
-    assert torch.equal(torch.cat(found).flatten(1).sum(0), whole.flatten(1).sum(0))
+    assert torch.equal(torch.cat(parts).flatten(1).sum(0), whole.flatten(1).sum(0))
 
 
 def test_every_batch_is_one_process_s() -> None:

@@ -16,7 +16,7 @@ def picture(*panels: dict[str, QualityCurve], real: float | None = None, less: b
 
 
 def has(drawn: np.ndarray, colour: str) -> bool:
-    rgb = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    rgb = np.array([int(colour[index : index + 2], 16) for index in (1, 3, 5)])
     return bool((drawn == rgb).all(-1).any())
 
 

@@ -11,12 +11,12 @@ from fmlab.figures import pixels, process_figure
 from fmlab.figures.canvas import WARM
 
 
-def paths_in_time(*args: Any, **known: Any) -> np.ndarray:
-    return pixels(process_figure.paths_in_time(*args, **known))
+def paths_in_time(*args: Any, **options: Any) -> np.ndarray:
+    return pixels(process_figure.paths_in_time(*args, **options))
 
 
-def paths_in_plane(*args: Any, **known: Any) -> np.ndarray:
-    return pixels(process_figure.paths_in_plane(*args, **known))
+def paths_in_plane(*args: Any, **options: Any) -> np.ndarray:
+    return pixels(process_figure.paths_in_plane(*args, **options))
 
 
 TIMES = torch.linspace(0, 2, 21, dtype=torch.float64)
@@ -24,8 +24,8 @@ TIMES = torch.linspace(0, 2, 21, dtype=torch.float64)
 
 def near(picture: np.ndarray, colour: str, tolerance: int = 40) -> int:
     """How many pixels have about that colour."""
-    wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
-    return int((np.abs(picture.astype(int) - wanted).max(-1) <= tolerance).sum())
+    rgb = [int(colour[index : index + 2], 16) for index in (1, 3, 5)]
+    return int((np.abs(picture.astype(int) - rgb).max(-1) <= tolerance).sum())
 
 
 def warm(picture: np.ndarray) -> int:

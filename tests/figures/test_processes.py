@@ -108,8 +108,8 @@ def test_ode_solvers_follow_a_linear_ode_at_their_order(solver: Solver) -> None:
 
 def test_a_flow_runs_backwards_too() -> None:
     x0 = torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    there = KNOWN[0].law(x0, 1.0).mean
-    back = Heun().solve(KNOWN[0], there, torch.linspace(1, 0, 801, dtype=torch.float64))
+    end = KNOWN[0].law(x0, 1.0).mean
+    back = Heun().solve(KNOWN[0], end, torch.linspace(1, 0, 801, dtype=torch.float64))
     torch.testing.assert_close(back, x0, rtol=0, atol=1e-5)
 
 

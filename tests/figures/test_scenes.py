@@ -28,13 +28,13 @@ def test_paths_have_the_conditional_and_the_marginal_law(path: CondOT) -> None:
     """x_t given z is N(alpha z, beta^2 I); of Gaussian data it is N(alpha m, alpha^2 S + beta^2 I) (F8)."""
     scene = Scene(path, GAUSSIAN, z=torch.tensor([2.0, 1.0]))
     panels = path_panels(scene, ["conditional", "marginal"], TIMES, 20_000)
-    for place, t in enumerate(TIMES):
+    for index, t in enumerate(TIMES):
         alpha, beta = path.alpha(t), path.beta(t)
         for row, mean, variance in (
             ("conditional", alpha * scene.given, beta.square().expand(2)),
             ("marginal", alpha * MEAN, (alpha * STD).square() + beta.square()),
         ):
-            panel = panels[row][place]
+            panel = panels[row][index]
             assert panel.points is not None
             torch.testing.assert_close(panel.points.mean(0), mean, rtol=0, atol=0.06)
             torch.testing.assert_close(panel.points.std(0), variance.sqrt(), rtol=0.03, atol=1e-6)
@@ -52,8 +52,8 @@ def test_fields_are_the_closed_forms() -> None:
     twice = ExactField(Gaussian(2 * MEAN, STD.square().diag()), path)
     scene = Scene(path, GAUSSIAN, z=z, learned=lambda labels, scale: twice)
     panels = field_panels(scene, ["conditional", "marginal", "learned"], TIMES[:3])
-    for place, t in enumerate(TIMES[:3]):
-        arrows = {row: panels[row][place].arrows for row in panels}
+    for index, t in enumerate(TIMES[:3]):
+        arrows = {row: panels[row][index].arrows for row in panels}
         x = arrows["marginal"].points
         variance = (t * STD).square() + (1 - t) ** 2
         exact = MEAN + (t * STD.square() - (1 - t)) / variance * (x - t * MEAN)
@@ -131,10 +131,10 @@ def test_an_sde_stops_where_its_steps_add_more_noise_than_there_is() -> None:
 
 
 def test_wanted_times_are_visited() -> None:
-    wanted = torch.tensor([0.0, 0.123, 0.25, 1.0])
-    times, places = solve_times(UniformGrid(), 4, CondOT(), wanted)
+    requested = torch.tensor([0.0, 0.123, 0.25, 1.0])
+    times, places = solve_times(UniformGrid(), 4, CondOT(), requested)
     torch.testing.assert_close(times, torch.tensor([0, 0.123, 0.25, 0.5, 0.75, 1]).double(), rtol=0, atol=1e-7)
-    torch.testing.assert_close(times[places], wanted.double(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(times[places], requested.double(), rtol=0, atol=1e-7)
 
 
 def test_a_class_is_guided() -> None:
@@ -142,8 +142,8 @@ def test_a_class_is_guided() -> None:
     path, law = CondOT(), EightGaussians()
     x, t = torch.randn(5, 2, dtype=torch.float64), torch.tensor(0.6)
     plain, of_class = ExactField(law, path)(x, t).velocity, ExactField(law.restricted(3), path)(x, t).velocity
-    found = Scene(path, law, label=3, guidance_scale=2.5).marginal(5)(x, t).velocity
-    torch.testing.assert_close(found, -1.5 * plain + 2.5 * of_class)
+    velocity = Scene(path, law, label=3, guidance_scale=2.5).marginal(5)(x, t).velocity
+    torch.testing.assert_close(velocity, -1.5 * plain + 2.5 * of_class)
     drawn = Scene(path, law, label=3).sample(torch.tensor(1.0), 100)
     assert (torch.cdist(drawn, law.means.double()).argmin(1) == 3).all()
 

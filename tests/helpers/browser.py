@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    (program for name in ("chromium", "chromium-browser", "google-chrome") if (program := shutil.which(name))), None
 )
 
 
@@ -57,16 +57,16 @@ class Browser:
         return json.loads(message)
 
     def _note(self, event: dict[str, Any]) -> None:
-        method, told = event.get("method"), event.get("params", {})
+        method, parameters = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
+            details = parameters["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description") or details["text"])
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.errors.append(" ".join(str(part.get("value", part.get("description"))) for part in told["args"]))
-        elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.errors.append(told["entry"]["text"])
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.errors.append(" ".join(str(part.get("value", part.get("description"))) for part in parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.errors.append(parameters["entry"]["text"])
         elif method == "Network.requestWillBeSent":
-            address = told["request"]["url"]
+            address = parameters["request"]["url"]
             if not address.startswith(("data:", "blob:", "about:")):
                 self.requests.append(address)
 
@@ -153,9 +153,9 @@ def browser() -> Iterator[Browser]:
         os.close(read_to)
         os.close(write_out)
         try:
-            found = Browser(to, out)
-            found.begin()
-            yield found
+            browser = Browser(to, out)
+            browser.begin()
+            yield browser
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -15,21 +15,21 @@ def final_state(run: RunLayout) -> dict[str, Any]:
     return torch.load(run.last, weights_only=True)
 
 
-def assert_identical(left: Any, right: Any, place: str = "") -> None:
+def assert_identical(left: Any, right: Any, path: str = "") -> None:
     """Every tensor and number of two nested states is the same, bit for bit."""
-    assert type(left) is type(right), place
+    assert type(left) is type(right), path
     if isinstance(left, dict):
-        assert left.keys() == right.keys(), place
+        assert left.keys() == right.keys(), path
         for key in left:
-            assert_identical(left[key], right[key], f"{place}.{key}")
+            assert_identical(left[key], right[key], f"{path}.{key}")
     elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), place
+        assert len(left) == len(right), path
         for index, pair in enumerate(zip(left, right)):
-            assert_identical(*pair, f"{place}[{index}]")
+            assert_identical(*pair, f"{path}[{index}]")
     elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), place
+        assert torch.equal(left, right), path
     else:
-        assert left == right, place
+        assert left == right, path
 
 
 def numbers(run: RunLayout) -> list[dict[str, float]]:

@@ -48,8 +48,8 @@ def until(what: str, happened: Callable[[], object]) -> None:
 
 def queued(job: str) -> list[str]:
     """The states of a job's tasks."""
-    words = ["squeue", "-h", "--states=all", "--array", "-o", "%T", f"--jobs={job}"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+    argv = ["squeue", "-h", "--states=all", "--array", "-o", "%T", f"--jobs={job}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
 
 
 def cancel(job: str) -> None:

@@ -31,10 +31,10 @@ def write_pair(folder: Path, *flags: str) -> Path:
     """The file, `pair.yaml`."""
     flags = (*FAST, "--trainer.max_steps=4", "--trainer.val_check_interval=2", "--model.label_dropout=0", *flags)
     flags += ("--fid.guidance_scale=1", "--samples.guidance_scales=[1.0]", "--floor.enabled=false", "--run.name=pair")
-    words = ["${env}", "fmlab", "fit", "--config", str(EXPERIMENTS / "digits.yaml"), *flags, "${args}"]
+    argv = ["${env}", "fmlab", "fit", "--config", str(EXPERIMENTS / "digits.yaml"), *flags, "${args}"]
     file = folder / "pair.yaml"
     head = "program: fmlab\nproject: fmlab\nmethod: grid\nmetric: {name: val/fid_domain, goal: minimize}\n"
-    file.write_text(f"{head}{PARAMETERS}command: {json.dumps(words)}\n")
+    file.write_text(f"{head}{PARAMETERS}command: {json.dumps(argv)}\n")
     return file
 
 

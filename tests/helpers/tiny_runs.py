@@ -35,20 +35,20 @@ def arguments(
     return ["--config", str(file), *TINY, *limits, *extra]
 
 
-def fit_main(words: list[str]) -> int:
+def fit_main(argv: list[str]) -> int:
     """`fmlab fit` in this process, except that a mistake raises its UserError."""
     from fmlab.commands.fit import FitOptions, run
     from fmlab.config.options import parse_options
 
-    return run(parse_options(FitOptions, words, "fit"))
+    return run(parse_options(FitOptions, argv, "fit"))
 
 
 def newest(folder: Path, name: str = "digits") -> RunLayout:
     return RunLayout(max((folder / name).iterdir(), key=lambda run: run.stat().st_mtime_ns))
 
 
-def fmlab(*words: str, timeout: float = 240, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def fmlab(*argv: str, timeout: float = 240, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "fmlab", *words], capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
+        [sys.executable, "-m", "fmlab", *argv], capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
     )

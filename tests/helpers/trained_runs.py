@@ -26,10 +26,10 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trained(folder: Path, cache: Path, experiment: str, *extra: str) -> RunLayout:
-    words = arguments(folder, *LEARNS, *extra, experiment=experiment, steps=30, validate=30)
+    argv = arguments(folder, *LEARNS, *extra, experiment=experiment, steps=30, validate=30)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
-        assert fit_main([word for word in words if experiment == "digits" or "heads" not in word]) == 0
+        assert fit_main([word for word in argv if experiment == "digits" or "heads" not in word]) == 0
     return newest(folder, experiment)
 
 

@@ -143,8 +143,8 @@ class WandbServer:
         return {"upsertBucket": {"bucket": bucket}}
 
     def _CreateRunFiles(self, given: dict[str, Any]) -> dict[str, Any]:
-        place = f"{self.url}/storage/{given['run']}"
-        files = [{"name": name, "uploadUrl": f"{place}/{name}"} for name in given["files"]]
+        address = f"{self.url}/storage/{given['run']}"
+        files = [{"name": name, "uploadUrl": f"{address}/{name}"} for name in given["files"]]
         return {"createRunFiles": {"runID": given["run"], "files": files}}
 
     def _UpsertSweep(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -159,8 +159,8 @@ class WandbServer:
 
     def _SweepWithRuns(self, given: dict[str, Any]) -> dict[str, Any]:
         name = given["sweep"]
-        found = {"id": name, "name": name, "state": "RUNNING", "config": self.sweeps[name].config}
-        return {"project": {"sweep": {**found, "runs": {"edges": []}}}}
+        record = {"id": name, "name": name, "state": "RUNNING", "config": self.sweeps[name].config}
+        return {"project": {"sweep": {**record, "runs": {"edges": []}}}}
 
     def _CreateAgent(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"createAgent": {"agent": {"id": given["sweep"]}}}

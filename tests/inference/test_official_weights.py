@@ -167,8 +167,8 @@ def test_imported_weights_sample_like_any_other(
 ) -> None:
     torch.save(official_state(), tmp_path / "published.pt")
     file = tmp_path / "mine.safetensors"
-    words = ["import", str(tmp_path / "published.pt"), "--as", convention, "--heads", str(HEADS), "--to", str(file)]
-    assert main(words) == 0
+    argv = ["import", str(tmp_path / "published.pt"), "--as", convention, "--heads", str(HEADS), "--to", str(file)]
+    assert main(argv) == 0
     trained = fmlab.load(file)
     assert (trained.shape, trained.num_classes, trained.prediction) == ((4, 8, 8), CLASSES, prediction)
     direct = load_official_dit(tmp_path / "published.pt", convention, heads=HEADS)

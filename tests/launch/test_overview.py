@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.made_runs import made_run
+from helpers.written_runs import write_run
 
 from fmlab.launch.overview import COLUMNS, overview
 
@@ -28,7 +28,7 @@ def test_the_queue_is_asked_about_runs_that_have_not_ended(
     (tmp_path / "squeue").write_text(f"#!/bin/sh\necho '17_1 {queued}'\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    layout = made_run(tmp_path / "runs", 1.0, state=recorded)
+    layout = write_run(tmp_path / "runs", 1.0, state=recorded)
     (layout.root / "command.txt").write_text("fmlab fit\n")
     (layout.root / "slurm.json").write_text(json.dumps({"job": "17_1"}))
     ((_, shown, step, speed, best, job, _),) = overview([tmp_path / "runs"], 5)
@@ -40,7 +40,7 @@ def test_the_queue_is_asked_about_runs_that_have_not_ended(
 
 def test_the_newest_runs_come_first(tmp_path: Path) -> None:
     for number in range(3):
-        layout = made_run(tmp_path, 1.0, seed=number, run_id=f"2026010{number + 1}-000000-aaaa")
+        layout = write_run(tmp_path, 1.0, seed=number, run_id=f"2026010{number + 1}-000000-aaaa")
         (layout.root / "command.txt").write_text("fmlab fit\n")
     rows = overview([tmp_path], 2)
     assert [row[0] for row in rows] == ["made/20260103-000000-aaaa", "made/20260102-000000-aaaa"]

@@ -64,22 +64,22 @@ def save(path: Path, arrays: dict[str, np.ndarray], *names: str) -> Path:
 
 def test_edm_and_pytorch_fid_files_are_mu_and_sigma_known_by_their_own_hash(network, arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "cifar10-32x32.npz", arrays, "mu", "sigma")
-    found = statistics_file(path, network, tmp_path / "cache")
-    np.testing.assert_array_equal(found.mu.numpy(), arrays["mu"])
-    np.testing.assert_array_equal(found.sigma.numpy(), arrays["sigma"])
-    torch.testing.assert_close(found.factor @ found.factor.T, found.sigma)
-    assert found.key == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found.description() == {"images": None, "key": found.key, "file": "cifar10-32x32.npz"}
-    assert found.features.shape == (0, 5)
-    metrics = metric_set(["fid"], network, found, tmp_path)
+    loaded = statistics_file(path, network, tmp_path / "cache")
+    np.testing.assert_array_equal(loaded.mu.numpy(), arrays["mu"])
+    np.testing.assert_array_equal(loaded.sigma.numpy(), arrays["sigma"])
+    torch.testing.assert_close(loaded.factor @ loaded.factor.T, loaded.sigma)
+    assert loaded.key == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert loaded.description() == {"images": None, "key": loaded.key, "file": "cifar10-32x32.npz"}
+    assert loaded.features.shape == (0, 5)
+    metrics = metric_set(["fid"], network, loaded, tmp_path)
     images = torch.randint(0, 256, (30, 3, 8, 8), dtype=torch.uint8)
     metrics.update(images, None, torch.arange(30))
     features = network(images).double()
-    expected = frechet_distance(features.mean(0), features.T.cov(), found.mu, found.sigma)
+    expected = frechet_distance(features.mean(0), features.T.cov(), loaded.mu, loaded.sigma)
     assert metrics.compute()["fid"] == pytest.approx(float(expected), rel=1e-9)
     for name in ("kid", "prdc"):
         with pytest.raises(UserError, match=r"reference images or more, and cifar10-32x32.npz has 0"):
-            metric_set([name], network, found, tmp_path)
+            metric_set([name], network, loaded, tmp_path)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -88,9 +88,9 @@ def test_edm2_pickles_are_read_without_running_code(network, arrays, tmp_path: P
     moments = {name: arrays[name] for name in ("mu", "sigma")}
     other = {"mu": np.zeros(9), "sigma": np.eye(9)}
     path.write_bytes(pickle.dumps({"num_images": 60, "fid": moments, "fd_dinov2": other}, protocol=protocol))
-    found = statistics_file(path, network, tmp_path)
-    np.testing.assert_array_equal(found.sigma.numpy(), arrays["sigma"])
-    assert found.n == 60
+    loaded = statistics_file(path, network, tmp_path)
+    np.testing.assert_array_equal(loaded.sigma.numpy(), arrays["sigma"])
+    assert loaded.n == 60
     path.write_bytes(pickle.dumps(moments, protocol=protocol))
     np.testing.assert_array_equal(statistics_file(path, network, tmp_path).mu.numpy(), arrays["mu"])
 
@@ -109,13 +109,13 @@ def test_a_pickle_that_names_anything_but_arrays_is_refused(network, tmp_path: P
 
 def test_adm_batches_have_moments_of_the_whole_set_and_images_to_compare_with(network, arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "VIRTUAL_256.npz", arrays, "mu", "sigma", "mu_s", "sigma_s", "arr_0")
-    found = statistics_file(path, network, tmp_path / "cache")
-    np.testing.assert_array_equal(found.mu.numpy(), arrays["mu"])
+    loaded = statistics_file(path, network, tmp_path / "cache")
+    np.testing.assert_array_equal(loaded.mu.numpy(), arrays["mu"])
     images = torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2)
-    torch.testing.assert_close(found.features, network(images))
-    assert found.n is None
-    assert found.key == hashlib.sha256(path.read_bytes()).hexdigest()
-    metric_set(["fid", "kid", "prdc"], network, found, tmp_path)
+    torch.testing.assert_close(loaded.features, network(images))
+    assert loaded.n is None
+    assert loaded.key == hashlib.sha256(path.read_bytes()).hexdigest()
+    metric_set(["fid", "kid", "prdc"], network, loaded, tmp_path)
     # Under other features its images alone count.
     other = RandomFeatures((3, 8, 8))
     by_images = statistics_file(path, other, tmp_path / "cache")
@@ -135,12 +135,12 @@ def test_images_alone_are_a_reference_and_measured_once(network, arrays, tmp_pat
 
 def test_our_own_file_serves_the_features_it_was_made_with_alone(stripes, tmp_path: Path) -> None:
     network = RandomFeatures((1, 8, 8))
-    made = reference_statistics(stripes, network, tmp_path)
+    expected = reference_statistics(stripes, network, tmp_path)
     (path,) = tmp_path.glob("reference-*.npz")
-    found = statistics_file(path, network, tmp_path)
+    loaded = statistics_file(path, network, tmp_path)
     for name in ("mu", "sigma", "features"):
-        assert torch.equal(getattr(found, name), getattr(made, name))
-    assert found.n == made.n
+        assert torch.equal(getattr(loaded, name), getattr(expected, name))
+    assert loaded.n == expected.n
     changed = RandomFeatures((1, 8, 8))
     changed.layers[0].bias.data[0] += 1
     with pytest.raises(UserError, match=r"was made with other features: weights \w{12}, not \w{12}$"):
@@ -150,7 +150,7 @@ def test_our_own_file_serves_the_features_it_was_made_with_alone(stripes, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"mu": np.zeros(5)}, "holds no reference statistics\n  an .npz has `mu` and `sigma`, or images as `arr_0`"),
         ({"mu": np.zeros(9), "sigma": np.eye(9)}, "holds (9,) and (9, 9), and inception has 5 features"),
@@ -160,11 +160,11 @@ def test_our_own_file_serves_the_features_it_was_made_with_alone(stripes, tmp_pa
         ({"arr_0": np.zeros((4, 3, 8, 8), np.uint8)}, "is no batch of uint8 images"),
     ],
 )
-def test_what_is_no_reference_is_refused_in_one_line(network, tmp_path: Path, content: dict, said: str) -> None:
+def test_what_is_no_reference_is_refused_in_one_line(network, tmp_path: Path, content: dict, message: str) -> None:
     np.savez(tmp_path / "stats.npz", **content)
     with pytest.raises(UserError) as caught:
         statistics_file(tmp_path / "stats.npz", network, tmp_path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_broken_and_missing_files_and_other_features_are_refused(network, arrays, tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def test_it_agrees_with_torch_fidelity_on_full_rank_statistics() -> None:
 
 def test_it_is_symmetric_for_singular_covariances_of_few_images() -> None:
     one, two = statistics(normal(5, 32, seed=1)), statistics(normal(7, 32, seed=2))
-    there = frechet_distance(one.mu, one.sigma, two.mu, two.sigma)
+    forwards = frechet_distance(one.mu, one.sigma, two.mu, two.sigma)
     back = frechet_distance(two.mu, two.sigma, one.mu, one.sigma)
-    assert float(there) == pytest.approx(float(back), rel=1e-6)
+    assert float(forwards) == pytest.approx(float(back), rel=1e-6)
     assert float(frechet_distance(one.mu, one.sigma, one.mu, one.sigma)) == pytest.approx(0, abs=1e-5)
 
 
@@ -116,13 +116,13 @@ def test_a_constant_feature_is_no_obstacle() -> None:
 
 def test_a_known_factor_is_used() -> None:
     reference, features = normal(300, 10, seed=1), normal(200, 10, seed=2)
-    known = statistics(reference)
-    expected = measured(FrechetDistance(known), features)
+    moments = statistics(reference)
+    expected = measured(FrechetDistance(moments), features)
     turn = torch.linalg.qr(normal(10, 10, seed=3))[0]
-    known.factor = covariance_factor(known.sigma) @ turn  # any factor does
-    assert measured(FrechetDistance(known), features) == pytest.approx(expected, rel=1e-10)
-    known.factor = 0 * known.factor
-    assert measured(FrechetDistance(known), features) > 2 * expected
+    moments.factor = covariance_factor(moments.sigma) @ turn  # any factor does
+    assert measured(FrechetDistance(moments), features) == pytest.approx(expected, rel=1e-10)
+    moments.factor = 0 * moments.factor
+    assert measured(FrechetDistance(moments), features) > 2 * expected
 
 
 @pytest.mark.slow
@@ -149,12 +149,12 @@ def with_spread(reference: Tensor, features: Tensor, order: Tensor, batch_size: 
 
 def test_the_spread_is_that_of_repeated_sets() -> None:
     reference = normal(2000, 3, seed=0)
-    found = [
+    results = [
         with_spread(reference, 1.3 * normal(200, 3, seed=seed) + 0.3, torch.arange(200), 200) for seed in range(1, 120)
     ]
     # The standard deviation of 119 draws is known to 7 %, and the jackknife's mean has the bias of a curved function.
-    assert np.mean([each["fid_std"] for each in found]) == pytest.approx(
-        np.std([each["fid"] for each in found]), rel=0.2
+    assert np.mean([each["fid_std"] for each in results]) == pytest.approx(
+        np.std([each["fid"] for each in results]), rel=0.2
     )
 
 

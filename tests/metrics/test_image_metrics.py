@@ -56,13 +56,13 @@ def test_all_metrics_come_from_one_pass_under_the_repositorys_keys(make: Make, i
     )
     feed(metrics, images, torch.arange(N))
     assert forwards == [32, 32, 26]  # the accuracy and the Inception Score read the same features
-    found = metrics.compute()
+    values = metrics.compute()
     scores = ["fid", "kid", "is", "precision", "recall", "density", "coverage", "accuracy"]
     keys = {f"{score}_domain" for score in scores}
-    assert set(found) == keys | {spread_key(key) for key in keys} | {"kid_subsets_domain"}
-    assert 0.5 < found["accuracy_domain"] < 1
-    assert 2 < found["is_domain"] < 10
-    assert all(found[spread_key(key)] > 0 for key in keys - {"coverage_domain"})
+    assert set(values) == keys | {spread_key(key) for key in keys} | {"kid_subsets_domain"}
+    assert 0.5 < values["accuracy_domain"] < 1
+    assert 2 < values["is_domain"] < 10
+    assert all(values[spread_key(key)] > 0 for key in keys - {"coverage_domain"})
     assert next(iter(metrics.compute("test"))) == "test/fid_domain"
 
 
@@ -156,13 +156,13 @@ def test_accuracy_is_judged_by_the_domain_network_whatever_the_features(make: Ma
     metrics, judged = make(("fid", "accuracy"), features="random"), make(("accuracy",))
     for each in (metrics, judged):
         feed(each, images, torch.arange(N))
-    found = metrics.compute()
-    assert set(found) == {"fid_random", "fid_random_std", "accuracy_domain", "accuracy_domain_std"}
-    assert found["accuracy_domain"] == judged.compute()["accuracy_domain"]
+    values = metrics.compute()
+    assert set(values) == {"fid_random", "fid_random_std", "accuracy_domain", "accuracy_domain_std"}
+    assert values["accuracy_domain"] == judged.compute()["accuracy_domain"]
 
 
 def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digits, cache: Path) -> None:
-    for names, n, said in [
+    for names, n, message in [
         (("fid", "prcd"), N, "no metric 'prcd'\n  did you mean prdc?"),
         ((), N, "no metric is named\n  choose from: fid, kid, is, prdc, accuracy, bpd, neighbours"),
         (("is",), 19, "is, the Inception Score, needs at least 20 images, not 19"),
@@ -173,7 +173,7 @@ def test_bad_requests_are_answered_in_one_line(make: Make, images, digits: Digit
     ]:
         with pytest.raises(UserError) as caught:
             make(names, n)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert len(str(caught.value).splitlines()) <= 2
     with pytest.raises(UserError, match="random features come without class logits"):
         make(("is",), features="random")

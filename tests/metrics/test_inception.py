@@ -108,11 +108,11 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_without_weights_and_network_the_file_and_its_source_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         InceptionFeatures()
-    said = str(caught.value)
-    assert len(said.splitlines()) <= 2
-    assert str(tmp_path / "hub" / "checkpoints" / INCEPTION_FILE) in said
-    assert "https://github.com/toshas/torch-fidelity" in said
-    assert "FMLAB_INCEPTION" in said
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 2
+    assert str(tmp_path / "hub" / "checkpoints" / INCEPTION_FILE) in message
+    assert "https://github.com/toshas/torch-fidelity" in message
+    assert "FMLAB_INCEPTION" in message
 
 
 def find_weights(path: Path | None) -> Path:

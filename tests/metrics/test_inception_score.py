@@ -30,19 +30,19 @@ def test_undecided_classifications_score_one_and_sharp_ones_the_exponential_of_t
     labels = torch.randint(0, 5, (200,), generator=torch.Generator().manual_seed(0))
     logits = torch.full((200, 5), -1e4)
     logits[torch.arange(200), labels] = 0
-    found = measured(InceptionScore(5, 200), logits, torch.arange(200), 64)
+    values = measured(InceptionScore(5, 200), logits, torch.arange(200), 64)
     shares = [labels[splits_of(200) == split].bincount(minlength=5).double() / 20 for split in range(10)]
     scores = [float(torch.special.entr(share).sum().exp()) for share in shares]
-    assert found["is"] == pytest.approx(np.mean(scores), rel=1e-12)
-    assert found["is_std"] == pytest.approx(np.std(scores), rel=1e-9)
-    assert 4 < found["is"] < 5
+    assert values["is"] == pytest.approx(np.mean(scores), rel=1e-12)
+    assert values["is_std"] == pytest.approx(np.std(scores), rel=1e-9)
+    assert 4 < values["is"] < 5
 
 
 def test_one_split_of_probabilities_by_hand() -> None:
     # Two images, p = (3/4, 1/4) and (1/4, 3/4): the marginal is (1/2, 1/2), and KL = 3/4 log 3/2 + 1/4 log 1/2.
     logits = torch.tensor([[3.0, 1.0], [1.0, 3.0]]).log()
-    found = measured(InceptionScore(2, 2, splits=1), logits, torch.arange(2), 2)
-    assert found["is"] == pytest.approx(np.exp(0.75 * np.log(1.5) + 0.25 * np.log(0.5)), rel=1e-6)
+    values = measured(InceptionScore(2, 2, splits=1), logits, torch.arange(2), 2)
+    assert values["is"] == pytest.approx(np.exp(0.75 * np.log(1.5) + 0.25 * np.log(0.5)), rel=1e-6)
 
 
 def test_neither_order_nor_batches_nor_ranks_matter() -> None:
@@ -58,8 +58,8 @@ def test_neither_order_nor_batches_nor_ranks_matter() -> None:
 
 
 def test_logits_that_blew_up_give_nan() -> None:
-    found = measured(InceptionScore(3, 30), torch.full((30, 3), float("nan")), torch.arange(30), 30)
-    assert np.isnan(found["is"])
+    values = measured(InceptionScore(3, 30), torch.full((30, 3), float("nan")), torch.arange(30), 30)
+    assert np.isnan(values["is"])
 
 
 def test_accuracy_is_the_share_of_labels_that_are_seen_with_its_binomial_error() -> None:
@@ -67,10 +67,10 @@ def test_accuracy_is_the_share_of_labels_that_are_seen_with_its_binomial_error()
     logits = torch.eye(4).repeat(25, 1)
     labels = torch.arange(100) % 4
     labels[:20] = (labels[:20] + 1) % 4
-    for rows, wanted in zip(logits.split(33), labels.split(33)):
-        metric.update(rows, wanted)
-    found = metric.compute()
-    assert float(found["accuracy"]) == pytest.approx(0.8)
-    assert float(found["accuracy_std"]) == pytest.approx(0.04)
+    for rows, expected in zip(logits.split(33), labels.split(33)):
+        metric.update(rows, expected)
+    values = metric.compute()
+    assert float(values["accuracy"]) == pytest.approx(0.8)
+    assert float(values["accuracy_std"]) == pytest.approx(0.04)
     with pytest.raises(UserError, match="labels 0 to 3, not 0 to 4"):
         metric.update(logits[:2], torch.tensor([0, 4]))

@@ -142,10 +142,10 @@ def test_without_weights_or_code_the_file_and_its_address_are_named(data, hub: P
     ]:
         with pytest.raises(UserError) as caught:
             feature_network(kind, data, tmp_path)
-        said = str(caught.value)
-        assert len(said.splitlines()) == 2
-        assert str(hub / "checkpoints" / file) in said
-        assert address in said
+        message = str(caught.value)
+        assert len(message.splitlines()) == 2
+        assert str(hub / "checkpoints" / file) in message
+        assert address in message
     torch.save({}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"no DINOv2 code at .*https://github\.com/facebookresearch/dinov2"):
         feature_network("dinov2-vit-s-14", data, tmp_path, tmp_path / "weights.pth")

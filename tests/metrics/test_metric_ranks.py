@@ -23,17 +23,17 @@ from fmlab.metrics import (
 def build() -> list:
     generator = torch.Generator().manual_seed(0)
     reference = torch.randn(60, 6, generator=generator)
-    known = SimpleNamespace(mu=reference.double().mean(0), sigma=reference.double().T.cov(), n=60)
+    moments = SimpleNamespace(mu=reference.double().mean(0), sigma=reference.double().T.cov(), n=60)
     kernels = [KernelDistance(reference), Wasserstein2(reference), MaximumMeanDiscrepancy(reference)]
-    return [FrechetDistance(known), *kernels]
+    return [FrechetDistance(moments), *kernels]
 
 
 def build_placed() -> list:
     """Metrics that know each image by its place in the set."""
-    known = FrechetDistance(SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))).reference
+    moments = FrechetDistance(SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))).reference
     reference = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
-    kept = [kind(reference, 41) for kind in (KernelDistance, PrecisionRecallDensityCoverage)]
-    return [FrechetDistance(known, 41), InceptionScore(6, 41), *kept]
+    row_metrics = [kind(reference, 41) for kind in (KernelDistance, PrecisionRecallDensityCoverage)]
+    return [FrechetDistance(moments, 41), InceptionScore(6, 41), *row_metrics]
 
 
 def values(metrics: list) -> list[float]:
@@ -57,7 +57,7 @@ def shares(case: str) -> list[list[Tensor]]:
 def measure(rank: int, file: str, folder: str) -> None:
     torch.set_num_threads(1)  # a forked process must not enter OpenMP's parallel regions
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    found = {}
+    results = {}
     for case in ("uneven", "one without samples"):
         metrics, by_place = build(), build_placed()
         for batch, places in placed(shares(case)[rank]):
@@ -65,8 +65,8 @@ def measure(rank: int, file: str, folder: str) -> None:
                 metric.update(batch)
             for metric in by_place:
                 metric.update(batch, places)
-        found[case] = values([*metrics, *by_place])
-    torch.save(found, Path(folder) / f"rank{rank}.pt")
+        results[case] = values([*metrics, *by_place])
+    torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 

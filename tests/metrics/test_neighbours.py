@@ -32,9 +32,9 @@ def test_the_nearest_is_the_nearest_whatever_the_blocks(make, entries: int, monk
     monkeypatch.setattr(neighbours, "_ENTRIES", entries)
     x, y = make(23, 0), make(37, 1)
     distances, rows = nearest_rows(x, y)
-    known = torch.stack([(y.double() - one.double()).square().flatten(1).mean(1).sqrt() for one in x])
-    torch.testing.assert_close(distances, known.amin(1))
-    assert torch.equal(rows, known.argmin(1))
+    expected = torch.stack([(y.double() - one.double()).square().flatten(1).mean(1).sqrt() for one in x])
+    torch.testing.assert_close(distances, expected.amin(1))
+    assert torch.equal(rows, expected.argmin(1))
     assert nearest_rows(x[:0], y)[0].shape == nearest_rows(x[:0], y)[1].shape == (0,)
 
 
@@ -86,11 +86,11 @@ def test_distances_are_a_root_mean_square_in_grey_levels() -> None:
 def test_the_error_of_a_ratio_is_that_of_two_medians() -> None:
     """Medians of n uniform numbers on [0, 1] have standard error 1 / (2 sqrt n), their ratio sqrt(1 / n + 1 / m)."""
     samples, held_out = uniform(4000, seed=0), uniform(1000, seed=1)
-    found = memorisation(samples, held_out)
-    assert found.ratio_error == pytest.approx(math.sqrt(1 / 4000 + 1 / 1000), rel=0.2)
-    assert memorisation(samples, held_out) == found, "the bootstrap's draws are fixed"
+    result = memorisation(samples, held_out)
+    assert result.ratio_error == pytest.approx(math.sqrt(1 / 4000 + 1 / 1000), rel=0.2)
+    assert memorisation(samples, held_out) == result, "the bootstrap's draws are fixed"
     # The percentile moves with standard error sqrt(0.01 * 0.99 / m), and with it the share.
-    assert found.share_error == pytest.approx(math.sqrt(0.0099 * (1 / 4000 + 1 / 1000)), rel=0.35)
+    assert result.share_error == pytest.approx(math.sqrt(0.0099 * (1 / 4000 + 1 / 1000)), rel=0.35)
 
 
 def test_a_held_out_set_of_copies_leaves_no_ratio() -> None:
@@ -121,13 +121,13 @@ def measure(rank: int, file: str, folder: str) -> None:
     torch.set_num_threads(1)  # a forked process must not enter OpenMP's parallel regions
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
     metric, rows = build(), uniform(31, 3, seed=2)
-    found = []
+    results = []
     for shares in ([rows[:20], rows[20:]], [rows, rows[:0]]):
         metric.reset()
         if len(shares[rank]):
             metric.update(shares[rank])
-        found.append(metric.compute())
-    torch.save(found, Path(folder) / f"rank{rank}.pt")
+        results.append(metric.compute())
+    torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -139,5 +139,5 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     alone = build()
     alone.update(uniform(31, 3, seed=2))
     for rank in range(2):
-        for found in torch.load(tmp_path / f"rank{rank}.pt"):
-            assert found == pytest.approx(alone.compute(), rel=1e-12)
+        for result in torch.load(tmp_path / f"rank{rank}.pt"):
+            assert result == pytest.approx(alone.compute(), rel=1e-12)

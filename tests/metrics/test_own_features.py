@@ -69,8 +69,8 @@ def test_its_metrics_bear_its_name_and_its_weights_are_hashed(write, stripes, tm
     assert (network.name, network.dimension, network.resize) == ("my_features_MyFeatures", 7, "the network's own")
     assert len(network.weights_hash) == len(network.description()["code"]) == 64
     metrics.update(stripes.x[:60], None, torch.arange(60))
-    found = metrics.compute()
-    assert {"fid_my_features_MyFeatures", "kid_my_features_MyFeatures_std"} <= set(found)
+    values = metrics.compute()
+    assert {"fid_my_features_MyFeatures", "kid_my_features_MyFeatures_std"} <= set(values)
     # Without dropout, and with the same weights every time.
     again = feature_network("my_features.MyFeatures", stripes, tmp_path)
     assert torch.equal(again(stripes.x), network(stripes.x))
@@ -79,8 +79,8 @@ def test_its_metrics_bear_its_name_and_its_weights_are_hashed(write, stripes, tm
 
 def test_one_without_weights_works(write, stripes, tmp_path: Path) -> None:
     network = feature_network("my_features.Moments", stripes, tmp_path)
-    found = reference_statistics(stripes, network, tmp_path)
-    torch.testing.assert_close(found.mu[0], stripes.x.double().mean(), rtol=1e-6, atol=0)
+    statistics = reference_statistics(stripes, network, tmp_path)
+    torch.testing.assert_close(statistics.mu[0], stripes.x.double().mean(), rtol=1e-6, atol=0)
 
 
 def test_an_edit_of_its_source_makes_its_statistics_new(write, stripes, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_an_edit_of_its_source_makes_its_statistics_new(write, stripes, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("my_features.MyFeature", "my_features has no nn.Module 'MyFeature'\n  did you mean MyFeatures?"),
         ("my_features.NoModule", "my_features has no nn.Module 'NoModule'"),
@@ -101,8 +101,8 @@ def test_an_edit_of_its_source_makes_its_statistics_new(write, stripes, tmp_path
         ("my_features.Broken", "my_features.Broken failed: RuntimeError: out of ideas"),
     ],
 )
-def test_what_is_wrong_with_it_is_said_in_one_line(write, stripes, tmp_path: Path, word: str, said: str) -> None:
+def test_what_is_wrong_with_it_is_said_in_one_line(write, stripes, tmp_path: Path, word: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         feature_network(word, stripes, tmp_path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 2

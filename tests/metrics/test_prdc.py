@@ -28,13 +28,13 @@ def test_points_on_a_line_by_hand() -> None:
     # Fifth neighbours: 5, 4, 3, 3, 3, 3, 4, 5, open; -3.5 lies in the ball of 0 alone, 0.4 in those of 0 to 3,
     # 3.5 in all eight, 9 in those of 6 (4) and 7 (5): (1 + 4 + 8 + 2) / (5 * 6).
     # Radii of the rows: 13.5, 7, 8.6, 7, 12.5, 36.5: the ball of 3.5 holds all of the reference.
-    found = measured(reference, rows)
-    assert found["precision"] == pytest.approx(3 / 6)
-    assert found["recall"] == 1
-    assert found["density"] == pytest.approx(15 / 30)
-    assert found["coverage"] == 1
-    assert found["precision_std"] == pytest.approx(np.sqrt(0.25 / 6))
-    assert found["density_std"] == pytest.approx(np.std(np.array([0, 1, 4, 8, 2, 0]) / 5) / np.sqrt(6))
+    values = measured(reference, rows)
+    assert values["precision"] == pytest.approx(3 / 6)
+    assert values["recall"] == 1
+    assert values["density"] == pytest.approx(15 / 30)
+    assert values["coverage"] == 1
+    assert values["precision_std"] == pytest.approx(np.sqrt(0.25 / 6))
+    assert values["density_std"] == pytest.approx(np.std(np.array([0, 1, 4, 8, 2, 0]) / 5) / np.sqrt(6))
 
 
 def test_they_are_what_their_papers_define() -> None:
@@ -49,12 +49,12 @@ def test_they_are_what_their_papers_define() -> None:
 
     radii = [radius(reference, j, 5) for j in range(60)]
     inside = np.array([[float((x - y).norm()) < r for y, r in zip(reference, radii)] for x in rows])
-    found = measured(reference.float(), rows.float())
-    assert found["precision"] == pytest.approx(share_inside(rows, reference))
-    assert found["recall"] == pytest.approx(share_inside(reference, rows))
-    assert found["density"] == pytest.approx(inside.sum() / (5 * 45))
-    assert found["coverage"] == pytest.approx(inside.any(axis=0).mean())
-    assert all(0.1 < found[name] < 1.5 for name in NAMES)
+    values = measured(reference.float(), rows.float())
+    assert values["precision"] == pytest.approx(share_inside(rows, reference))
+    assert values["recall"] == pytest.approx(share_inside(reference, rows))
+    assert values["density"] == pytest.approx(inside.sum() / (5 * 45))
+    assert values["coverage"] == pytest.approx(inside.any(axis=0).mean())
+    assert all(0.1 < values[name] < 1.5 for name in NAMES)
 
 
 def test_a_set_has_all_of_itself_and_nothing_of_one_far_away() -> None:
@@ -66,23 +66,23 @@ def test_a_set_has_all_of_itself_and_nothing_of_one_far_away() -> None:
 
 def test_a_collapsed_set_is_precise_and_recalls_little() -> None:
     reference = normal(300, 4, seed=1)
-    found = measured(reference, 0.1 * normal(300, 4, seed=2))
-    assert found["precision"] == 1
-    assert found["recall"] < 0.05
-    assert found["density"] > 1.5
-    assert found["coverage"] < 0.5
+    values = measured(reference, 0.1 * normal(300, 4, seed=2))
+    assert values["precision"] == 1
+    assert values["recall"] < 0.05
+    assert values["density"] > 1.5
+    assert values["coverage"] < 0.5
 
 
 def test_two_sets_of_one_law_have_the_expected_density_and_coverage() -> None:
     # Naeem et al.: E density = 1, E coverage = 1 - (N-1)...(N-k) / ((M+N-1)...(M+N-k)), for any law.
     n, m, k = 40, 30, 5
     expected = 1 - np.prod([(n - i) / (n + m - i) for i in range(1, k + 1)])
-    found = [measured(normal(n, 2, seed=2 * seed), normal(m, 2, seed=2 * seed + 1)) for seed in range(150)]
+    results = [measured(normal(n, 2, seed=2 * seed), normal(m, 2, seed=2 * seed + 1)) for seed in range(150)]
     for name, value in (("density", 1), ("coverage", expected)):
-        values = [each[name] for each in found]
+        values = [each[name] for each in results]
         assert abs(np.mean(values) - value) < 4 * np.std(values) / np.sqrt(len(values))
     # The error of precision is that of a mean: the spread of sets is at least as large.
-    assert np.mean([each["precision_std"] for each in found]) < np.std([each["precision"] for each in found])
+    assert np.mean([each["precision_std"] for each in results]) < np.std([each["precision"] for each in results])
 
 
 def test_neither_order_nor_batches_nor_a_common_shift_matter() -> None:
@@ -96,12 +96,12 @@ def test_neither_order_nor_batches_nor_a_common_shift_matter() -> None:
 def test_copies_of_the_reference_count_whatever_block_they_fall_in() -> None:
     reference = normal(1100, 30, seed=1)
     rows = torch.cat([reference[torch.arange(900).flip(0)], reference[:300]])
-    found = measured(reference, rows)
+    values = measured(reference, rows)
     # The fifth neighbour of a row lies on the edge of its ball: a copy of that neighbour is not inside, in any block.
     d = torch.cdist(reference.double(), reference.double(), compute_mode="donot_use_mm_for_euclid_dist")
     balls = (d < d.topk(6, largest=False).values[:, 5, None]).sum(dim=0)
     expected = int(balls[:900].sum() + balls[:300].sum()) / (5 * 1200)
-    assert found["density"] == pytest.approx(expected, abs=1e-12)
+    assert values["density"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_pair_has_one_distance_whatever_the_block() -> None:

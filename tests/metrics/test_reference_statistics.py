@@ -20,13 +20,13 @@ def network() -> RandomFeatures:
 def test_statistics_are_those_of_the_features_at_any_batch_size(stripes, network, tmp_path: Path) -> None:
     features = network(stripes.x).double()
     for batch_size in (7, 1000):
-        found = reference_statistics(stripes, network, tmp_path / str(batch_size), batch_size)
-        torch.testing.assert_close(found.mu, features.mean(0), rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(found.sigma, features.T.cov(), rtol=1e-5, atol=1e-7)
-        torch.testing.assert_close(found.features, features.float())
-        torch.testing.assert_close(found.factor @ found.factor.T, found.sigma, rtol=1e-9, atol=1e-12)
-        assert found.n == len(stripes.x)
-        assert found.mu.dtype == found.sigma.dtype == torch.float64
+        statistics = reference_statistics(stripes, network, tmp_path / str(batch_size), batch_size)
+        torch.testing.assert_close(statistics.mu, features.mean(0), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(statistics.sigma, features.T.cov(), rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(statistics.features, features.float())
+        torch.testing.assert_close(statistics.factor @ statistics.factor.T, statistics.sigma, rtol=1e-9, atol=1e-12)
+        assert statistics.n == len(stripes.x)
+        assert statistics.mu.dtype == statistics.sigma.dtype == torch.float64
 
 
 def test_the_second_caller_reads_the_file(stripes, network, tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ def test_a_damaged_file_is_computed_again(
     else:
         file.write_bytes({"cut": content[:5000], "empty": b"", "flipped": content}[damage])
     with caplog.at_level(logging.WARNING):
-        found = reference_statistics(stripes, network, tmp_path)
+        statistics = reference_statistics(stripes, network, tmp_path)
     assert "is damaged" in caplog.text
-    assert torch.equal(found.mu, expected.mu)
+    assert torch.equal(statistics.mu, expected.mu)
     assert stripes.reads == 2
 
 

@@ -47,8 +47,8 @@ class DigitsExtractor(base.FeatureExtractorBase):
         return False
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        found = {"features": self.network(images), "logits": self.network.logits(images)}
-        return tuple(found[name] for name in self.features_list)
+        outputs = {"features": self.network(images), "logits": self.network.logits(images)}
+        return tuple(outputs[name] for name in self.features_list)
 
 
 class Images(Dataset):
@@ -115,12 +115,12 @@ def test_one_process_agrees(theirs: dict[str, float], tmp_path: Path) -> None:
     metrics, images = ours(tmp_path), generated()
     for indices in torch.randperm(240, generator=torch.Generator().manual_seed(1)).split(37):
         metrics.update(images[indices], None, indices)
-    found = metrics.compute()
+    values = metrics.compute()
     for key, name in THEIRS.items():
-        assert found[key] == pytest.approx(theirs[name], rel=1e-4), key
-    assert 0.1 < found["precision_domain"] < 1  # a test of nothing where all or none are inside
-    assert 0.1 < found["recall_domain"] < 1
-    assert found["kid_domain"] == pytest.approx(found["kid_subsets_domain"], rel=0.2)
+        assert values[key] == pytest.approx(theirs[name], rel=1e-4), key
+    assert 0.1 < values["precision_domain"] < 1  # a test of nothing where all or none are inside
+    assert 0.1 < values["recall_domain"] < 1
+    assert values["kid_domain"] == pytest.approx(values["kid_subsets_domain"], rel=0.2)
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -132,7 +132,7 @@ def test_two_processes_agree(theirs: dict[str, float], tmp_path: Path) -> None:
     metrics.update(images, None, torch.arange(240))
     alone = metrics.compute()
     for rank in range(2):
-        found = torch.load(tmp_path / f"rank{rank}.pt")
-        assert found == pytest.approx(alone, rel=1e-5)
+        values = torch.load(tmp_path / f"rank{rank}.pt")
+        assert values == pytest.approx(alone, rel=1e-5)
         for key, name in THEIRS.items():
-            assert found[key] == pytest.approx(theirs[name], rel=1e-4), key
+            assert values[key] == pytest.approx(theirs[name], rel=1e-4), key

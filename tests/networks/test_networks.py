@@ -101,8 +101,8 @@ def test_every_parameter_learns_once_off_the_zero_start(name):
         optimizer.zero_grad()
         (network(x, t, labels) - target).square().mean().backward()
         optimizer.step()
-    still = [name for name, parameter in network.named_parameters() if not parameter.grad.abs().sum() > 0]
-    assert still == []
+    untrained = [name for name, parameter in network.named_parameters() if not parameter.grad.abs().sum() > 0]
+    assert untrained == []
 
 
 def test_labels_without_classes_are_refused(name):

@@ -17,8 +17,8 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunLay
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def run(*extra: str, experiment: str | Path = "digits", steps: int = 4, validate: int = 2) -> RunLayout:
-        words = arguments(tmp_path / "runs", *extra, experiment=experiment, steps=steps, validate=validate)
-        assert fit_main(words) == 0
+        argv = arguments(tmp_path / "runs", *extra, experiment=experiment, steps=steps, validate=validate)
+        assert fit_main(argv) == 0
         name = experiment if isinstance(experiment, str) else experiment.stem
         return newest(tmp_path / "runs", name)
 

@@ -36,14 +36,14 @@ COUPLINGS = {
 }
 
 
-def words(folder: Path, coupling: str, *extra: str, steps: int = 3) -> list[str]:
+def command_line(folder: Path, coupling: str, *extra: str, steps: int = 3) -> list[str]:
     limits = [f"--trainer.max_steps={steps}", f"--trainer.val_check_interval={steps}", f"--run.dir={folder}"]
     named = [f"--model.coupling={coupling}", *COUPLINGS[coupling]]
     return ["fit", "--config", str(EXPERIMENTS / "toy2d.yaml"), *TINY_TOY, *limits, *named, *extra]
 
 
 def fit(folder: Path, coupling: str, *extra: str, steps: int = 3) -> RunLayout:
-    assert main(words(folder, coupling, *extra, steps=steps)) == 0
+    assert main(command_line(folder, coupling, *extra, steps=steps)) == 0
     return newest(folder, "toy2d")
 
 
@@ -73,16 +73,16 @@ def test_a_configuration_with_an_infinite_weight_can_be_read_again(tmp_path: Pat
 
 
 def test_too_small_a_pool_is_told_with_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words(tmp_path, "MinibatchOT", "--model.coupling.batch_size=8")) == 2
-    said = capsys.readouterr().err
-    assert re.search(r"model\.coupling\.batch_size: 8 pairs are fewer than the 16 of a training batch", said)
+    assert main(command_line(tmp_path, "MinibatchOT", "--model.coupling.batch_size=8")) == 2
+    message = capsys.readouterr().err
+    assert re.search(r"model\.coupling\.batch_size: 8 pairs are fewer than the 16 of a training batch", message)
 
 
 @pytest.mark.slow
 def test_two_processes_are_matched_together(tmp_path: Path) -> None:
     """Both share one matching of 64 pairs; the process with a validation batch more waits for nobody."""
     extra = ["--model.coupling.across_ranks=true", "--trainer.devices=2", "--trainer.strategy=ddp"]
-    ended = fmlab(*words(tmp_path, "MinibatchOT", *extra, "--data.labelled=true"))
+    ended = fmlab(*command_line(tmp_path, "MinibatchOT", *extra, "--data.labelled=true"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert read_status(newest(tmp_path, "toy2d")).state == "done"
     assert ended.stderr.count("model.coupling=ConditionalOT") == 1, "said once, by one process"

@@ -38,8 +38,8 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     steady = ["--model.lr_scheduler=WarmupConstant", "--model.lr_scheduler.warmup_steps=0"]
     run = fit("--model.path=VP", "--fid.solver=Heun", "--data.limit=300", "--trainer.log_every_n_steps=1", *steady)
     capsys.readouterr()
-    words = ["diagnose", str(run.root), "--num_samples", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
-    assert main(words) == 0
+    argv = ["diagnose", str(run.root), "--num_samples", "40", "--guidance.scale", "1.5", "--checkpoint", "last"]
+    assert main(argv) == 0
     output = capsys.readouterr().out
     assert "step 4, averaged weights; Heun(), 2 steps of UniformGrid(), guidance scale 1.5" in output
     assert "The exact field is that of all 300 training images." in output
@@ -66,8 +66,8 @@ def test_a_run_of_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def toy(folder: Path, *extra: str) -> RunLayout:
-    words = [word for word in arguments(folder, *TOY, *extra, experiment="toy2d") if "heads" not in word]
-    assert main(["fit", *words]) == 0
+    argv = [word for word in arguments(folder, *TOY, *extra, experiment="toy2d") if "heads" not in word]
+    assert main(["fit", *argv]) == 0
     return newest(folder, "toy2d")
 
 
@@ -100,9 +100,9 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
     cut = run.root / "checkpoints" / "cut.ckpt"
     cut.write_bytes(run.last.read_bytes()[:5000])
     bad[(str(run.root), "--checkpoint", str(cut))] = "cannot be read"
-    for words, what in bad.items():
+    for argv, what in bad.items():
         capsys.readouterr()
-        assert main(["diagnose", *words]) == 2, words
+        assert main(["diagnose", *argv]) == 2, argv
         output = capsys.readouterr().err.strip()
         assert what in output
         assert len(output.splitlines()) <= 3
@@ -123,9 +123,9 @@ def test_its_help_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_runs_own_sampler_is_what_its_configuration_says(tmp_path: Path) -> None:
     run = RunLayout(tmp_path)
 
-    def sampler(text: str, *words: str) -> tuple:
+    def sampler(text: str, *argv: str) -> tuple:
         run.config.write_text(text)
-        options = parse_options(DiagnoseOptions, ["digits", *words], "diagnose")
+        options = parse_options(DiagnoseOptions, ["digits", *argv], "diagnose")
         own = read_run_sampler(run)
         sampling = change_sampling(own, options.solver, options.grid, options.path, options.steps)
         return sampling.solver, sampling.steps, sampling.grid, sampling.path, own.guidance_scale

@@ -32,8 +32,8 @@ TOY = [
 
 def trained(folder: Path, experiment: str, *extra: str) -> str:
     """The folder of a tiny run on points."""
-    words = [word for word in arguments(folder, *TOY, *extra, experiment=experiment) if "heads" not in word]
-    assert main(["fit", *(word for word in words if "samples.columns" not in word)]) == 0
+    argv = [word for word in arguments(folder, *TOY, *extra, experiment=experiment) if "heads" not in word]
+    assert main(["fit", *(word for word in argv if "samples.columns" not in word)]) == 0
     return str(newest(folder, experiment).root)
 
 
@@ -46,8 +46,8 @@ def test_the_learned_row_is_the_runs_field(tmp_path: Path, capsys: pytest.Captur
     own = fmlab.load(run).field(torch.ones(len(x), dtype=torch.int64))(x, torch.tensor(0.4)).velocity
     torch.testing.assert_close(panel.arrows.vectors.float(), own)
     assert list(scene.fields()) == ["conditional", "marginal", "learned"]
-    for name, words in {"flow": ["--steps=2", "--times=1"], "trajectories": ["--steps=8", "--num_samples=5"]}.items():
-        assert main(["draw", name, run, *words, f"--out={tmp_path}/{name}.png"]) == 0
+    for name, argv in {"flow": ["--steps=2", "--times=1"], "trajectories": ["--steps=8", "--num_samples=5"]}.items():
+        assert main(["draw", name, run, *argv, f"--out={tmp_path}/{name}.png"]) == 0
         assert (tmp_path / f"{name}.png").is_file()
     capsys.readouterr()
     assert main(["draw", "field", run, "--label=8", f"--out={tmp_path}/no.png"]) == 2
@@ -60,10 +60,10 @@ def test_a_run_between_two_laws_has_no_score_to_draw(
     """Its trajectories are those of the ODE; an SDE cannot be asked for."""
     monkeypatch.setattr("fmlab.figures.scene.PAIRS", 400)
     run = trained(tmp_path, "circles_to_checkerboard")
-    words = ["draw", "trajectories", run, "--steps=8", "--num_samples=5", f"--out={tmp_path}/a.png"]
-    assert main(words) == 0
+    argv = ["draw", "trajectories", run, "--steps=8", "--num_samples=5", f"--out={tmp_path}/a.png"]
+    assert main(argv) == 0
     assert "from Circles to Checkerboard" in capsys.readouterr().out
-    assert main([*words, "--diffusion=0.5"]) == 2
+    assert main([*argv, "--diffusion=0.5"]) == 2
     assert "the score is not known" in capsys.readouterr().err
     assert main(["draw", "field", run, "--label=0", f"--out={tmp_path}/a.png"]) == 2
     assert "trained without labels" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
     assert record["overall"]["excess"] == pytest.approx(excess[1], rel=1e-5)
     assert sum(entry["draws"] for entry in record["bins"]) == record["overall"]["draws"] == 300
     bins = [column(run, f"train/excess_t_bin_{index}") for index in range(10)]
-    assert [entry["excess"] for entry in record["bins"]] == pytest.approx([found[-1] for found in bins], rel=1e-5)
+    assert [entry["excess"] for entry in record["bins"]] == pytest.approx([values[-1] for values in bins], rel=1e-5)
     overall = record["overall"]
     assert overall["difference"] == pytest.approx(overall["excess"], abs=4 * overall["difference_error"])
     capsys.readouterr()
@@ -60,15 +60,17 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
     assert json.loads((run.root / "excess.json").read_text()) == record, "validating again leaves the run's record"
 
     images, labels = Digits().labelled_images("train")
-    known = {label: torch.cat([images[labels == label], images[labels == label].flip(-1)]) for label in range(10)}
-    words = ["sample", str(run.root), "--exact", "--num_samples", "20", "--out", str(tmp_path / "exact.npz")]
-    assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "39 evaluations a sample, the exact field of the training data" in said
+    images_of_label = {
+        label: torch.cat([images[labels == label], images[labels == label].flip(-1)]) for label in range(10)
+    }
+    argv = ["sample", str(run.root), "--exact", "--num_samples", "20", "--out", str(tmp_path / "exact.npz")]
+    assert main(argv) == 0
+    output = capsys.readouterr().out
+    assert "39 evaluations a sample, the exact field of the training data" in output
     assert (run.samples / "exact_Heun20_w1_seed0.png").is_file()
     arrays = np.load(tmp_path / "exact.npz")
     for image, label in zip(torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2), arrays["labels"].tolist()):
-        distance = (known[label].int() - image.int()).abs().flatten(1).amax(1)
+        distance = (images_of_label[label].int() - image.int()).abs().flatten(1).amax(1)
         assert distance.min() <= 1, "every sample is a training image of its class, or its mirror image"
     trained = fmlab.load(run.root)
     field = trained.exact_field(torch.arange(10), guidance=2.0)
@@ -78,8 +80,8 @@ def test_a_run_knows_its_floor_and_samples_its_training_set(
 
 def toy(folder: Path, *extra: str) -> int:
     """A tiny run on points: the command's exit code."""
-    words = [word for word in arguments(folder, *TOY, *extra, experiment="toy2d") if "heads" not in word]
-    return main(["fit", *words])
+    argv = [word for word in arguments(folder, *TOY, *extra, experiment="toy2d") if "heads" not in word]
+    return main(["fit", *argv])
 
 
 def test_a_run_on_points(tmp_path: Path) -> None:
@@ -95,8 +97,8 @@ def test_a_field_that_is_not_known_is_refused(tmp_path: Path, capsys: pytest.Cap
         assert toy(tmp_path, "--floor={}", "--model.source=EightGaussians") == 0
     capsys.readouterr()
     assert main(["sample", str(newest(tmp_path, "toy2d").root), "--exact"]) == 2
-    (said,) = capsys.readouterr().err.strip().splitlines()
-    assert said.endswith("exact: the exact field is not known: the source is not Gaussian noise")
+    (message,) = capsys.readouterr().err.strip().splitlines()
+    assert message.endswith("exact: the exact field is not known: the source is not Gaussian noise")
 
 
 def test_a_field_made_by_hand_knows_no_training_data() -> None:

@@ -66,8 +66,8 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write_cifar10(tmp_path)
     few = [word for word in FEW if not (name in POINTS and ("columns" in word or "features" in word))]
     few = [word for word in few if not (name in CLASSIFIERS and word.startswith(("--fid", "--samples")))]
-    words = ["--config", str(EXPERIMENTS / f"{name}.yaml"), *few, *SMALL[name], f"--run.dir={tmp_path / 'runs'}"]
-    assert fit_main(words) == 0
+    argv = ["--config", str(EXPERIMENTS / f"{name}.yaml"), *few, *SMALL[name], f"--run.dir={tmp_path / 'runs'}"]
+    assert fit_main(argv) == 0
     run = newest(tmp_path / "runs", name)
     assert read_status(run).state == "done"
     logged = {key for row in read_metrics(run.metrics) for key, value in row.items() if value not in (None, "")}
@@ -81,23 +81,23 @@ def test_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert trained.generate(3, steps=2).shape == (3, *trained.shape), "sampling knows the source"
 
 
-def references(node: object, place: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
+def references(node: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
     """Every `${key}` in a file, with the place that holds it."""
     if isinstance(node, dict):
-        return [found for key, value in node.items() for found in references(value, (*place, key))]
-    found = re.findall(r"\$\{([a-z_][\w.]*)\}", node) if isinstance(node, str) else []
-    return [(place, key) for key in found]
+        return [reference for key, value in node.items() for reference in references(value, (*path, key))]
+    keys = re.findall(r"\$\{([a-z_][\w.]*)\}", node) if isinstance(node, str) else []
+    return [(path, key) for key in keys]
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_an_override_reaches_every_interpolation(name: str) -> None:
     file = EXPERIMENTS / f"{name}.yaml"
-    for place, key in references(yaml.safe_load(file.read_text())):
+    for path, key in references(yaml.safe_load(file.read_text())):
         resolved = resolve(compose(["--config", str(file), f"--{key}=1234567"]).config)
         value: object = resolved
-        for part in place:
+        for part in path:
             value = value[part]  # type: ignore[index]
-        assert value == 1234567, f"{'.'.join(place)} does not follow --{key}"
+        assert value == 1234567, f"{'.'.join(path)} does not follow --{key}"
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -167,7 +167,7 @@ def test_own_parts_are_found_beside_the_file_or_refused(
 
     shutil.rmtree(tmp_path / "runs")
     shutil.move(folder, tmp_path / "hidden")
-    sys.path[:] = [place for place in sys.path if str(tmp_path) not in place]
+    sys.path[:] = [entry for entry in sys.path if str(tmp_path) not in entry]
     for name in sources:
         monkeypatch.delitem(sys.modules, name, raising=False)
     capsys.readouterr()

@@ -36,31 +36,31 @@ def final_state(run: RunLayout) -> dict[str, Any]:
     return torch.load(run.last, weights_only=True)
 
 
-def assert_identical(left: Any, right: Any, place: str = "") -> None:
+def assert_identical(left: Any, right: Any, path: str = "") -> None:
     """Every tensor and number of two nested states is the same, bit for bit."""
-    assert type(left) is type(right), place
+    assert type(left) is type(right), path
     if isinstance(left, dict):
-        assert left.keys() == right.keys(), place
+        assert left.keys() == right.keys(), path
         for key in left:
-            assert_identical(left[key], right[key], f"{place}.{key}")
+            assert_identical(left[key], right[key], f"{path}.{key}")
     elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), place
+        assert len(left) == len(right), path
         for index, pair in enumerate(zip(left, right)):
-            assert_identical(*pair, f"{place}[{index}]")
+            assert_identical(*pair, f"{path}[{index}]")
     elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), place
+        assert torch.equal(left, right), path
     else:
-        assert left == right, place
+        assert left == right, path
 
 
-def kill_in_the_middle(words: list[str], folder: Path) -> RunLayout:
+def kill_in_the_middle(argv: list[str], folder: Path) -> RunLayout:
     """Starts the command, and kills it without warning soon after its second checkpoint."""
-    process = subprocess.Popen([sys.executable, "-m", "fmlab", "fit", *words], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "fmlab", "fit", *argv], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline:
-            found = list(folder.glob("digits/*/checkpoints/last.ckpt"))
-            if found and torch.load(found[0], weights_only=True)["global_step"] >= 14:
+            checkpoints = list(folder.glob("digits/*/checkpoints/last.ckpt"))
+            if checkpoints and torch.load(checkpoints[0], weights_only=True)["global_step"] >= 14:
                 break
             assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.01)
@@ -73,8 +73,8 @@ def kill_in_the_middle(words: list[str], folder: Path) -> RunLayout:
 
 def test_a_killed_run_resumes_bit_for_bit(fit: Callable[..., RunLayout], tmp_path: Path) -> None:
     whole = fit(*OVERRIDES, steps=STEPS, validate=15)
-    words = arguments(tmp_path / "killed", *OVERRIDES, steps=STEPS, validate=15)
-    killed = kill_in_the_middle(words, tmp_path / "killed")
+    argv = arguments(tmp_path / "killed", *OVERRIDES, steps=STEPS, validate=15)
+    killed = kill_in_the_middle(argv, tmp_path / "killed")
     status = read_status(killed)
     assert status.state == "interrupted", "a dead process is not running"
     stopped_at = final_state(killed)["global_step"]
@@ -89,9 +89,9 @@ def test_a_killed_run_resumes_bit_for_bit(fit: Callable[..., RunLayout], tmp_pat
         averages = [state["callbacks"]["AveragedWeights"][name] for state in (first, second)]
         assert_identical(*averages, f"averaged weights {name}")
     assert_identical(*(state["callbacks"]["PowerAverages"] for state in (first, second)), "power averages")
-    kept = [{file.name: file.read_bytes() for file in run.power_averages.iterdir()} for run in (whole, killed)]
-    assert kept[0] == kept[1]
-    assert len(kept[0]) == 8
+    snapshots = [{file.name: file.read_bytes() for file in run.power_averages.iterdir()} for run in (whole, killed)]
+    assert snapshots[0] == snapshots[1]
+    assert len(snapshots[0]) == 8
     steps = [[int(row["step"]) for row in read_metrics(run.metrics)] for run in (whole, killed)]
     assert steps[0] == steps[1], "metrics.csv has neither a gap nor a step twice"
     losses = [[row["val/loss"] for row in read_metrics(run.metrics) if row.get("val/loss")] for run in (whole, killed)]

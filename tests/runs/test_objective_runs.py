@@ -54,9 +54,9 @@ CHOICES = {
 }
 
 
-def fit(folder: Path, *words: str) -> RunLayout:
+def fit(folder: Path, *argv: str) -> RunLayout:
     config = str(EXPERIMENTS / "toy2d.yaml")
-    assert fit_main(["--config", config, *TINY, *words, f"--run.dir={folder}"]) == 0
+    assert fit_main(["--config", config, *TINY, *argv, f"--run.dir={folder}"]) == 0
     return newest(folder, "toy2d")
 
 
@@ -64,13 +64,13 @@ def fit(folder: Path, *words: str) -> RunLayout:
 def test_objectives_are_chosen_by_configuration(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--print_config` shows the part with its arguments, and a run with it trains."""
     flags, parts = CHOICES[name]
-    words = [f"--model.{flag}" for flag in flags]
-    assert fit_main(["--config", str(EXPERIMENTS / "toy2d.yaml"), *words, "--print_config"]) == 0
+    argv = [f"--model.{flag}" for flag in flags]
+    assert fit_main(["--config", str(EXPERIMENTS / "toy2d.yaml"), *argv, "--print_config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
     for key, (class_name, arguments) in parts.items():
         assert printed[key]["class_path"] == f"fmlab.objectives.{class_name}"
         assert printed[key].get("init_args", {}) == arguments
-    run = fit(tmp_path / "runs", *words)
+    run = fit(tmp_path / "runs", *argv)
     assert read_status(run).state == "done"
     losses = [float(row["train/loss"]) for row in read_metrics(run.metrics) if row.get("train/loss") not in (None, "")]
     assert len(losses) == 4

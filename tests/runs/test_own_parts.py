@@ -131,17 +131,17 @@ def test_a_run_that_names_code_of_its_own_asks_for_trust(
     """Whether by its configuration or by a file planted in it, and whichever verb loads it, nothing is imported."""
     assert main(["fit", "--config", str(folder / "mine.yaml"), f"--run.dir={folder / 'runs'}"]) == 0
     (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(folder)])
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(folder)])
     forget_own_parts()
     for name in OWN:
         (run.root / f"{name}.py").write_text("raise SystemExit('it was run')")
-    for verb, *words in (["sample"], ["export", "--to=a.safetensors"], ["validate"], ["diagnose"], ["evaluate"]):
+    for verb, *argv in (["sample"], ["export", "--to=a.safetensors"], ["validate"], ["diagnose"], ["evaluate"]):
         capsys.readouterr()
-        assert main([verb, str(run.root), *words]) == 2
-        said = capsys.readouterr().err
-        assert "my_" in said
-        assert "--trust" in said
-        assert len(said.splitlines()) <= 3
+        assert main([verb, str(run.root), *argv]) == 2
+        message = capsys.readouterr().err
+        assert "my_" in message
+        assert "--trust" in message
+        assert len(message.splitlines()) <= 3
     assert main(["fit", "--resume", str(run.root)]) == 2
     assert "my_net" not in sys.modules
 

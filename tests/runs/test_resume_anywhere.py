@@ -59,8 +59,8 @@ def resumed_from(whole: RunLayout, checkpoint: Path, folder: Path) -> RunLayout:
     for file in run.checkpoints.iterdir():
         file.unlink()
     shutil.copy(checkpoint, run.last)
-    for place in (run.samples, run.power_averages):  # what a kill leaves of a file it interrupted
-        (place / ".torn.1-ab.tmp").touch()
+    for directory in (run.samples, run.power_averages):  # what a kill leaves of a file it interrupted
+        (directory / ".torn.1-ab.tmp").touch()
     best = torch.load(checkpoint, weights_only=True)["callbacks"]["Checkpoints"]["best_step"]
     if best:
         shutil.copy(whole.root / "kept" / f"best-{best}.ckpt", run.best)
@@ -102,18 +102,18 @@ def test_a_signal_costs_no_step(
     """No checkpoint is due before the end, so what is there was written because of the signal."""
     often = "--checkpoint.every_n_steps=100"
     whole = fit(*MIXED, often, steps=8, validate=6)
-    words = [*MIXED, often, acting("Signal", name=name, step=step, moment=moment), f"--run.dir={tmp_path / 'stopped'}"]
+    argv = [*MIXED, often, acting("Signal", name=name, step=step, moment=moment), f"--run.dir={tmp_path / 'stopped'}"]
     with pytest.raises(AssertionError):
-        fit(*words, steps=8, validate=6)
+        fit(*argv, steps=8, validate=6)
     run = newest(tmp_path / "stopped")
     # After a validation there is no place to stop before the end of the next step.
     expected = step + 1 if moment == "validated" else step
     assert torch.load(run.last, weights_only=True)["global_step"] == expected
     status = read_status(run)
     assert (status.state, status.step) == ("interrupted" if name == "SIGINT" else "preempted", expected)
-    said = capsys.readouterr().out
-    assert f"stopped by {name} at step {expected}" in said
-    assert "--resume" in said
+    output = capsys.readouterr().out
+    assert f"stopped by {name} at step {expected}" in output
+    assert "--resume" in output
     before = numbers(run)
     validations = [row["step"] for row in before if "val/loss" in row]
     assert validations == [2, *([5] if moment == "validated" else [])], "a validation that was not ended left no row"
@@ -140,17 +140,17 @@ def test_the_exit_code_says_why(fit: Fit, tmp_path: Path) -> None:
     from helpers.tiny_runs import arguments
 
     for name, code in (("SIGUSR1", PREEMPTED), ("SIGTERM", PREEMPTED), ("SIGINT", INTERRUPTED)):
-        words = arguments(tmp_path / name, acting("Signal", name=name, step=1), validate=100)
+        argv = arguments(tmp_path / name, acting("Signal", name=name, step=1), validate=100)
         handlers = [signal.getsignal(one) for one in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)]
-        assert main(["fit", *words]) == code
+        assert main(["fit", *argv]) == code
         assert [signal.getsignal(one) for one in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)] == handlers
 
 
 def test_a_second_interrupt_ends_at_once(fit: Fit, tmp_path: Path) -> None:
     from helpers.tiny_runs import arguments
 
-    words = arguments(tmp_path / "runs", acting("Signal", name="SIGINT", step=1, count=2), validate=100)
-    assert main(["fit", *words]) == INTERRUPTED
+    argv = arguments(tmp_path / "runs", acting("Signal", name="SIGINT", step=1, count=2), validate=100)
+    assert main(["fit", *argv]) == INTERRUPTED
     run = newest(tmp_path / "runs")
     assert read_status(run).state == "interrupted"
     assert not run.last.exists(), "nothing was saved from the middle of a step"

@@ -24,7 +24,7 @@ Fit = Callable[..., RunLayout]
 
 def test_a_run_leaves_its_record(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit("--samples.guidance_scales=[1.0,2.0]", "--checkpoint.every_n_steps=3")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert read_status(run).state == "done"
     config = yaml.safe_load(run.config.read_text())
     assert config["model"]["init_args"]["network"]["init_args"]["shape"] == [1, 8, 8]
@@ -43,8 +43,8 @@ def test_a_run_leaves_its_record(fit: Fit, capsys: pytest.CaptureFixture[str]) -
     assert picture.shape == (10 * 34 + 2, 2 * 34 + 2, 3), "ten rows of classes, two columns, eight pixels times four"
     assert run.last.is_file()
     assert run.best.is_file()
-    for words in (str(run.root), "val/fid_domain", "fmlab sample", "--resume", "parameters"):
-        assert words in said
+    for part in (str(run.root), "val/fid_domain", "fmlab sample", "--resume", "parameters"):
+        assert part in output
     measurement = json.loads((run.root / "measurement.json").read_text())
     assert measurement["measurement"]["samples"] == 20
     assert measurement["setting"]["solver"] == "Euler()"
@@ -72,11 +72,11 @@ def test_load_gives_the_averaged_field(fit: Fit) -> None:
 
 def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit()
-    words = ["sample", str(run.root), "--solver", "EulerMaruyama", "--solver.diffusion=0.5", "--steps", "3"]
+    argv = ["sample", str(run.root), "--solver", "EulerMaruyama", "--solver.diffusion=0.5", "--steps", "3"]
     assert (
         main(
             [
-                *words,
+                *argv,
                 "--labels",
                 "0-4",
                 "--num_samples",
@@ -89,15 +89,15 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
         )
         == 0
     )
-    said = capsys.readouterr().out
-    assert "6 forwards a sample" in said
+    output = capsys.readouterr().out
+    assert "6 forwards a sample" in output
     arrays = np.load(tmp_path / "a.npz")
     assert arrays["images"].shape == (10, 8, 8, 1)
     assert arrays["images"].dtype == np.uint8
     assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert main([*words, "--num_samples", "3", "--labels", "7", "--out", str(tmp_path / "pictures")]) == 0
+    assert main([*argv, "--num_samples", "3", "--labels", "7", "--out", str(tmp_path / "pictures")]) == 0
     assert len(list((tmp_path / "pictures").glob("*_class7.png"))) == 3
-    low = [*words, "--labels", "0-4", "--num_samples", "10", "--guidance.scale", "2", "--precision", "bf16-mixed"]
+    low = [*argv, "--labels", "0-4", "--num_samples", "10", "--guidance.scale", "2", "--precision", "bf16-mixed"]
     assert main([*low, "--out", str(tmp_path / "b.npz")]) == 0
     difference = np.abs(np.load(tmp_path / "b.npz")["images"].astype(int) - arrays["images"])
     assert difference.max() < 30, "the same images, as far as bfloat16 tells"
@@ -110,7 +110,7 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--precision", "bf16"], "did you mean bf16-mixed?"),
     ):
         capsys.readouterr()
-        assert main([*words, *bad]) == 2
+        assert main([*argv, *bad]) == 2
         message = capsys.readouterr().err.strip()
         assert expected in message
         assert len(message.splitlines()) <= 3, message
@@ -137,7 +137,7 @@ def test_a_failed_run_says_so(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("argv", "expected"),
     [
         (["--model.network.patch_size=3"], ["patch", "1, 2, 4, 8"]),
         (["--data=Toy2D", "--model.network=MLP", "--samples.guidance_scales=[2.0]"], ["samples.guidance_scales"]),
@@ -147,15 +147,15 @@ def test_a_failed_run_says_so(fit: Fit, tmp_path: Path) -> None:
     ids=["patch", "unlabelled", "dropout", "batch"],
 )
 def test_incompatible_pairs_are_named(
-    words: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    argv: list[str], expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    extra = [word for word in arguments(tmp_path) if not ("--data=Toy2D" in words and "model.network" in word)]
-    assert main(["fit", *extra, *words]) == 2
+    extra = [word for word in arguments(tmp_path) if not ("--data=Toy2D" in argv and "model.network" in word)]
+    assert main(["fit", *extra, *argv]) == 2
     message = capsys.readouterr().err.strip()
     for word in expected:
         assert word in message
     assert len(message.splitlines()) <= 3, message
-    begun = words != ["--model.network.patch_size=3"]
+    begun = argv != ["--model.network.patch_size=3"]
     assert begun == bool(list((tmp_path / "digits").iterdir())), "a run that could not be built leaves no folder"
 
 

@@ -29,13 +29,13 @@ def test_another_path_everywhere(
     assert recorded["path"] == "VP(beta_min=0.1, beta_max=12.0)"
     assert yaml.safe_load(run.config.read_text())["samples"]["path"]["class_path"] == "fmlab.paths.Cosine"
 
-    words = ["sample", str(run.root), "--solver", "Euler", "--steps", "3", "--num_samples", "4", "--labels", "0-3"]
+    argv = ["sample", str(run.root), "--solver", "Euler", "--steps", "3", "--num_samples", "4", "--labels", "0-3"]
     capsys.readouterr()
-    assert main([*words, "--path", "VP", "--path.beta_max=12", "--out", str(tmp_path / "a.npz")]) == 0
-    said = capsys.readouterr().out
-    assert "Euler() along VP(beta_min=0.1, beta_max=12.0), 3 steps, 3 forwards a sample" in said
+    assert main([*argv, "--path", "VP", "--path.beta_max=12", "--out", str(tmp_path / "a.npz")]) == 0
+    output = capsys.readouterr().out
+    assert "Euler() along VP(beta_min=0.1, beta_max=12.0), 3 steps, 3 forwards a sample" in output
     assert (run.samples / "sample_Euler3_VP_w1_seed0.png").is_file()
-    assert main(words) == 0
+    assert main(argv) == 0
     assert "along" not in capsys.readouterr().out
     for bad, expected in (
         (["--path", "VQ"], "VP"),
@@ -43,7 +43,7 @@ def test_another_path_everywhere(
         (["--path", "VP", "--path.betamax=3"], "beta_max"),
         (["--path.beta_max=3"], "error: path.beta_max: no path takes this argument"),
     ):
-        assert main([*words, *bad]) == 2
+        assert main([*argv, *bad]) == 2
         message = capsys.readouterr().err.strip()
         assert expected in message
         assert len(message.splitlines()) <= 3, message
@@ -72,12 +72,12 @@ def test_a_model_on_no_gaussian_path_is_refused_before_training(
     key: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The key at fault is named, as is the model's path."""
-    words = [*arguments(tmp_path), "--model.path=Interpolant", f"--{key}={value}"]
-    assert main(["fit", *words]) == 2
-    told = capsys.readouterr().err.strip().splitlines()
-    assert told[0].startswith(f"error: {key}: ")
-    assert "Interpolant" in told[0]
-    assert len(told) <= 3
+    argv = [*arguments(tmp_path), "--model.path=Interpolant", f"--{key}={value}"]
+    assert main(["fit", *argv]) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    assert message[0].startswith(f"error: {key}: ")
+    assert "Interpolant" in message[0]
+    assert len(message) <= 3
 
 
 @pytest.mark.parametrize("path", ["VE", "EDM", "SubVP", "LinearVP", "Sqrt"])
@@ -87,6 +87,6 @@ def test_the_paths_train_by_their_names(path: str, tmp_path: Path, capsys: pytes
     limits = ["--trainer.max_steps=2", "--trainer.val_check_interval=2", f"--run.dir={tmp_path}"]
     small = ["--model.network.width=8", "--model.network.depth=1", "--fid.num_samples=32", "--fid.steps=3"]
     config = Path(__file__).parents[2] / "experiments" / "toy2d.yaml"
-    words = [*small, "--trainer.accelerator=cpu", "--wandb.mode=disabled", "--samples.steps=2", *limits, *model]
-    assert main(["fit", "--config", str(config), f"--model.path={path}", *words]) == 0
+    argv = [*small, "--trainer.accelerator=cpu", "--wandb.mode=disabled", "--samples.steps=2", *limits, *model]
+    assert main(["fit", "--config", str(config), f"--model.path={path}", *argv]) == 0
     assert "val/w2" in capsys.readouterr().out

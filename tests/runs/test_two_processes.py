@@ -29,8 +29,8 @@ def test_two_processes_equal_two_accumulated_batches(
     fit: Callable[..., RunLayout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = fit(*COMMON, "--trainer.accumulate_grad_batches=2", steps=3, validate=6)
-    words = arguments(tmp_path / "two", *COMMON, "--trainer.devices=2", "--trainer.strategy=ddp", steps=3, validate=3)
-    ended = fmlab("fit", *words)
+    argv = arguments(tmp_path / "two", *COMMON, "--trainer.devices=2", "--trainer.strategy=ddp", steps=3, validate=3)
+    ended = fmlab("fit", *argv)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert len(list((tmp_path / "two" / "digits").iterdir())) == 1, "one run, whatever the number of processes"
     two = newest(tmp_path / "two")

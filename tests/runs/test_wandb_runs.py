@@ -29,10 +29,10 @@ AGENT = (
 )
 
 
-def command(*words: str, server: WandbServer, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
+def command(*argv: str, server: WandbServer, folder: Path, **given: str) -> subprocess.CompletedProcess[str]:
     """A command whose W&B client talks to the server, in a process of its own and that folder."""
     return subprocess.run(
-        words,
+        argv,
         capture_output=True,
         text=True,
         timeout=1500,
@@ -44,15 +44,15 @@ def command(*words: str, server: WandbServer, folder: Path, **given: str) -> sub
 
 def surroundings(server: WandbServer, folder: Path, **given: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    return {**kept, "PATH": path, **server.environment(folder / "client"), **given}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return {**variables, "PATH": path, **server.environment(folder / "client"), **given}
 
 
 def test_one_file_sweeps_here_and_through_wandb(tmp_path: Path) -> None:
     file = write_pair(tmp_path)
-    here, there = tmp_path / "here", tmp_path / "there"
+    here, elsewhere = tmp_path / "here", tmp_path / "there"
     here.mkdir()
-    there.mkdir()
+    elsewhere.mkdir()
     with WandbServer() as server:
         local = command(
             *(sys.executable, "-m", "fmlab", "sweep", str(file), "--workers", "2"),
@@ -62,16 +62,16 @@ def test_one_file_sweeps_here_and_through_wandb(tmp_path: Path) -> None:
         )
         assert local.returncode == 0, local.stdout + local.stderr
         assert server.asked == [], "offline nobody is asked"
-        plain = command("wandb", "sweep", str(file), server=server, folder=there)
+        plain = command("wandb", "sweep", str(file), server=server, folder=elsewhere)
         assert "wandb agent local/fmlab/sweep0" in plain.stderr, plain.stderr
-        ours = command(sys.executable, "-m", "fmlab", "sweep", str(file), "--wandb", server=server, folder=there)
+        ours = command(sys.executable, "-m", "fmlab", "sweep", str(file), "--wandb", server=server, folder=elsewhere)
         assert "agents     wandb agent local/fmlab/sweep1" in ours.stdout, ours.stdout + ours.stderr
         assert server.sweeps["sweep0"].config == server.sweeps["sweep1"].config
-        agent = command(sys.executable, "-c", AGENT, "agent", "local/fmlab/sweep0", server=server, folder=there)
+        agent = command(sys.executable, "-c", AGENT, "agent", "local/fmlab/sweep0", server=server, folder=elsewhere)
         assert agent.returncode == 0, agent.stderr
         sent = [server.runs[f"sweep0run{number}"] for number in range(2)]
-    local_runs = [RunLayout(place) for place in sorted((here / "runs" / "pair").glob("pair-*"))]
-    agents_runs = [RunLayout(place) for place in sorted((there / "runs" / "pair").iterdir())]
+    local_runs = [RunLayout(path) for path in sorted((here / "runs" / "pair").glob("pair-*"))]
+    agents_runs = [RunLayout(path) for path in sorted((elsewhere / "runs" / "pair").iterdir())]
     assert [run.id for run in agents_runs] == [run.name for run in sent], "a record has the name of its page"
     for runs in (local_runs, agents_runs):
         assert [read_status(run).state for run in runs] == ["done", "done"]
@@ -102,10 +102,10 @@ def assert_has_all(sent: list[Run], records: list[RunLayout]) -> None:
 
 
 def test_two_processes_are_one_wandb_run(tmp_path: Path) -> None:
-    words = [word for word in arguments(tmp_path / "runs", steps=2) if "wandb" not in word]
+    argv = [word for word in arguments(tmp_path / "runs", steps=2) if "wandb" not in word]
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
     with WandbServer() as server:
-        ended = command(sys.executable, "-m", "fmlab", "fit", *words, *two, server=server, folder=tmp_path)
+        ended = command(sys.executable, "-m", "fmlab", "fit", *argv, *two, server=server, folder=tmp_path)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         (run,) = server.runs.values()
     record = newest(tmp_path / "runs")
@@ -159,9 +159,9 @@ def test_a_server_out_of_order_costs_training_nothing(tmp_path: Path) -> None:
         wait_for(lambda: bool(servers["goes away"].runs))
         servers["goes away"].stop()
         for case, process in running.items():
-            said, _ = process.communicate(timeout=900)
+            output, _ = process.communicate(timeout=900)
             assert process.returncode == 0, case
-            waited, end = json.loads(said.splitlines()[-1])
+            waited, end = json.loads(output.splitlines()[-1])
             assert waited < 2.0, f"{case}: a hundred calls took {waited} s"
             assert end < 180, f"{case}: the end waited {end} s"
     finally:
@@ -176,9 +176,9 @@ def test_a_server_out_of_order_costs_training_nothing(tmp_path: Path) -> None:
             if word in servers[case].runs and servers[case].runs[word].exitcode == 0:
                 assert servers[case].runs[word].logged("loss") == list(range(100)), case
                 continue
-            places = [str(place) for place in tmp_path.glob(f"{word}/x/*/wandb/*run-*") if any(place.glob("*.wandb"))]
-            kept = [place for place in places if "offline" in place] or ["--include-online", *places]
-            synced = command("wandb", "sync", *kept, server=server, folder=tmp_path / word)
+            places = [str(path) for path in tmp_path.glob(f"{word}/x/*/wandb/*run-*") if any(path.glob("*.wandb"))]
+            targets = [path for path in places if "offline" in path] or ["--include-online", *places]
+            synced = command("wandb", "sync", *targets, server=server, folder=tmp_path / word)
             assert synced.returncode == 0, synced.stderr
             assert server.runs[word].logged("loss") == list(range(100)), case
         assert len(server.runs) >= 4, "what was down, broken, hanging or gone was kept"
@@ -193,11 +193,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 900) -> None:
 
 def test_an_interrupted_offline_run_is_synced_as_one(tmp_path: Path) -> None:
     extra = ["--checkpoint.every_n_steps=5", "--trainer.log_every_n_steps=1", "--floor.enabled=false"]
-    words = arguments(tmp_path / "runs", *extra, "--wandb.mode=offline", steps=3000, validate=3000)
+    argv = arguments(tmp_path / "runs", *extra, "--wandb.mode=offline", steps=3000, validate=3000)
     with WandbServer() as server:
         given = surroundings(server, tmp_path)
         process = subprocess.Popen(
-            [sys.executable, "-m", "fmlab", "fit", *words], stdout=subprocess.DEVNULL, cwd=tmp_path, env=given
+            [sys.executable, "-m", "fmlab", "fit", *argv], stdout=subprocess.DEVNULL, cwd=tmp_path, env=given
         )
         wait_for(lambda: any(len(read_metrics(file)) > 12 for file in tmp_path.glob("runs/digits/*/metrics.csv")))
         process.send_signal(signal.SIGTERM)
@@ -211,7 +211,7 @@ def test_an_interrupted_offline_run_is_synced_as_one(tmp_path: Path) -> None:
         )
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr
         assert server.runs == {}
-        segments = sorted(str(place) for place in run.root.glob("wandb/offline-run-*"))
+        segments = sorted(str(path) for path in run.root.glob("wandb/offline-run-*"))
         assert len(segments) == 2
         synced = command("wandb", "sync", *segments, server=server, folder=tmp_path)
         assert synced.returncode == 0, synced.stderr

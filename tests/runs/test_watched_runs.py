@@ -27,22 +27,22 @@ def test_data_that_are_not_finite_are_named(fit: Fit, tmp_path: Path) -> None:
     with pytest.raises(RunFailure) as caught:
         fit(*OFTEN, "--checkpoint.every_n_steps=3", acting("Poison", step=4), steps=16, validate=100)
     run = newest(tmp_path / "runs")
-    said = str(caught.value)
-    assert "the loss is not finite in step 5, for t in [0." in said
-    assert said.count("[") == 1, "one image in one bin of t"
-    assert "last.ckpt, step 3" in said
+    message = str(caught.value)
+    assert "the loss is not finite in step 5, for t in [0." in message
+    assert message.count("[") == 1, "one image in one bin of t"
+    assert "last.ckpt, step 3" in message
     assert torch.load(run.last, weights_only=True)["global_step"] == 3, "what came later was not saved"
     assert read_status(run).state == "failed"
     assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
 
 
 def test_a_gradient_that_is_not_finite_is_named(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = arguments(tmp_path / "runs", *OFTEN, acting("Poison", step=4, what="gradient"), steps=16, validate=100)
-    assert main(["fit", *words]) == 1
-    said = capsys.readouterr().err
-    assert "no loss is finite in step 6, whatever t: the gradient of step 5, or the data" in said
-    assert "last.ckpt, step 4" in said
-    assert len(said.splitlines()) <= 3
+    argv = arguments(tmp_path / "runs", *OFTEN, acting("Poison", step=4, what="gradient"), steps=16, validate=100)
+    assert main(["fit", *argv]) == 1
+    message = capsys.readouterr().err
+    assert "no loss is finite in step 6, whatever t: the gradient of step 5, or the data" in message
+    assert "last.ckpt, step 4" in message
+    assert len(message.splitlines()) <= 3
 
 
 def test_such_a_step_can_be_skipped(fit: Fit) -> None:
@@ -78,10 +78,10 @@ def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: p
     run.last.write_bytes(content)
     capsys.readouterr()
     assert main(["fit", "--resume", str(run.root), "--trainer.callbacks=null", "--trust"]) == 0
-    said = capsys.readouterr().out
-    assert "last.ckpt is damaged" in said
-    assert "previous.ckpt is used instead" in said
-    assert "(from step 2)" in said
+    output = capsys.readouterr().out
+    assert "last.ckpt is damaged" in output
+    assert "previous.ckpt is used instead" in output
+    assert "(from step 2)" in output
     assert_same_end(whole, run)
     for file in run.checkpoints.iterdir():
         file.write_bytes(b"PK")
@@ -109,8 +109,8 @@ def test_no_credential_is_written(fit: Fit, monkeypatch: pytest.MonkeyPatch, tmp
     """Neither from the environment nor from the command line, in no file of the run; W&B's own included."""
     key = "0123456789abcdef0123456789abcdef01234567"
     monkeypatch.setenv("WANDB_API_KEY", key)
-    words = ["--wandb.mode=offline", "--run.tags=[${oc.env:WANDB_API_KEY}]", f"--wandb.group=api_key={key[::-1]}"]
-    ended = fmlab("fit", *arguments(tmp_path, *SMALL, *words, steps=2, validate=100), timeout=900)
+    argv = ["--wandb.mode=offline", "--run.tags=[${oc.env:WANDB_API_KEY}]", f"--wandb.group=api_key={key[::-1]}"]
+    ended = fmlab("fit", *arguments(tmp_path, *SMALL, *argv, steps=2, validate=100), timeout=900)
     assert ended.returncode == 0, ended.stderr
     run = newest(tmp_path)
     files = [file for file in run.root.rglob("*") if file.is_file()]
@@ -129,11 +129,11 @@ def test_slurm_is_asked_to_requeue(fit: Fit, tmp_path: Path, monkeypatch: pytest
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    words = arguments(tmp_path / "runs", *SMALL, acting("Signal", name="SIGUSR1", step=1), steps=4, validate=100)
+    argv = arguments(tmp_path / "runs", *SMALL, acting("Signal", name="SIGUSR1", step=1), steps=4, validate=100)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     for most, expected in (("2", False), ("3", True)):
         monkeypatch.setenv("FMLAB_MAX_RESTARTS", most)
-        assert main(["fit", *words]) == 75
+        assert main(["fit", *argv]) == 75
         assert asked.exists() == expected
     assert asked.read_text().startswith("requeue 4711\n")
     assert '"state": "preempted"' in asked.read_text()

@@ -38,12 +38,12 @@ def test_every_flipped_bit_is_harmless_or_noticed(tmp_path: Path) -> None:
     write_checkpoint(written, file)
     whole = file.read_bytes()
     noticed = 0
-    for place in range(0, len(whole), 3):
+    for position in range(0, len(whole), 3):
         flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
+        flipped[position] ^= 1 << position % 8
         file.write_bytes(flipped)
         if damage(file) is None:
-            assert same(torch.load(file, weights_only=True), written), place
+            assert same(torch.load(file, weights_only=True), written), position
         else:
             noticed += 1
     assert noticed > 200
@@ -101,4 +101,4 @@ except RunFailure as error:
     assert "the disk is full" in ended.stdout, ended.stderr
     assert "last.ckpt is still the old one" in ended.stdout
     assert step_of(file) == 5
-    assert [found.name for found in tmp_path.iterdir()] == ["last.ckpt"], "nothing half-written stays behind"
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"], "nothing half-written stays behind"

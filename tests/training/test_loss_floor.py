@@ -121,8 +121,8 @@ def test_the_excess_is_the_distance_from_the_exact_field(
             # A wrong data prediction by e is a wrong velocity by D e / beta (F4).
             scale = path.wronskian(t) / path.beta(t) if kind == "data" else 1.0
             expected.add(t, ((scale * error) ** 2 * (t**2 if weight else 1))[None])
-        for mean, known in zip(means.by_bin("excess"), expected.by_bin("excess")):
-            assert mean.value == pytest.approx(known.value, rel=1e-3, abs=1e-6)
+        for mean, expected_mean in zip(means.by_bin("excess"), expected.by_bin("excess")):
+            assert mean.value == pytest.approx(expected_mean.value, rel=1e-3, abs=1e-6)
         difference, excess = means.overall("difference"), means.overall("excess")
         assert difference.value == pytest.approx(excess.value, abs=4 * difference.error + 1e-6)
         assert difference.value == pytest.approx(means.overall("loss").value - means.overall("floor").value, abs=1e-6)
@@ -180,9 +180,9 @@ def test_labels_dropout_and_flips_by_hand() -> None:
             flipped += int(at >= possible.sum())
             terms = [(output[row] - target), (exact - target), (output[row] - exact)]
             hand.add(t[None].float(), torch.stack([term.square().mean() for term in terms])[:, None])
-    found = measured(module, data)
+    measurement = measured(module, data)
     for name in ("loss", "floor", "excess"):
-        for mean, by_hand in zip(found.by_bin(name), hand.by_bin(name)):
+        for mean, by_hand in zip(measurement.by_bin(name), hand.by_bin(name)):
             assert mean.draws == by_hand.draws
             if mean.draws:
                 assert mean.value == pytest.approx(by_hand.value, rel=1e-4, abs=1e-6)

@@ -48,8 +48,8 @@ def test_it_learns_the_posterior_at_every_time(path: GaussianPath) -> None:
         assert (classifier(x, t).exp() - posterior(x, time, path)).abs().mean() < 0.03
         exact = ExactField(LAW, path, labels)
         free, alone = guided(exact, 2.0)(x, t).velocity, exact.unconditional()(x, t).velocity
-        found = guided(exact, 2.0, classifier=classifier)(x, t).velocity
-        assert (found - free).square().mean() < 0.1 * (alone - free).square().mean()
+        velocity = guided(exact, 2.0, classifier=classifier)(x, t).velocity
+        assert (velocity - free).square().mean() < 0.1 * (alone - free).square().mean()
 
 
 def test_the_first_loss_is_that_of_equal_chances() -> None:

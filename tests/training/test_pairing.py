@@ -147,9 +147,9 @@ def test_partners_are_prepared_like_the_batch(training: bool) -> None:
     (module.training_step if training else module.validation_step)(batch_of(data, 100), 0)
     images, source, labels = coupling.given[0]
     assert images.shape == source.shape == (600, 1, 8, 8)
-    known, classes = batch_of(data, len(data.split("train")))
-    rows = (images[:, None] * (2 if training else 1) - known[None]).flatten(2).abs().amax(2).argmin(1)
-    torch.testing.assert_close(images * (2 if training else 1), known[rows], rtol=0, atol=1e-6)
+    training_images, classes = batch_of(data, len(data.split("train")))
+    rows = (images[:, None] * (2 if training else 1) - training_images[None]).flatten(2).abs().amax(2).argmin(1)
+    torch.testing.assert_close(images * (2 if training else 1), training_images[rows], rtol=0, atol=1e-6)
     assert (rows >= 100).sum() > 400
     assert labels is not None
     null = labels == 10
@@ -175,8 +175,8 @@ def test_partners_are_keyed_by_seed_step_and_shard() -> None:
         module = attached(data, coupling, seed=seed)
         module.step, module.rank = step, rank
         module.training_step(data.split("train").take(torch.arange(50)), 0)
-        found, source, _ = coupling.given[0]
-        return torch.cat([found, source], 1).sort(0).values
+        points, source, _ = coupling.given[0]
+        return torch.cat([points, source], 1).sort(0).values
 
     assert torch.equal(pool(), pool())
     for other in ({"seed": 1}, {"step": 1}, {"rank": 1}):
@@ -288,13 +288,13 @@ def pool_of(count: int, generator: torch.Generator, training: bool) -> Batch:
 def work(rank: int, file: str, folder: str) -> None:
     torch.set_num_threads(1)  # a forked process must not enter OpenMP's parallel regions
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-    found = {}
+    results = {}
     for case in COUPLINGS:
-        found[case] = step_of(rank, 2, case)
-        dist.all_reduce(found[case]["gradient"])
+        results[case] = step_of(rank, 2, case)
+        dist.all_reduce(results[case]["gradient"])
     uneven = Batch(torch.zeros(3 + rank, 2), None, torch.ones(3 + rank, 2))
     paired_source(MinibatchOT(across_ranks=True), uneven, draws(0), pool_of, across_processes=False)  # type: ignore[arg-type]
-    torch.save(found, Path(folder) / f"rank{rank}.pt")
+    torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -323,10 +323,10 @@ def test_a_dependent_coupling_leaves_no_score() -> None:
     """-E[eps | x] / beta is the score only where noise and data are independent; an SDE would be off without a word."""
     module = FlowMatching(MLP((2,)), coupling=MinibatchOT())
     x = torch.randn(4, 2)
-    known = module.field()(x, torch.tensor(0.5))
-    assert known.velocity.shape == known.noise.shape == known.data.shape == (4, 2)
+    prediction = module.field()(x, torch.tensor(0.5))
+    assert prediction.velocity.shape == prediction.noise.shape == prediction.data.shape == (4, 2)
     with pytest.raises(UserError, match="not independent"):
-        _ = known.score
+        _ = prediction.score
     with pytest.raises(UserError, match="not independent"):
         EulerMaruyama().solve(module.field(), x, UniformGrid()(3, module.path))
     moved = ScheduleChange(module.field(), Cosine())

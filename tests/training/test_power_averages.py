@@ -86,12 +86,12 @@ def test_inner_products_are_integrals() -> None:
 
 @pytest.mark.parametrize("std", [0.05, 0.10])
 def test_a_kept_profile_is_reconstructed_exactly(tmp_path: Path, std: float) -> None:
-    kept = [Profile(step, own) for step in range(EVERY, STEPS + 1, EVERY) for own in (0.05, 0.10)]
-    expected = [float(one == Profile(STEPS, std)) for one in kept]
-    assert coefficients(kept, Profile(STEPS, std)) == pytest.approx(expected, abs=1e-10)
+    profiles = [Profile(step, own) for step in range(EVERY, STEPS + 1, EVERY) for own in (0.05, 0.10)]
+    expected = [float(one == Profile(STEPS, std)) for one in profiles]
+    assert coefficients(profiles, Profile(STEPS, std)) == pytest.approx(expected, abs=1e-10)
     callback = train(tmp_path, trajectory())
-    made = reconstruct(tmp_path, callback.state_dict(), std)
-    assert torch.allclose(made["weight"], callback.averages[str(std)]["weight"], atol=1e-8, rtol=0)
+    weights = reconstruct(tmp_path, callback.state_dict(), std)
+    assert torch.allclose(weights["weight"], callback.averages[str(std)]["weight"], atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize("std", [0.03, 0.07, 0.15, 0.2])
@@ -99,11 +99,11 @@ def test_another_profile_is_close_to_the_one_tracked(tmp_path: Path, std: float)
     """Within a tenth of what separates it from the nearest kept profile."""
     values = trajectory()
     callback = train(tmp_path, values)
-    made = reconstruct(tmp_path, callback.state_dict(), std)
+    weights = reconstruct(tmp_path, callback.state_dict(), std)
     tracked = written_out(values, std)
     apart = min(abs(tracked - written_out(values, own)) for own in (0.05, 0.10))
-    assert abs(made["weight"].item() - tracked) < 0.1 * apart
-    assert made["bias"].item() == pytest.approx(-made["weight"].item(), abs=1e-6)
+    assert abs(weights["weight"].item() - tracked) < 0.1 * apart
+    assert weights["bias"].item() == pytest.approx(-weights["weight"].item(), abs=1e-6)
 
 
 def test_an_earlier_checkpoint_uses_nothing_later(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_half_precision_snapshots_round_to_three_digits(tmp_path: Path) -> None:
     values = 3 + trajectory()
     state = train(tmp_path, values, dtype="float16").state_dict()
     assert state["averages"]["0.05"]["weight"].dtype == torch.float32
-    made = reconstruct(tmp_path, state, 0.15)["weight"]
-    assert made.dtype == torch.float32
-    assert made.item() == pytest.approx(written_out(values, 0.15), rel=2e-3)
+    weight = reconstruct(tmp_path, state, 0.15)["weight"]
+    assert weight.dtype == torch.float32
+    assert weight.item() == pytest.approx(written_out(values, 0.15), rel=2e-3)
 
 
 def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:

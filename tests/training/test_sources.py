@@ -180,8 +180,8 @@ def test_two_heads_work_on_a_gaussian_path_too() -> None:
     losses.mean().backward()
     assert network.last.weight.grad is not None
     assert (network.last.weight.grad.view(2, 2, -1).abs().sum((1, 2)) > 0).all(), "both heads must learn"
-    known = module.field()(torch.randn(5, 2), torch.tensor(0.5))
-    assert known.data.shape == known.score.shape == (5, 2)
+    prediction = module.field()(torch.randn(5, 2), torch.tensor(0.5))
+    assert prediction.data.shape == prediction.score.shape == (5, 2)
 
 
 def test_a_pair_is_an_image_and_its_low_resolution() -> None:

@@ -54,7 +54,7 @@ def config(path: str, seed: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def made_run(
+def write_run(
     folder: Path,
     final: float,
     *,
@@ -99,18 +99,18 @@ def made_run(
 
 
 def _write_metrics(layout: RunLayout, final: float, seed: int, validations: int, reports: int) -> None:
-    trained = ["train/loss", "train/lr", "train/grad_norm", *(f"train/loss_t_bin_{place}" for place in range(10))]
+    trained = ["train/loss", "train/lr", "train/grad_norm", *(f"train/loss_t_bin_{index}" for index in range(10))]
     performed = ["perf/images_per_second", "perf/milliseconds_per_step", "perf/memory_gib"]
     validated = ["val/loss", "val/fid_domain", "val/kid_domain"]
     rows = {}
-    for place in range(1, reports + 1):
-        values = [repr(1 / place + 1e-3 * seed)] * len(trained) + ["900.0", "70.0", "1.25"]
-        rows[1000 * place // reports - 1] = [*values, "", "", ""]
-    for place in range(1, validations + 1):
-        step = 1000 * place // validations - 1
-        fid = final + (validations - place) * 1.0 - (0.0 if place != validations - 1 else 1.01)
-        kept = rows.get(step, [""] * (len(trained) + len(performed) + 3))
-        rows[step] = [*kept[:-3], repr(1.0 / place), repr(fid), repr(fid / 10)]
+    for index in range(1, reports + 1):
+        values = [repr(1 / index + 1e-3 * seed)] * len(trained) + ["900.0", "70.0", "1.25"]
+        rows[1000 * index // reports - 1] = [*values, "", "", ""]
+    for index in range(1, validations + 1):
+        step = 1000 * index // validations - 1
+        fid = final + (validations - index) * 1.0 - (0.0 if index != validations - 1 else 1.01)
+        cells = rows.get(step, [""] * (len(trained) + len(performed) + 3))
+        rows[step] = [*cells[:-3], repr(1.0 / index), repr(fid), repr(fid / 10)]
     lines = [",".join([str(step), *values]) for step, values in sorted(rows.items())]
     layout.metrics.write_text("\n".join([",".join(["step", *trained, *performed, *validated]), *lines]) + "\n")
 
