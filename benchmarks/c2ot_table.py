@@ -1,7 +1,7 @@
 """C2OT's two-moons table, trained anew: `python benchmarks/c2ot_table.py [--seeds 2 --rows OT C2OT --columns class]`
 
 How transport between data and noise works out for models that have a condition (Cheng and Schwing, ICCV 2025). Finished
-cells stay in a journal, so that the command goes on where it was stopped; it writes the table into docs/results.md.
+cells stay in a journal: a stopped command continues with the missing ones. It writes the table into docs/results.md.
 `--matchings 250` spares nineteen twentieths of the matching.
 """
 
@@ -66,12 +66,12 @@ def table(journal: TableJournal, settings: Settings) -> str:
 def section(journal: TableJournal, settings: Settings) -> str:
     """The section of docs/results.md."""
     real = [one["values"]["w2_squared"] for one in journal.of(FLOOR, COLUMNS[0], asdict(settings.for_row(FLOOR)))]
-    floor = f" Real data against as many other real data: {spread(real)}." if real else ""
+    floor = f" Between two sets of real data of that size: {spread(real)}." if real else ""
     return f"""## Published table: couplings under a condition (C2OT)
 
 The squared 2-Wasserstein distance to two moons, from eight Gaussians, of the two-moons table of Cheng and Schwing
 (ICCV 2025, C2OT), mean and standard deviation over seeds, trained anew with this package's couplings and solvers.
-`off` is how far our mean is from theirs in their standard deviations, `NFE` that of the adaptive solve until the
+`off` is the difference of our mean from theirs in their standard deviations, `NFE` that of the adaptive solve until the
 slowest point is done, `core s` the seconds of one core that a cell took.{floor}
 
 Setting: a residual network of width {WIDTH} with {DEPTH} blocks, four times wider inside, GELU; Adam, learning rate

@@ -95,11 +95,11 @@ The loss a perfect network would have is not 0. On the draws of training (same t
 floor; what the network loses beyond it is its squared distance from the exact field of the whole training set.
 {parts}
 
-These are means an entry, with standard errors (two of them in the picture). `loss - floor` estimates the excess a
+These are means per entry, with standard errors (two of them in the picture). `loss - floor` estimates the excess a
 second time, from the targets of training instead of the exact field.
 
-The exact field draws nothing but training images (`fmlab sample RUN --exact`). Towards t = 1, where its floor vanishes,
-the excess is therefore also what lets a network draw new ones: it is not to be brought to 0 at any price.
+The exact field draws nothing but training images (`fmlab sample RUN --exact`). Near t = 1, where its floor vanishes,
+part of the excess is therefore what lets a network draw new images: an excess of 0 is not the goal.
 
 {setting}
 

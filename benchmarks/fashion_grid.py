@@ -59,7 +59,7 @@ images in every row, and the exact field of its 60,000 training images from the 
 
 ### Solvers and steps, without guidance
 
-![Fréchet distance against network forwards, a line a solver](fashion_by_nfe.png)
+![Fréchet distance against network forwards, one line per solver](fashion_by_nfe.png)
 
 {solvers}
 

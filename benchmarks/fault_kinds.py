@@ -100,7 +100,7 @@ def damages(whole: RunLayout, folder: Path, dice: random.Random) -> Tally:
             assert bool(messages) == noticed
             name = messages[0].rpartition("; ")[2].split()[0] if messages else "last.ckpt, whose content was whole"
             used[name] = used.get(name, 0) + 1
-    tally.notes += ["went on from " + ", ".join(f"{name} ({count})" for name, count in sorted(used.items()))]
+    tally.notes += ["continued from " + ", ".join(f"{name} ({count})" for name, count in sorted(used.items()))]
     return tally
 
 
@@ -181,7 +181,7 @@ def suspended(target: Path) -> str:
     time.sleep(45)
     os.killpg(process.pid, signal.SIGCONT)
     assert process.wait() == 0, process.log.read_text()[-500:]
-    return "both suspended for 45 s: they went on"
+    return "both suspended for 45 s: they continued"
 
 
 def trained_steps_of_any(target: Path) -> list[int]:

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--points", type=int, nargs="+", default=[8, 16, 32, 64, 128, 256])
-    parser.add_argument("--images", type=int, default=3000, help="guided images a row, over all its turns")
+    parser.add_argument("--images", type=int, default=3000, help="guided images per row, over all its turns")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     network = DiT((1, 8, 8), 10, patch_size=2, width=128, depth=4, heads=4).eval()

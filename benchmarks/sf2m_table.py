@@ -1,7 +1,7 @@
 """[SF]2M's Table 2, trained anew: `python benchmarks/sf2m_table.py [--seeds 2 --rows OT-CFM FM --columns N-\\>moons]`
 
 2-Wasserstein distance and normalised path energy of small networks between laws on the plane (Tong et al. 2023, arXiv
-2307.03672). Finished cells stay in a journal, so that the command goes on where it was stopped; it writes the table
+2307.03672). Finished cells stay in a journal: a stopped command continues with the missing ones. It writes the table
 into docs/results.md. `--matched_epochs 100` spares nine tenths of the matching, which is most of the work.
 """
 
@@ -68,9 +68,10 @@ def section(journal: TableJournal, settings: Settings) -> str:
     return f"""## Published table: [SF]2M between laws on the plane
 
 2-Wasserstein distance (W2) and normalised path energy (NPE) of Table 2 of Tong et al. 2023 (arXiv 2307.03672), mean and
-standard deviation over seeds, trained anew with this package's paths, couplings and solvers. `off` is how far our mean
-is from theirs in their standard deviations. `{FLOOR}` is the distance of the test points from as many other points of
-the same law, which no model can be expected to beat; `core s` the seconds of one core that a cell took.
+standard deviation over seeds, trained anew with this package's paths, couplings and solvers. `off` is the difference
+of our mean from theirs, in their standard deviations. `{FLOOR}` is the distance between the test points and an equal
+number of other points of the same law, which no model can be expected to beat; `core s` the seconds of one core that a
+cell took.
 
 Setting: {settings.points:,} points each to train, validate and test; a {DEPTH} x {WIDTH} SELU network (one more of it
 for the score); AdamW, learning rate 1e-3, weight decay 1e-5, batch {BATCH}, {settings.epochs:,} epochs of

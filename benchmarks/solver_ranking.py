@@ -40,11 +40,11 @@ ABOUT = """\
 
 `python benchmarks/solver_ranking.py {run}` gives every fixed-step solver (on `UniformGrid`) and every grid (with Heun)
 the same number of evaluations of the network of `{run}` (step {step:,}, averaged weights, {samples} images, one label
-an image, no guidance), of the exact field of its {training:,} training images from the same seeds and labels, until
-t = 1, where it returns one of them, and until t = 0.75, and of the three Gaussians of the section above. Error is the
-root mean square distance an entry to a converged solve of the same field: {steps} midpoint steps for the network, which
-lie {bound:.0e} from half as many, and Dopri5 for the exact fields. Rank 1 is the least error; equal errors share a
-rank."""
+per image, no guidance), of the exact field of its {training:,} training images from the same seeds and labels, until
+t = 1, where it returns one of them, and until t = 0.75, and of the three Gaussians of the section above. Error is
+the root mean square distance per entry to a converged solve of the same field: {steps} midpoint steps for the network,
+which lie {bound:.0e} from half as many, and Dopri5 for the exact fields. Rank 1 is the least error; equal errors share
+a rank."""
 
 
 @dataclass
@@ -53,8 +53,8 @@ class Images:
 
     Attributes:
         make_field: Gives it for labels.
-        labels: One an image.
-        seeds: One an image.
+        labels: One per image.
+        seeds: One per image.
         shape: Of an image.
     """
 
@@ -72,7 +72,7 @@ class Images:
         return end, field.nfe
 
     def errors(self, settings: dict[str, Setting], budgets: Sequence[int], converged: Tensor) -> Errors:
-        """One error a setting and budget."""
+        """One error per setting and budget."""
         errors: Errors = {}
         for name, (solver, grid) in settings.items():
             errors[name] = []

@@ -119,7 +119,7 @@ def order(case: Case, points: Sequence[Solve | None]) -> str:
 
 
 def plot(cases: Sequence[Results], budgets: Sequence[int], file: Path) -> None:
-    """Error against NFE: solvers on the left, grids on the right, one row a case."""
+    """Error against NFE: solvers on the left, grids on the right, one row per case."""
     figure, rows = plt.subplots(len(cases), 2, figsize=(13, 4.8 * len(cases)), squeeze=False, layout="constrained")
     for (left, right), results in zip(rows, cases):
         for name, colour, marker, style in dressed(results.solvers):

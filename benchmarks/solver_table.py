@@ -155,7 +155,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=["mixture", "digits", "fashion"], default=["mixture", "digits"])
     parser.add_argument("--root", default=os.environ.get("FMLAB_DATA", "data"), help="where FashionMNIST/raw is")
     parser.add_argument("--limit", type=int, default=1000, help="Fashion-MNIST training images")
-    parser.add_argument("--samples", type=int, default=64, help="images a case; four times as many points")
+    parser.add_argument("--samples", type=int, default=64, help="images per case; four times as many points")
     parser.add_argument("--law_samples", type=int, default=20_000, help="points for the SDE's mean and covariance")
     parser.add_argument("--budgets", nargs="+", type=int, default=[8, 16, 32, 64, 128, 256], help="evaluations")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")

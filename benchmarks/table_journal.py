@@ -1,4 +1,4 @@
-"""Cells of a table as they are finished, one JSON object a line, so that an interrupted table goes on."""
+"""Cells of a table as they are finished, one JSON object per line, so that an interrupted table continues."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ class Verb:
 
 
 VERBS: Mapping[str, Verb] = {
-    "fit": Verb("fit", "train what a configuration describes, or go on with a run"),
+    "fit": Verb("fit", "train what a configuration describes, or continue a run"),
     "validate": Verb("validate", "measure a finished run again, as its training did"),
     "sample": Verb("sample", "draw images from a finished run"),
     "evaluate": Verb("evaluate", "measure a finished run: metrics, over a grid of settings"),
     "diagnose": Verb("diagnose", "where the error of a run comes from: network, solver, guidance, data"),
-    "sweep": Verb("sweep", "many runs from one file: here, on SLURM, through W&B; goes on where it stopped"),
+    "sweep": Verb("sweep", "many runs from one file: here, on SLURM, through W&B; continues where it stopped"),
     "compare": Verb("compare", "runs side by side: a table, and a page that says which is better"),
     "export": Verb("export", "a finished run as one file, with a model card"),
     "import": Verb("import_weights", "published DiT or SiT weights as such a file"),

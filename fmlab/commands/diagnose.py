@@ -42,7 +42,7 @@ class DiagnoseOptions(TrainedOptions):
         steps: Solver steps; the run's own if left out.
         num_samples: Samples in each set.
         seed: The first sample's seed; the others follow.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         precision: What the network computes in while it makes samples; auto is the fastest on the device.
     """
 

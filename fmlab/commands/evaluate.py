@@ -40,7 +40,7 @@ class GuidanceAxes(GuidanceOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(TrainedOptions):
-    """Measures a finished run under every combination of settings, and goes on where an earlier evaluation stopped.
+    """Measures a finished run under every combination of settings, and continues an earlier evaluation that stopped.
 
       fmlab evaluate digits --metrics fid,kid --num_samples 1000 --solver Euler,Heun --steps 5,10,20
       fmlab evaluate digits --guidance.scale 1,1.5,2
@@ -65,7 +65,7 @@ class EvaluateOptions(TrainedOptions):
         dequantisations: Of bpd: dequantisations of each held-out image.
         exact: Measure the exact field of the run's training data too.
         ema_std: Widths of power-function averages to measure, such as 0.05,0.10.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         precision: What the network computes in; auto is the fastest on the device.
         keep: Keep the samples: a folder for one PNG each, or a .npz.
         out: The evaluation's name, RUN/evaluations/NAME; named after the measurement if left out.

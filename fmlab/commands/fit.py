@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Trains what a configuration describes, or goes on with a run, which then repeats itself bit for bit.
+    """Trains what a configuration describes, or continues a run, which then repeats itself bit for bit.
 
       fmlab fit --config experiments/digits.yaml
       fmlab fit --config experiments/digits.yaml --model.path=VP --model.path.beta_max=12
       fmlab fit --config experiments/digits.yaml --model.network=UNet --model.network.channels=32
       fmlab fit --config experiments/digits.yaml --data.global_batch_size=256 --trainer.max_steps=2000
-      fmlab fit --resume digits                       go on with the newest run of that name
+      fmlab fit --resume digits                       continue the newest run of that name
 
     Several --config files merge by key, left to right; overrides come last and reach every ${...} in the files.
     A part is named by its class, alone (path: VP) or with arguments:
@@ -84,7 +84,7 @@ def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int) -> No
     """Records and prints that a signal stopped the run; asks SLURM to start its job again where it should."""
     write_status(layout, "interrupted" if stop_signal == signal.SIGINT else "preempted", step=step)
     saved = "" if layout.last.exists() else ", nothing was saved"
-    resume = f"go on with: fmlab fit --resume {layout.root}"
+    resume = f"continue with: fmlab fit --resume {layout.root}"
     print(f"\nstopped by {stop_signal.name} at step {step}{saved}; {resume}", flush=True)
     why_not = refusal(stop_signal, os.environ)
     if why_not is None:

@@ -41,10 +41,10 @@ class SampleOptions(TrainedOptions):
         labels: Such as 3, 0-9 or 1,4,7; every class in turn if left out.
         num_samples: How many samples; 10 a class if left out, 64 without classes.
         seed: The first sample's seed; the others follow.
-        out: A folder for one PNG a sample, or a .npz with images and labels.
+        out: A folder for one PNG per sample, or a .npz with images and labels.
         ema_std: The width of a power-function average to use instead, such as 0.05.
         exact: Follow the exact field of the run's training data, not the network.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         precision: What the network computes in; auto is the fastest on the device.
     """
 

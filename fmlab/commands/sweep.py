@@ -29,7 +29,7 @@ class SweepOptions(QueueOptions):
         dir: Where all runs live.
         check: Only say what is wrong with the file.
         wandb: Register it with Weights & Biases and print the agents' command.
-        slurm: Submit it to SLURM as an array, a trial a task; the options of fmlab submit need it.
+        slurm: Submit it to SLURM as an array, one trial per task; the options of fmlab submit need it.
         worker: Be one more worker of a sweep that runs, on this machine or another.
     """
 

@@ -131,7 +131,7 @@ def fit(hint: Any, value: Any) -> Any:
         if bound is None:
             raise Mismatch(mismatch(hint, value)) from None
         raise Mismatch(f"{_BOUNDS[bound['type']].format(**bound.get('ctx', {}))}, got {show(value)}") from None
-    except PydanticUserError:  # nothing is known of such a hint, so its constructor has to look at the value
+    except PydanticUserError:  # pydantic does not know such a type, so its constructor has to check the value
         return copy.deepcopy(value)
 
 

@@ -265,7 +265,7 @@ FREQUENCIES = "by the frequencies of the training set"
 
 
 def draw_labels(data: object, count: int, seed: int) -> Tensor:
-    """One label a sample, drawn from the training set's frequencies with the seed's own key.
+    """One label per sample, drawn from the training set's frequencies with the seed's own key.
 
     Raises:
         UserError: If the data do not know the frequencies of their labels.

@@ -40,9 +40,9 @@ class Converged:
     Attributes:
         samples: Where it ends, of shape (pairs, *event).
         steps: Its steps.
-        bound: Root mean square distance an entry from the solve with half the steps, which is farther off than it.
+        bound: Root mean square distance per entry from the solve with half the steps, which is farther off than it.
         unit: What counts as no difference: 1/255 of the range of images, 1/255 of the distance between points.
-        spread: Root mean square distance an entry between two samples.
+        spread: Root mean square distance per entry between two samples.
         settled: Whether `bound` is below half a unit.
         sampling: The cheapest solve on the way here that ends within a unit of it, for larger sets.
     """

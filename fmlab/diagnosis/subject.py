@@ -30,7 +30,7 @@ class Subject:
         n: Samples to measure sets by.
         pairs: Samples to compare solvers by, one by one, the first of those; 32 images or 256 points if left out.
         seed: The seed of the first sample; the others follow.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         device: Where to compute.
         precision: What the network computes in while it makes samples, see `fmlab.fields.Precision`.
     """
@@ -74,7 +74,7 @@ class Subject:
         return drawn[:count]
 
     def solve(self, sampling: Sampling, count: int, guidance_scale: float | None = None) -> tuple[Tensor, int]:
-        """The first `count` samples, on the CPU, and network forwards a sample.
+        """The first `count` samples, on the CPU, and network forwards per sample.
 
         Args:
             sampling: How to solve.

@@ -42,7 +42,7 @@ class SampleStore(Protocol):
 
 
 class SampleImages:
-    """One PNG a sample, and a file `evaluation` that names their cell.
+    """One PNG per sample, and a file `evaluation` that names their cell.
 
     Args:
         folder: Where they go.

@@ -42,7 +42,7 @@ class CellPass:
         source: What gives the samples.
         metrics: What measures them.
         processes: Who shares the batches.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         save_seconds: Statistics half way are saved after a batch if this long has passed since.
     """
 

@@ -92,7 +92,7 @@ class Draws:
     Attributes:
         count: How many.
         seed: The seed of the first; the others follow.
-        labels: One label a sample, or None.
+        labels: One label per sample, or None.
         rule: What gave the labels, in words; None without labels.
     """
 

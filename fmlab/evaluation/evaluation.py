@@ -46,7 +46,7 @@ class Request:
         reference: A file of reference statistics in the place of the data's own.
         repeats: Of `bpd`: how often the likelihood of each image is estimated.
         precision: Of the network's arithmetic, see `fmlab.fields.Precision`.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         name: The evaluation's name, a folder in the run's `evaluations`; named after the measurement if left out.
         keep: Where the samples go: a `.npz` or a folder of images, one in it for each of several cells.
     """
@@ -111,7 +111,7 @@ class Evaluation:
         self.processes, self.average = processes or ProcessGroup(), average
         self.save_seconds = SAVE_SECONDS if save_seconds is None else save_seconds
         if request.batch_size < 1:
-            raise UserError(f"{request.batch_size} samples a solve", key="batch_size", hint="at least 1")
+            raise UserError(f"must be at least 1, got {request.batch_size}", key="batch_size")
         kind, self.precision = self.data.kind, resolve_precision(request.precision, trained.device)
         count = request.num_samples or NUM_SAMPLES[kind]
         self.names = check_metrics(request.metrics or usual_metrics(kind), kind, count)

@@ -15,7 +15,7 @@ from fmlab.records.measurements import Row, read_rows
 
 
 class Journal:
-    """Finished rows, one a line, in `rows.jsonl`: a kill costs at most the row being written.
+    """Finished rows, one per line, in `rows.jsonl`: a kill costs at most the row being written.
 
     Args:
         folder: The evaluation's folder.

@@ -69,7 +69,7 @@ class LikelihoodSolve:
         Args:
             field: The field for these images, bound to their labels if it has any; counts its forwards.
             images: uint8, of shape (B, *shape).
-            seeds: One integer an image.
+            seeds: One integer per image.
             levels: The grey levels that a pixel can take.
             repeats: How many of both.
             device: Where the field computes.
@@ -91,7 +91,7 @@ class LikelihoodSolve:
 
 
 def seeded_uniform(seeds: Sequence[int], shape: Sequence[int], number: int) -> Tensor:
-    """Uniform numbers in [0, 1), an event a seed: the same whatever else is in the batch."""
+    """Uniform numbers in [0, 1), one event per seed: the same whatever else is in the batch."""
     generators = [keyed_generator(seed, Purpose.DEQUANTISATION, number) for seed in seeds]
     return torch.stack([torch.rand(*shape, generator=generator) for generator in generators])
 

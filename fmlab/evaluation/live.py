@@ -15,7 +15,7 @@ from fmlab.records.measurements import Row
 
 
 class Live(Listener):
-    """Progress as it is made: a bar with the rate and the time left, and a line a finished row; the first process's.
+    """Prints the progress: a bar with the rate and the time left, and a line for each finished row; first process only.
 
     Args:
         evaluation: The evaluation that is shown.

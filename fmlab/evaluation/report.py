@@ -28,7 +28,7 @@ def write_rows(folder: Path, rows: Sequence[Row], better: Better) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """A line a row: values, then setting and measurement by dotted keys."""
+    """One line per row: values, then setting and measurement by dotted keys."""
     lines = [
         {
             **row.values,
@@ -64,12 +64,12 @@ def write_plots(folder: Path, rows: Sequence[Row], better: Better) -> list[Path]
 def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
     """Each metric against NFE and against the guidance scale, where they have more than one value.
 
-    One line a solver; one panel a guidance scale, or for the other a number of steps.
+    One line per solver; one panel per guidance scale, or for the other a number of steps.
     """
     measured = shown.rows[0].measurement
     title = f"{measured['samples']} samples against {measured['reference']['data']}"
     for axis, other, label, log_x in (
-        ("nfe", "guidance_scale", "network forwards a sample (NFE)", True),
+        ("nfe", "guidance_scale", "network forwards per sample (NFE)", True),
         ("guidance_scale", "steps", "guidance scale w", False),
     ):
         varied = "steps" if axis == "nfe" else axis

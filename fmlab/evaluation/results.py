@@ -48,7 +48,7 @@ def evaluate(
         try:
             rows = evaluation.run(live)
         except KeyboardInterrupt:
-            live.say("interrupted; the same command goes on from here")
+            live.say("interrupted; the same command continues from here")
             raise
     if evaluation.processes.first:
         conclude(evaluation, rows, wandb)

@@ -23,7 +23,7 @@ def send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) 
     try:
         _send(evaluation, rows, pictures)
     except Exception as error:  # whatever a service does, the numbers are here
-        log.warning("W&B has not got these results: %s", first_line(error))
+        log.warning("these results did not reach W&B: %s", first_line(error))
 
 
 def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path]) -> None:

@@ -42,7 +42,7 @@ class ConditionedField(PathField):
     """A field bound to a condition, with an unconditional twin: all that guidance needs to know of it.
 
     Attributes:
-        condition: One condition a point, or None where the field is unconditional.
+        condition: One condition per point, or None where the field is unconditional.
     """
 
     condition: Tensor | None

@@ -52,9 +52,9 @@ class ClassifierConditioned(ConditionedField):
     field's and the classifier's; the latter has a backward too.
 
     Args:
-        field: The field without the condition, of one forward an evaluation.
+        field: The field without the condition, of one forward per evaluation.
         classifier: log p_t(y | x) on the same path.
-        condition: One label a point, of shape (B,).
+        condition: One label per point, of shape (B,).
 
     Raises:
         UserError: If the path is not Gaussian, or a coupling leaves its score unknown.
@@ -95,7 +95,7 @@ class ClassifierConditioned(ConditionedField):
         """grad_x log p_t(y | x) of each point's own label; differentiable where gradients are asked for."""
         if self.condition.shape != x.shape[:1]:
             cause = f"{len(x)} points and labels of shape {tuple(self.condition.shape)}"
-            raise UserError(cause, key="labels", hint="one label a point")
+            raise UserError(cause, key="labels", hint="one label per point")
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             x = x if x.requires_grad else x.detach().requires_grad_()

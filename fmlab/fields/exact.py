@@ -33,7 +33,7 @@ class ExactField(ConditionedField):
     Args:
         distribution: The data's law, such as `Gaussian`, `GaussianMixture` or `Empirical`.
         path: The path.
-        condition: One label a point, of shape (B,): each point sees the law of its class, and label `num_classes`,
+        condition: One label per point, of shape (B,): each point sees the law of its class, and label `num_classes`,
             "no label", the whole law. None for the unconditional field.
 
     Raises:
@@ -64,7 +64,7 @@ class ExactField(ConditionedField):
             return self.distribution.posterior(x, alpha, beta)
         if self.condition.shape != x.shape[:1]:
             cause = f"{len(x)} points and labels of shape {tuple(self.condition.shape)}"
-            raise UserError(cause, key="labels", hint="one label a point")
+            raise UserError(cause, key="labels", hint="one label per point")
         labels = self.condition.to(x.device)
         groups = [(label, (labels == label).nonzero().squeeze(1)) for label in labels.unique().tolist()]
         parts = [self._law(label).posterior(x[rows], alpha[rows], beta[rows]) for label, rows in groups]

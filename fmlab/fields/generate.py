@@ -24,7 +24,7 @@ Start = Callable[[Sequence[int], Sequence[int], torch.device | str], Tensor]
 
 
 def gaussian_start(seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-    """Standard normal noise, one seed a sample."""
+    """Standard normal noise, one seed per sample."""
     return SeededNoise(seeds).initial(shape, device)
 
 
@@ -58,7 +58,7 @@ class Generated:
 
     Attributes:
         samples: Of shape (B, *shape), in float32.
-        nfe: Network forwards a sample.
+        nfe: Network forwards per sample.
         precision: What the network computed in: `float32`, `bf16-mixed`, ...; None where the caller chose it.
     """
 
@@ -87,10 +87,10 @@ def generate(
     Args:
         make_field: Gives the field for a batch of labels.
         sampling: How the field is followed.
-        seeds: One integer a sample.
+        seeds: One integer per sample.
         shape: The event shape.
-        labels: One label a sample, or None.
-        batch_size: Samples a solve.
+        labels: One label per sample, or None.
+        batch_size: Samples per solve.
         device: Where the field computes.
         start: What a solve starts from before the path scales it.
         precision: One of `Precision`; None leaves it to what surrounds the call, such as a trainer's autocast.

@@ -40,7 +40,7 @@ def run_network(
         prediction: What the network outputs.
         x: Points of shape (B, *event).
         t: Times of shape () or (B,), already within what `path.clip` admits.
-        condition: One a point, or None.
+        condition: One per point, or None.
 
     Raises:
         UserError: If the output has not the shape that the prediction asks for.
@@ -79,7 +79,7 @@ class LearnedField(ConditionedField):
         path: The path it was trained on.
         prediction: What it outputs: one of the four quantities, `velocity_and_score` stacked in dimension 1, or
             EDM's preconditioned output.
-        condition: One a point, labels (B,) or vectors (B, D), or None for the unconditional field.
+        condition: One per point, labels (B,) or vectors (B, D), or None for the unconditional field.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class Solve:
     Attributes:
         steps: Solver steps.
         nfe: Evaluations of the field for each sample; for a network its forwards.
-        error: Root mean square distance an entry from a converged solve.
+        error: Root mean square distance per entry from a converged solve.
     """
 
     steps: int
@@ -151,7 +151,7 @@ def draw_convergence(curves: Mapping[str, SolverCurve], budgets: Sequence[int], 
     """Draws errors against evaluations, both axes logarithmic; faint lines show what slopes 1, 2 and 4 look like.
 
     Args:
-        curves: One line a solver, by its name.
+        curves: One line per solver, by its name.
         budgets: Where the horizontal axis has its ticks.
         resolution: The error below which nothing can be said; smaller errors are drawn at it.
     """

@@ -17,7 +17,7 @@ def image_grid(images: Tensor, columns: int, *, gap: int = 2, least_side: int = 
 
     Args:
         images: uint8 of shape (N, C, H, W), C in {1, 3}, row by row.
-        columns: Images a row.
+        columns: Images per row.
         gap: White pixels between images, after enlarging.
         least_side: Smaller images are enlarged by a whole factor, without smoothing, to at least this side.
     """
@@ -49,7 +49,7 @@ def point_cloud(samples: Tensor, reference: Tensor) -> np.ndarray:
 def image_rows(
     images: Tensor, column_names: Sequence[str] = (), *, heading: str = "", dpi: int = 220, side: float = 1.0
 ) -> Any:
-    """Makes a figure of images along a path: one image a row, one time a column.
+    """Makes a figure of images along a path: one image per row, one time per column.
 
     Args:
         images: uint8 of shape (rows, columns, C, H, W), C in {1, 3}.

@@ -256,7 +256,7 @@ def _new_axes(width: float, height: float, ncols: int = 1, **arrangement: Any) -
 
 
 def _draw_exact(axes: Any, x: np.ndarray, y: np.ndarray, *, certain: bool) -> Any:
-    """Draws exact curves, one a column, broad and under the paths if these should be the same; one for the legend."""
+    """Draws exact curves, one per column, broad and under the paths if these should be the same; one for the legend."""
     look = {"color": WARM, "linewidth": 3, "alpha": 0.6} if certain else {"color": INK, "linestyle": (0, (4, 3))}
     return axes.plot(x, y, zorder=1 if certain else 3, **look)[0]
 

@@ -37,7 +37,7 @@ def save_sample_grid(samples: Tensor, labels: Tensor | None, file: Path) -> None
 
 
 def write_samples(samples: Tensor, labels: Tensor | None, out: Path) -> Path:
-    """Writes a `.npz` with `images` and `labels`, or one PNG a sample in a folder.
+    """Writes a `.npz` with `images` and `labels`, or one PNG per sample in a folder.
 
     Images are uint8 and NHWC, as evaluators read them. Samples that are not images are written as they are, under
     `points` or `samples`.

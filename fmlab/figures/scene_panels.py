@@ -139,7 +139,7 @@ def trajectory_panels(
         steps: How many there are.
 
     Returns:
-        For each time of `until` the rows, one panel a column.
+        For each time of `until` the rows, one panel per column.
     """
     scene = columns[0][0]
     start = scene.path.initial(scene.sample_source(n))

@@ -18,7 +18,7 @@ class InitialWeights(Callback):
     """Begins a run from the weights of another run or of a file that `fmlab export` or `fmlab import` made.
 
     The network must compute the same as the one the weights come from, which is checked; path, prediction and data are
-    the new run's own. A resumed run goes on from its checkpoint and needs the weights no more.
+    the new run's own. A resumed run continues from its checkpoint and no longer needs the weights.
 
     Args:
         weights: A run (its folder, its id, or an experiment's name; averaged weights of its best checkpoint) or a

@@ -115,7 +115,7 @@ class Trained:
         self._guides: dict[tuple[str, str], Any] = {}  # what guidance has named so far
 
     def field(self, labels: Tensor | None = None, guidance: float | Guidance = 1.0) -> PathField:
-        """The learned field for one label a sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
+        """The learned field for one label per sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
 
         Args:
             labels: Of shape (B,), or conditions that are vectors (B, condition_dim).
@@ -163,7 +163,7 @@ class Trained:
 
         Args:
             num_samples: How many; as many as there are labels if left out, 64 if there are none either.
-            labels: One a sample, or one vector a sample, (B, condition_dim); a model with labels that is given none
+            labels: One per sample, or one vector per sample, (B, condition_dim); a model with labels that is given none
                 generates every class in turn, one with vectors its null condition.
             guidance: The guidance scale w, or a `Guidance`.
             solver: The integrator; Heun if left out.
@@ -171,7 +171,7 @@ class Trained:
             grid: Where the steps lie; UniformGrid if left out.
             path: The Gaussian path to sample along; the trained one if left out.
             seed: The seed of the first sample; the others follow.
-            batch_size: Samples a solve.
+            batch_size: Samples per solve.
             precision: One of `fmlab.fields.Precision`; `auto` is what is fastest on the device.
         """
         chosen = self.choose_labels(num_samples, labels, self.count_classes(guidance))
@@ -196,12 +196,12 @@ class Trained:
         """Samples batch by batch, in the order of their seeds, on the model's device.
 
         Args:
-            seeds: One integer a sample.
-            labels: One label a sample, or None for a model without labels.
+            seeds: One integer per sample.
+            labels: One label per sample, or None for a model without labels.
             sampling: How the field is followed.
             guidance: The guidance scale w, or a `Guidance`.
             exact: Follow the exact field of the training data, not the network.
-            batch_size: Samples a solve.
+            batch_size: Samples per solve.
             precision: One of `fmlab.fields.Precision`; each batch says what it was computed in.
         """
         make_field = self.exact_field if exact else self.field
@@ -220,7 +220,7 @@ class Trained:
     def choose_labels(
         self, num_samples: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
     ) -> Tensor | None:
-        """One label a sample, or None for a model without labels; of conditions that are vectors, one vector a sample.
+        """One label per sample, or None for a model without labels; for vector conditions, one vector per sample.
 
         Args:
             num_samples: How many samples.

@@ -40,7 +40,7 @@ class Recipe:
         width: Channels of the first layer.
         images: Training images seen, repeats counted.
         flip: Whether images are mirrored at random.
-        batch_size: Images a step.
+        batch_size: Images per step.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Weight decay of SGD.
         label_smoothing: Of the cross-entropy.

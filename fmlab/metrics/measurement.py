@@ -69,7 +69,7 @@ def setting(
         labels: The rule that gives each sample its label; None without labels.
         weights: Which weights of the network.
         precision: Of the network's arithmetic.
-        batch_size: Samples a solve; on it depend the forwards of adaptive solvers, and the samples by rounding alone.
+        batch_size: Samples per solve; on it depend the forwards of adaptive solvers, and the samples by rounding alone.
         data: The data module, which knows the global batch.
         field: `network`, or `exact` for the field that a perfect network would have learned.
         checkpoint: `file`, `step` and `hash` of the checkpoint; None within training.

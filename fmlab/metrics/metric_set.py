@@ -156,7 +156,7 @@ class MetricSet:
             UserError: Not all samples have been there.
         """
         with warnings.catch_warnings():
-            # A rank without samples of its own, or one that goes on from a state, has not been updated.
+            # A rank without samples of its own, or one that continues from a state, has not been updated.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
             count = int(self.guard.compute())
             if count < self.parts.num_samples:

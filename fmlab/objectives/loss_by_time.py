@@ -28,7 +28,7 @@ class LossByTime:
         self._batches: list[tuple[Tensor, Tensor]] = []
 
     def add(self, losses: Tensor, t: Tensor) -> None:
-        """Adds a batch: a loss and a time a sample, both of shape (B,)."""
+        """Adds a batch: one loss and one time per sample, both of shape (B,)."""
         self._batches.append((losses.detach(), t))
 
     def pending(self) -> tuple[list[int], Tensor]:
@@ -114,7 +114,7 @@ class MeansByTime:
         self.totals = torch.zeros(bins, 1 + 2 * len(names), dtype=torch.float64)
 
     def add(self, t: Tensor, values: Tensor) -> None:
-        """Counts a batch: times of shape (B,), and a row of B values a quantity, in the order of the names."""
+        """Counts a batch: times of shape (B,), and a row of B values per quantity, in the order of the names."""
         rows = values.detach().mT.cpu().double()
         rows = torch.cat([torch.ones(len(rows), 1, dtype=torch.float64), rows, rows.square()], 1)
         self.totals.index_add_(0, time_bin(t.cpu(), self.bins), rows)

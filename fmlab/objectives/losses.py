@@ -16,7 +16,7 @@ class Loss(ShownByAttributes, ABC):
 
     @abstractmethod
     def __call__(self, error: Tensor) -> Tensor:
-        """A loss a sample, of shape (B,), from an error of shape (B, *event)."""
+        """One loss per sample, of shape (B,), from an error of shape (B, *event)."""
 
 
 class SquaredError(Loss):

@@ -65,7 +65,7 @@ class PathPrediction(ABC):
         """
 
     def mix(self, other: PathPrediction, weight: float | Tensor) -> PathPrediction:
-        """(1 - weight) self + weight other, at the same (x, t); a weight, or one a sample that broadcasts against x.
+        """(1 - weight) self + weight other, at the same (x, t); a weight, or one per sample that broadcasts against x.
 
         Mixing commutes with converting: guidance means the same in all four quantities.
         """

@@ -114,7 +114,7 @@ class RunLayout:
         file = next((path for path in choices if path.is_file()), None)
         if file is None:
             saved = [path.stem for path in self.checkpoints.glob("*.ckpt")]
-            hint = nearest(which, saved) if saved else "it has not saved one yet"
+            hint = nearest(which, saved) if saved else "this run has not saved a checkpoint yet"
             raise UserError(f"no checkpoint {which!r}", key=str(self.root), hint=hint)
         return file
 

@@ -1,6 +1,6 @@
 """Measured numbers, as records hold them: how they were measured, and whether two may be ranked together.
 
-Evaluations of a run are rows of values, one a line, in `evaluations/NAME/rows.jsonl`. Records
+Evaluations of a run are rows of values, one per line, in `evaluations/NAME/rows.jsonl`. Records
 are compared where nothing is computed, so nothing heavy is imported.
 """
 

@@ -1,4 +1,4 @@
-"""Adams-Bashforth methods: one evaluation a step, the past steps give the order."""
+"""Adams-Bashforth methods: one evaluation per step, the past steps give the order."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ class AdamsBashforth(Solver):
 
 
 class AB2(AdamsBashforth):
-    """The Adams-Bashforth method of order 2: one evaluation a step, two in the first (midpoint)."""
+    """The Adams-Bashforth method of order 2: one evaluation per step, two in the first (midpoint)."""
 
     order = 2.0
     startup = Midpoint()
 
 
 class AB3(AdamsBashforth):
-    """The Adams-Bashforth method of order 3: one evaluation a step, three in each of the first two (RK3)."""
+    """The Adams-Bashforth method of order 3: one evaluation per step, three in each of the first two (RK3)."""
 
     order = 3.0
     startup = RK3()
 
 
 class AB4(AdamsBashforth):
-    """The Adams-Bashforth method of order 4: one evaluation a step, four in each of the first three (RK4)."""
+    """The Adams-Bashforth method of order 4: one evaluation per step, four in each of the first three (RK4)."""
 
     order = 4.0
     startup = RK4()

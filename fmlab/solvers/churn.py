@@ -16,7 +16,7 @@ LARGEST = math.sqrt(2) - 1  # no step adds more noise than there is (Karras et a
 
 
 class EDMChurn(Solver):
-    """EDM's stochastic sampler, order 2 without churn: two evaluations a step (Karras et al. 2022, algorithm 2).
+    """EDM's stochastic sampler, order 2 without churn: two evaluations per step (Karras et al. 2022, algorithm 2).
 
     Every point is seen as x / alpha at the noise level sigma = beta / alpha, of any Gaussian path. Before a step the
     noise is raised from sigma to (1 + gamma) sigma by fresh noise, with gamma = min(S_churn / steps, sqrt(2) - 1) where

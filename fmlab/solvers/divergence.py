@@ -59,7 +59,7 @@ class HutchinsonDivergence(Divergence):
     Jacobian's entries off the diagonal alone.
 
     Args:
-        probe: e, one a point, of the points' shape (B, *event).
+        probe: e, one per point, of the points' shape (B, *event).
     """
 
     def __init__(self, probe: Tensor) -> None:

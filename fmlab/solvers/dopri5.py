@@ -59,8 +59,8 @@ class Dopri5(Solver):
     In float32 tolerances below about 1e-7 gain nothing.
 
     Args:
-        rtol: Error allowed a step relative to the state, not negative.
-        atol: Error allowed a step, positive.
+        rtol: Error allowed per step relative to the state, not negative.
+        atol: Error allowed per step, positive.
         max_evaluations: A solve that needs more evaluations of the field is given up.
     """
 

@@ -21,7 +21,7 @@ from fmlab.solvers.log_snr import (
 
 
 class DDIM(Solver):
-    """alpha' z + beta' eps with z and eps predicted at the step's start, order 1: one evaluation a step.
+    """alpha' z + beta' eps with z and eps predicted at the step's start, order 1: one evaluation per step.
 
     It is exact while the expected data do not change, at any length of step; on the straight path it is Euler's
     method, and for x / alpha it is EDM's Euler in sigma = beta / alpha (Song et al. 2021, DDIM; Karras et al. 2022). It
@@ -36,7 +36,7 @@ class DDIM(Solver):
 
 
 class DPMSolverPP2S(Solver):
-    """DPM-Solver++(2S), order 2: two evaluations a step, the second half-way in log-SNR (Lu et al. 2022, algorithm 1).
+    """DPM-Solver++(2S), order 2: two evaluations per step, the second midway in log-SNR (Lu et al. 2022, algorithm 1).
 
     A step that begins at alpha = 0 or ends at beta = 0, where the log-SNR is infinite, is a DDIM step of one
     evaluation. It needs a Gaussian path.

@@ -91,7 +91,7 @@ def usable(past: Past, start: Level, end: Level) -> int:
 
 
 class DPMSolverPP2M(ExponentialMultistep):
-    """DPM-Solver++(2M), order 2: one evaluation a step (Lu et al. 2022, algorithm 2).
+    """DPM-Solver++(2M), order 2: one evaluation per step (Lu et al. 2022, algorithm 2).
 
     The first step, and one at an end of time where the log-SNR is infinite, is a DDIM step. It needs a Gaussian path.
     """
@@ -100,7 +100,7 @@ class DPMSolverPP2M(ExponentialMultistep):
 
 
 class DPMSolverPP3M(ExponentialMultistep):
-    """DPM-Solver++(3M), order 3: one evaluation a step, and one more to start (after Lu et al. 2022).
+    """DPM-Solver++(3M), order 3: one evaluation per step, and one more to start (after Lu et al. 2022).
 
     The quadratic through the last three predictions is integrated exactly. (diffusers 0.42 counts the second difference
     half, which makes the order 2.) The first step between finite log-SNRs is one of
@@ -113,7 +113,7 @@ class DPMSolverPP3M(ExponentialMultistep):
 
 
 class UniPC(ExponentialMultistep):
-    """UniPC: predictor and corrector of one order, one evaluation a step (Zhao et al. 2023, with B(h) = exp(h) - 1).
+    """UniPC: predictor and corrector of one order, one evaluation per step (Zhao et al. 2023, with B(h) = exp(h) - 1).
 
     The prediction at a step's end also corrects that step, at no cost, by the polynomial that now goes through it too;
     so the order of convergence is one above the predictor's, and 3 at most, as the first step has no past. The last

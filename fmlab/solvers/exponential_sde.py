@@ -19,7 +19,7 @@ class DPMSolverPP2MSDE(Solver):
     With h the change of lambda = log(alpha / beta) and keep = exp(-eta h), a step is alpha' z + beta' (keep eps +
     sqrt(1 - keep^2) xi): z is the straight line through the last two predictions, half-way, eps = (x - alpha z) / beta
     and xi fresh noise. It solves the SDE of `EulerMaruyama` with `MemorylessDiffusion`, of which eta scales sigma_t^2.
-    One evaluation a step.
+    One evaluation per step.
 
     The last step adds no noise and is that of `DPMSolverPP2M`. A step from alpha = 0, where the log-SNR is infinite,
     keeps nothing of x unless eta is 0; there and where a step is suddenly much longer than the one before, z is the

@@ -1,6 +1,6 @@
 """The random numbers of a solve: the noise of its start and its steps, and the probes of a divergence.
 
-One seed a sample: what is drawn does not depend on the batch size or the number of devices.
+One seed per sample: what is drawn does not depend on the batch size or the number of devices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SeededNoise:
     """Standard normal noise keyed by (seed of the sample, step), drawn on the CPU so that devices agree.
 
     Args:
-        seeds: One integer a sample of the batch.
+        seeds: One integer per sample of the batch.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -51,10 +51,10 @@ class SeededNoise:
 
 
 def seeded_probe(seeds: Sequence[int], shape: Sequence[int], *keys: int, law: ProbeLaw = "rademacher") -> Tensor:
-    """One probe a seed for `HutchinsonDivergence`, of shape (len(seeds), *shape), drawn on the CPU.
+    """One probe per seed for `HutchinsonDivergence`, of shape (len(seeds), *shape), drawn on the CPU.
 
     Args:
-        seeds: One integer a point.
+        seeds: One integer per point.
         shape: The event shape.
         keys: Which of the seed's probes.
         law: Entries of +-1, or standard normal ones.

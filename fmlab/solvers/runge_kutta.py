@@ -24,7 +24,7 @@ class Tableau:
     """The coefficients of an explicit Runge-Kutta method (Butcher 1963).
 
     Stage i is the velocity at time t + c_i h and state x + h sum_{j < i} a_ij k_j; the step ends at
-    x + h sum_i b_i k_i. Times t and t_next may be one a sample, of shape (B,).
+    x + h sum_i b_i k_i. Times t and t_next may be one per sample, of shape (B,).
 
     Attributes:
         nodes: c, of which the first is 0.
@@ -51,7 +51,7 @@ class Tableau:
 
 
 class Euler(Solver):
-    """The explicit Euler method, order 1: one evaluation a step."""
+    """The explicit Euler method, order 1: one evaluation per step."""
 
     order = 1.0
 
@@ -60,7 +60,7 @@ class Euler(Solver):
 
 
 class Heun(Solver):
-    """Heun's method, order 2: two evaluations a step, except one in the last (Karras et al. 2022, algorithm 1).
+    """Heun's method, order 2: two evaluations per step, except one in the last (Karras et al. 2022, algorithm 1).
 
     The last step is an Euler step, so that the field is never evaluated at the end of time, where a data prediction
     says nothing about the velocity. N steps cost 2N - 1 evaluations and the order stays 2.
@@ -77,7 +77,7 @@ class Heun(Solver):
 
 
 class RungeKutta(Solver):
-    """A Runge-Kutta method with a fixed step: as many evaluations a step as its tableau has stages.
+    """A Runge-Kutta method with a fixed step: as many evaluations per step as its tableau has stages.
 
     Attributes:
         tableau: Its coefficients.
@@ -95,28 +95,28 @@ class RungeKutta(Solver):
 
 
 class Midpoint(RungeKutta):
-    """The explicit midpoint method, order 2: two evaluations a step, none at the end of time."""
+    """The explicit midpoint method, order 2: two evaluations per step, none at the end of time."""
 
     order = 2.0
     tableau = Tableau(nodes=(0, 1 / 2), matrix=((), (1 / 2,)), weights=(0, 1))
 
 
 class Ralston(RungeKutta):
-    """Ralston's second-order method, order 2 with the least error bound: two evaluations a step (Ralston 1962)."""
+    """Ralston's second-order method, order 2 with the least error bound: two evaluations per step (Ralston 1962)."""
 
     order = 2.0
     tableau = Tableau(nodes=(0, 2 / 3), matrix=((), (2 / 3,)), weights=(1 / 4, 3 / 4))
 
 
 class RK3(RungeKutta):
-    """Ralston's third-order method: three evaluations a step, none at the end of time (Ralston 1962)."""
+    """Ralston's third-order method: three evaluations per step, none at the end of time (Ralston 1962)."""
 
     order = 3.0
     tableau = Tableau(nodes=(0, 1 / 2, 3 / 4), matrix=((), (1 / 2,), (0, 3 / 4)), weights=(2 / 9, 1 / 3, 4 / 9))
 
 
 class RK4(RungeKutta):
-    """The classical Runge-Kutta method, order 4: four evaluations a step, the last of them at its end (Kutta 1901).
+    """The classical Runge-Kutta method, order 4: four evaluations per step, the last of them at its end (Kutta 1901).
 
     The last step evaluates the field at the end of time. Where the field has no limit there, as that of a finite
     training set, the error shrinks with the step only; `RK3` and `AB4` do not look there.

@@ -58,7 +58,7 @@ class DiffusionSolver(Solver):
 
 
 class EulerMaruyama(DiffusionSolver):
-    """dX = (v + sigma_t^2 / 2 score) dt + sigma_t dW, strong order 1/2, one evaluation a step.
+    """dX = (v + sigma_t^2 / 2 score) dt + sigma_t dW, strong order 1/2, one evaluation per step.
 
     By the SDE extension theorem (MIT 6.S184, theorem 17) it has the flow's marginals for every sigma_t >= 0. The
     field must know the score: on a Gaussian path any prediction does, elsewhere a score head. The last step adds no
@@ -86,7 +86,7 @@ class StochasticHeun(DiffusionSolver):
     """Heun's method for an SDE whose noise does not depend on the state: weak order 2, strong order 1.
 
     Drift and sigma_t are averaged between both ends of the step, the second drift where an Euler-Maruyama step with the
-    same increment leads (Kloeden and Platen 1992, section 15.1). Two evaluations a step; of a flow one in the last,
+    same increment leads (Kloeden and Platen 1992, section 15.1). Two evaluations per step; of a flow one in the last,
     which adds no noise: on a Gaussian path it is a DDIM step, elsewhere the flow's Euler step. A process is simulated
     with the noise it has.
 

@@ -35,7 +35,7 @@ class StopRequested(Exception):
 
     Attributes:
         signal: What asked for it.
-        step: The optimizer step that it goes on from.
+        step: The optimizer step from which it continues.
     """
 
     def __init__(self, received: signal.Signals, step: int) -> None:

@@ -40,11 +40,11 @@ def train(
     started_by_another: bool,
     say_stopped: Callable[[RunLayout, signal.Signals, int], None],
 ) -> signal.Signals | None:
-    """Trains a new run, or goes on with one; returns the signal that stopped it before its end.
+    """Trains a new run, or continues one; returns the signal that stopped it before its end.
 
     Args:
         prepared: The complete configuration, its trainer section completed.
-        resumed: The run to go on with.
+        resumed: The run to continue.
         started_by_another: Whether another process of the same run started this one.
         say_stopped: Called with the run, the signal and the step when a signal has stopped the run.
     """

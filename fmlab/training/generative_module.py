@@ -248,7 +248,7 @@ class GenerativeModule(NetworkModule):
     # The trained field ------------------------------------------------------------------------------------------------
 
     def field(self, condition: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
-        """The trained field for one condition a sample, guided; with the averaged weights where there are any.
+        """The trained field for one condition per sample, guided; with the averaged weights where there are any.
 
         Args:
             condition: Labels (B,) or vectors (B, D), or None for the unconditional field.

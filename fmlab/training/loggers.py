@@ -36,7 +36,7 @@ LAST_RESORT_SECONDS = 180.0
 
 
 class RunCsv(Logger):
-    """Appends every logged value to the run's `metrics.csv`; a resumed run goes on where its checkpoint stood.
+    """Appends every logged value to the run's `metrics.csv`; a resumed run continues from its checkpoint's step.
 
     Args:
         layout: The run's folder.
@@ -134,7 +134,7 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
                 tags=values_without_secrets(tags),
                 config=values_without_secrets(config),
                 mode=mode,
-                # Offline too: what is synced later then goes on where the part before it ended, rather than over it.
+                # Offline too: a part that is synced later continues after the part before it and overwrites nothing.
                 resume="allow",
                 settings=service_settings(),
             )
@@ -161,7 +161,7 @@ def online_or_offline(begin: Callable[[str], T], mode: str) -> T:
     except Exception as error:  # whatever a service does
         if mode != "online":
             raise
-        log.warning("W&B does not answer (%s); this run is kept offline, for wandb sync", first_line(error))
+        log.warning("W&B does not answer (%s); run kept offline: upload it with wandb sync", first_line(error))
         import wandb
 
         wandb.teardown()  # or the run's id counts as in use
@@ -236,7 +236,7 @@ class TolerantWandb(Logger):
         self._line.put(None)
         self._thread.join(LAST_RESORT_SECONDS)
         if self._thread.is_alive():
-            log.warning("W&B does not come to an end; what it has not got lies in the run's folder, for wandb sync")
+            log.warning("W&B did not finish in time; upload the rest from the run's folder with wandb sync")
         self._thread = None
 
     def _send(self, action: Callable[[WandbLogger], Any]) -> None:

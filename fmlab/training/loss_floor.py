@@ -32,7 +32,7 @@ from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.interruption import stop_before_meeting, stop_if_requested
 
 Measure = Callable[[PathPrediction, PathSample], Tensor]
-"""`measure(prediction, point)`: the loss a sample, (B,), a weighted square of an error that is linear in both."""
+"""`measure(prediction, point)`: the loss of each sample, (B,), a weighted square of an error that is linear in both."""
 
 TrainingDraw = tuple[PathSample, Tensor | None]
 """What one batch of training draws: points on the path, and the condition of each, or None."""
@@ -54,7 +54,7 @@ def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, 
         prediction: The network's.
         exact: The exact field's, at the same points.
         point: What training drew.
-        measure: The loss a sample.
+        measure: The loss of each sample.
     """
     loss, floor = measure(prediction, point), measure(exact, point)
     target = replace(point, velocity=exact.velocity, noise=exact.noise)

@@ -85,7 +85,7 @@ def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Any]:
     except (KeyboardInterrupt, SystemExit):
         if first:
             write_status(layout, "interrupted")
-            print(f"\ninterrupted; go on with: fmlab fit --resume {layout.root}")
+            print(f"\ninterrupted; continue with: fmlab fit --resume {layout.root}")
         raise
     except BaseException as error:
         if first and layout.root.is_dir():
@@ -93,7 +93,7 @@ def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Any]:
             with contextlib.suppress(OSError):  # on a full disk the user must hear of the error itself
                 write_status(layout, "failed", error=without_secrets(f"{type(error).__name__}: {lines[0]}"))
         if is_full_disk(error) and not isinstance(error, UserError):
-            hint = f"make room, then go on with: fmlab fit --resume {layout.root}"
+            hint = f"make room, then continue with: fmlab fit --resume {layout.root}"
             raise RunFailure("the disk is full", key=str(layout.root), hint=hint) from error
         raise
     if first and steps:

@@ -21,21 +21,21 @@ from fmlab.training.generative_module import GenerativeModule
 
 
 class SampleGrid(Callback):
-    """Draws the same seeds and labels at every validation: one row a class, one picture a guidance scale.
+    """Draws the same seeds and labels at every validation: one row per class, one picture per guidance scale.
 
     Pictures go to `samples/` in the run's folder and to the loggers. Vectors are drawn as points over the reference;
     where each sample has a source of its own, it stands left of the sample and the truth right of it.
 
     Args:
         guidance_scales: The scales to draw; the first is the main one. Data without labels know only scale 1.
-        columns: Images a row; for data without labels also the number of rows.
+        columns: Images per row; for data without labels also the number of rows.
         classes: At most this many classes are drawn, the first ones.
         points: How many points to draw of data that are vectors.
         solver: The integrator; Heun if left out.
         steps: Solver steps.
         grid: Where the steps lie; UniformGrid if left out.
         path: The Gaussian path to sample along; the model's own if left out.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         seed: The seed of the first sample; the others follow.
         enabled: Whether to draw.
     """

@@ -45,7 +45,7 @@ class SampleMetrics(Callback):
         steps: Solver steps.
         grid: Where the steps lie; UniformGrid if left out.
         path: The Gaussian path to sample along; the model's own if left out.
-        batch_size: Samples a solve.
+        batch_size: Samples per solve.
         seed: The seed of the first sample; the others follow.
         enabled: Whether to measure.
     """
@@ -110,7 +110,7 @@ class SampleMetrics(Callback):
         self.prepare(trainer, pl_module)
 
     def labels(self, data: Any) -> Tensor:
-        """One label a sample, drawn from the training set's frequencies."""
+        """One label per sample, drawn from the training set's frequencies."""
         return draw_labels(data, self.num_samples, self.seed)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

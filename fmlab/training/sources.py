@@ -19,7 +19,7 @@ SourceChoice = Distribution | LightningDataModule | Literal["batch"] | None
 
 
 class InitialDistribution(ABC):
-    """The law at t = 0. Draws x_0, in training for a batch of data and in sampling for one seed a sample."""
+    """The law at t = 0. Draws x_0, in training for a batch of data and in sampling for one seed per sample."""
 
     @abstractmethod
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -27,7 +27,7 @@ class InitialDistribution(ABC):
 
     @abstractmethod
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-        """One x_0 a seed, of shape (len(seeds), *shape): the same whatever else is in the batch."""
+        """One x_0 per seed, of shape (len(seeds), *shape): the same whatever else is in the batch."""
 
 
 class NoiseSource(InitialDistribution):

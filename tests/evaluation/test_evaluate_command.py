@@ -184,7 +184,7 @@ def test_wandb_never_stops_an_evaluation(
 
     monkeypatch.setattr(wandb, "init", broken)
     assert evaluate(run, "--metrics", "fid", "--wandb") == 0
-    assert [record.message for record in caplog.records] == ["W&B has not got these results: no service"]
+    assert [record.message for record in caplog.records] == ["these results did not reach W&B: no service"]
     assert asked[0]["group"] == run.id
     assert asked[0]["id"] == f"{run.id}-{folder(run).name}"
     assert asked[0]["mode"] == "offline", "nobody is logged in"

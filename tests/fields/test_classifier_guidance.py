@@ -120,7 +120,7 @@ def test_what_it_cannot_work_on_is_refused() -> None:
     field, classifier = pair(CondOT())
     with pytest.raises(UserError, match="without labels"):
         guided(field.unconditional(), 1.0, classifier=classifier)
-    with pytest.raises(UserError, match="one label a point"):
+    with pytest.raises(UserError, match="one label per point"):
         guided(field, 2.0, classifier=classifier)(points(3), T[:3])
     with pytest.raises(UserError, match="classifier guidance needs a Gaussian path"):
         guided(LearnedField(lambda x, t: x, Interpolant(), "velocity", LABELS), 2.0, classifier=classifier)

@@ -53,7 +53,7 @@ def test_what_an_exact_field_cannot_do_is_refused() -> None:
     x, t = torch.zeros(3, 2), torch.tensor(0.5)
     with pytest.raises(UserError, match="no classes"):
         ExactField(Gaussian([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]), CondOT(), torch.zeros(3, dtype=torch.int64))
-    with pytest.raises(UserError, match="one label a point"):
+    with pytest.raises(UserError, match="one label per point"):
         ExactField(mixture(), CondOT(), torch.tensor([0, 1]))(x, t)
     with pytest.raises(UserError, match="no class 3"):
         ExactField(mixture(), CondOT(), torch.tensor([0, 1, 3]))(x, t)

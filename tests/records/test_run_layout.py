@@ -114,7 +114,7 @@ def test_checkpoints() -> None:
     layout = make_run("digits")
     with pytest.raises(UserError, match="no checkpoint 'best'") as caught:
         layout.checkpoint()
-    assert caught.value.hint == "it has not saved one yet"
+    assert caught.value.hint == "this run has not saved a checkpoint yet"
     layout.last.touch()
     assert layout.checkpoint("best") == layout.checkpoint("last") == layout.last
     layout.best.touch()

@@ -109,7 +109,7 @@ def test_bad_input_is_refused_in_three_lines(tmp_path: Path, capsys: pytest.Capt
     for file in run.checkpoints.glob("*.ckpt"):
         file.unlink()
     assert main(["diagnose", str(run.root)]) == 2
-    assert "it has not saved one yet" in capsys.readouterr().err
+    assert "this run has not saved a checkpoint yet" in capsys.readouterr().err
 
 
 def test_its_help_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:

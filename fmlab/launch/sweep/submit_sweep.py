@@ -58,7 +58,7 @@ def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: S
     shutil.copyfile(sweep.file, home / sweep.file.name)  # what a waiting task reads, whatever becomes of the file
     atomic_write_text(job.script, write_script(replace(job, code=copy_code(home / CODE))))
     number = submit_script(job.script)
-    print(f"job        {number}, " + (f"{left} tasks, a trial each" if left > 1 else "one trial"))
+    print(f"job        {number}, " + (f"{left} tasks, one trial each" if left > 1 else "one trial"))
     print(f"script     {job.script}")
     print(f"trials     {folder}; what they print is in {HIDDEN}/logs")
     print(f"next       fmlab runs {runs_dir / sweep.name} --watch")
