@@ -65,8 +65,10 @@ def obstacle(each: Break, root: Path = ROOT) -> str | None:
     if not path.is_file():
         return f"there is no file fmlab/{each.file}"
     count = path.read_text(encoding="utf-8").count(each.old)
-    if count != 1 or each.old == each.new:
-        return f"its code stands {count} times in fmlab/{each.file}" if count != 1 else "it changes nothing"
+    if count != 1:
+        return f"its code stands {count} times in fmlab/{each.file}"
+    if each.old == each.new:
+        return "it changes nothing"
     missing = [word for word in each.tests if word.startswith("tests/") and not (root / word).exists()]
     return f"there is no {missing[0]}" if missing else None
 
@@ -98,12 +100,12 @@ def test_that_fails(each: Break, root: Path) -> str | None:
 
 def copy_package(root: Path) -> Path:
     """Copies the package and its tests to a new folder."""
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    root.mkdir()
+    for source in (ROOT / name for name in COPIED):
+        if source.is_dir():
+            shutil.copytree(source, root / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            root.mkdir(exist_ok=True)
-            shutil.copy2(ROOT / name, root / name)
+            shutil.copy2(source, root / source.name)
     return root
 
 
