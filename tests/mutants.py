@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def read_breaks(table: str) -> list[Break]:
             continue
         what, code = line.strip().split(": ", 1)
         code = code.replace("⏎", "\n")
-        breaks.append(Break(what, file, CHANGE.sub(r"\1", code), CHANGE.sub(r"\2", code), tuple(tests.split())))
+        breaks.append(Break(what, file, CHANGE.sub(r"\1", code), CHANGE.sub(r"\2", code), tuple(shlex.split(tests))))
     return breaks
 
 
