@@ -41,9 +41,10 @@ CAMPAIGN: dict[str, Fault] = {
 
 PAGE = """# Reliability
 
-What was done to running `fmlab fit` commands, and how the runs ended after `fmlab fit --resume`. "Identical" means that
-weights, optimizer, schedule, averages, best score and checkpoint, snapshots, pictures and every logged number are those
-of a run that nothing happened to, bit for bit (CPU, float32; what a clock or the machine's memory says is left out).
+The faults that were injected into running `fmlab fit` commands, and how the runs ended after `fmlab fit --resume`.
+"Identical" means that weights, optimizer, schedule, averages, best score and checkpoint, snapshots, pictures and every
+logged number are those of an undisturbed run, bit for bit (CPU, float32; what a clock or the machine's memory
+says is left out).
 
 Made in {minutes:.0f} minutes with seed {seed}: {steps} steps, a checkpoint every {interval}, a validation every
 {validate}, gradients of two batches added up:
@@ -56,19 +57,19 @@ Made in {minutes:.0f} minutes with seed {seed}: {steps} steps, a checkpoint ever
 
 ## What it rests on
 
-* `last.ckpt`, `previous.ckpt` (what it was before) and `best.ckpt` are written beside their place, to the disk, and
-  then renamed. Each is the state at the end of a step, whenever it was written, with the number of rows that
-  `metrics.csv` had by then; at a resume the file is cut back to them. A validation that was due after that step and had
-  not ended is made again first.
+* `last.ckpt`, `previous.ckpt` (what it was before) and `best.ckpt` are written to a file beside the target, flushed
+  to the disk, and then renamed. Each is the state at the end of a step, whenever it was written, with the number
+  of rows that `metrics.csv` had by then; at a resume the file is cut back to them. A validation that was due
+  after that step and had not ended is made again first.
 * A checkpoint is a zip archive with a CRC-32 of each of its parts (`unzip -t last.ckpt`); they are checked before a run
   is resumed. The newest whole one of the three is used, and a line says so.
-* SIGUSR1, SIGTERM and Ctrl-C set a flag. It is looked at after every step, and after every batch that a validation
+* SIGUSR1, SIGTERM and Ctrl-C set a flag. The run checks it after every step, and after every batch that a validation
   reads, generates or measures. Several processes agree through the key-value store of their process group, in a thread:
   no collective and no wait for a device is added to a step. The exit code is 75 (130 after Ctrl-C), the status
   `preempted` (`interrupted`); a second Ctrl-C ends at once and saves nothing.
 * In a SLURM job with `FMLAB_MAX_RESTARTS` set, SIGUSR1 ends with `scontrol requeue $SLURM_JOB_ID` while
   `SLURM_RESTART_COUNT` is below it. After SIGTERM SLURM decides itself.
-* Losses are looked at when they are reported (`trainer.log_every_n_steps`) and before a checkpoint is written, so a
+* The run checks its losses when it reports them (`trainer.log_every_n_steps`) and before it writes a checkpoint, so a
   checkpoint never holds weights that are not finite. `--nonfinite.action=skip` skips such steps instead.
 * Processes of one run give a sign of life every 3 seconds. One that gives none for 30, or that failed, ends the others.
 """

@@ -252,7 +252,7 @@ class Trained:
             return None
         choices = torch.as_tensor(vectors, dtype=torch.float32)
         if choices.shape[1:] != (self.condition_dim,):
-            hint = f"one vector of {self.condition_dim} numbers a sample"
+            hint = f"one vector of {self.condition_dim} numbers per sample"
             raise UserError(f"conditions of shape {tuple(choices.shape)}", key="labels", hint=hint)
         return choices[torch.arange(num_samples or len(choices)) % len(choices)]
 

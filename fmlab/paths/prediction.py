@@ -61,7 +61,7 @@ class PathPrediction(ABC):
         The function is applied to the quantities that this prediction holds; the others are converted from the results.
         Every conversion is affine in the value, with a slope and an offset that depend on (x, t) alone. So it does not
         matter which quantities are held if the function is a own + b other's + c (other's - own) with a + b = 1,
-        coefficients a, b that are numbers a sample, and c any linear map.
+        coefficients a, b that are numbers per sample, and c any linear map.
         """
 
     def mix(self, other: PathPrediction, weight: float | Tensor) -> PathPrediction:

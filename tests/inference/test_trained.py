@@ -28,7 +28,7 @@ def test_conditions_that_are_vectors_are_taken_in_turn() -> None:
     guided = trained.generate(3, vectors, guidance=3.0)
     torch.testing.assert_close(guided - noise, 3 * vectors[[0, 1, 0]])
     for wrong in ([1, 2], torch.zeros(3, 1)):
-        with pytest.raises(UserError, match="one vector of 2 numbers a sample"):
+        with pytest.raises(UserError, match="one vector of 2 numbers per sample"):
             trained.generate(labels=wrong)
 
 
