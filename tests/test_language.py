@@ -36,7 +36,7 @@ def test_names_say_what_they_hold(folder: str) -> None:
         for name, line in defined_names(file.read_text(encoding="utf-8"))
         if name in VAGUE
     ]
-    assert vague == [], "call each by a noun for what it holds"
+    assert not vague, "call each by a noun for what it holds:\n" + "\n".join(vague)
 
 
 def test_every_kind_of_name_is_seen() -> None:
