@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fmlab.config.options import Overrides
@@ -54,6 +55,7 @@ def run(options: FitOptions) -> int:
     if options.print_config:
         print(prepared.yaml(), end="")
         return 0
+    from fmlab.config.prepare import trust_option
     from fmlab.training.assemble import trainer_section
     from fmlab.training.fit import train
     from fmlab.training.quiet import silence_lightning
@@ -64,7 +66,8 @@ def run(options: FitOptions) -> int:
     prepared.config["trainer"] = trainer_section(prepared.config)
     started_by_another = RUN_DIRECTORY in os.environ
     try:
-        stop_signal = train(prepared, layout, started_by_another, say_stopped)
+        trust = trust_option(prepared.config)
+        stop_signal = train(prepared, layout, started_by_another, partial(say_stopped, trust=trust))
     finally:
         if not started_by_another:
             os.environ.pop(RUN_DIRECTORY, None)
@@ -80,11 +83,11 @@ def prepare_run(options: FitOptions, layout: RunLayout | None) -> Prepared:
     return prepare_resumed(layout, options.overrides, options.trust)
 
 
-def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int) -> None:
+def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int, trust: str = "") -> None:
     """Records and prints that a signal stopped the run; asks SLURM to start its job again where it should."""
     write_status(layout, "interrupted" if stop_signal == signal.SIGINT else "preempted", step=step)
     saved = "" if layout.last.exists() else ", nothing was saved"
-    resume = f"continue with: fmlab fit --resume {layout.root}"
+    resume = f"continue with: fmlab fit --resume {layout.root}{trust}"
     print(f"\nstopped by {stop_signal.name} at step {step}{saved}; {resume}", flush=True)
     why_not = refusal(stop_signal, os.environ)
     if why_not is None:

@@ -28,7 +28,7 @@ FOREIGN_MODULES = (
 
 # What a run that is not trusted may name: classes that are defined in these modules, and of those that Lightning calls
 # by itself only the ones listed, which write nothing but to the run and call nothing that they are given.
-_SAFE_ROOMS = "paths networks solvers objectives fields distributions codecs data training inference"
+_SAFE_ROOMS = "paths networks solvers objectives fields distributions data training inference"
 _SAFE_MODULES = (*(f"fmlab.{room}" for room in _SAFE_ROOMS.split()), "torch.nn.modules", "torch.optim")
 _SERVICES = ("Callback", "Logger", "Profiler")
 _SAFE_SERVICES = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from fmlab.config.build import build
-from fmlab.config.classes import find_class, parameters
+from fmlab.config.classes import extend_import_path, find_class, parameters
 from fmlab.config.merge import Merger
 from fmlab.config.option_values import split_list
 from fmlab.config.options import Component
@@ -24,6 +26,7 @@ def build_component(name: str, component: Component, base: type) -> Any:
         base: What the class derives from.
     """
     assert component.name is not None
+    _look_in_this_folder(component.name)
     return build(with_arguments(component.name, component.arguments, name), base, name)
 
 
@@ -43,6 +46,8 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
     if component.name is None:
         return [None]
     classes = list(dict.fromkeys(split_list(name, component.name)))
+    for cls in classes:
+        _look_in_this_folder(cls)
     accepted = {cls: set(parameters(find_class(cls, (base,), name))) for cls in classes}
     for argument in component.arguments:
         if not any(argument.partition(".")[0] in own for own in accepted.values()):
@@ -54,6 +59,13 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
         for values in product(*(_axis(f"{name}.{key}", value) for key, value in own.items())):
             parts.append(build(with_arguments(cls, dict(zip(own, values)), name), base, name))
     return parts
+
+
+def _look_in_this_folder(name: str) -> None:
+    """Lets a user name a part of his own in the working directory: what he types, he trusts."""
+    package, dot, _ = name.partition(".")
+    if dot and package.isidentifier() and find_spec(package) is None:
+        extend_import_path([str(Path.cwd())])
 
 
 def _axis(key: str, value: Any) -> list[Any]:

@@ -126,6 +126,11 @@ def needs_trust(config: Mapping[str, Any]) -> bool:
     return False
 
 
+def trust_option(config: Mapping[str, Any]) -> str:
+    """` --trust` where a command that loads a run of this configuration needs it, for advice to the user."""
+    return " --trust" if needs_trust(config) else ""
+
+
 def check_seed(config: Mapping[str, Any]) -> int:
     """The seed of the run; a fixed one if the configuration names none."""
     seed = config.get(schema.SEED, schema.DEFAULT_SEED)

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.build import full_keys
-from fmlab.config.prepare import Prepared
+from fmlab.config.prepare import Prepared, trust_option
 from fmlab.config.run_options import TensorboardOptions, WandbOptions
 from fmlab.errors import UserError
 from fmlab.networks import describe
@@ -76,7 +76,7 @@ def train(
         except SystemExit:
             raise KeyboardInterrupt from None  # what Lightning makes an exit of
         say_done(cli.trainer.global_step)
-    conclude(cli, layout)
+    conclude(cli, layout, trust_option(prepared.config))
     return None
 
 
@@ -116,8 +116,8 @@ def announce(
 
 
 @rank_zero_only
-def conclude(cli: Assembly, layout: RunLayout) -> None:
-    """Prints where the run is, its best scores and what to do next."""
+def conclude(cli: Assembly, layout: RunLayout, trust: str) -> None:
+    """Prints where the run is, its best scores and what to do next, with the option `trust` where it is needed."""
     trainer = cli.trainer
     print(f"\ndone       {layout.root}")
     metrics = trainer.callback_metrics.items()
@@ -130,8 +130,9 @@ def conclude(cli: Assembly, layout: RunLayout) -> None:
     pictures = sorted((layout.root / "samples").glob("*.png"))
     if pictures:
         print(f"samples    {pictures[-1]}")
-    print(f"next       {next_command(cli.model, layout)}")
-    print(f"           fmlab fit --resume {layout.root} --trainer.max_steps={2 * trainer.global_step}", flush=True)
+    print(f"next       {next_command(cli.model, layout)}{trust}")
+    longer = f"--trainer.max_steps={2 * trainer.global_step}"
+    print(f"           fmlab fit --resume {layout.root} {longer}{trust}", flush=True)
 
 
 def next_command(model: NetworkModule, layout: RunLayout) -> str:

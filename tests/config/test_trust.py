@@ -17,11 +17,14 @@ from torch.optim import Optimizer
 from fmlab.__main__ import main
 from fmlab.config.build import Context, build, plan_parameters
 from fmlab.config.compose import resolve
+from fmlab.config.options import Component
+from fmlab.config.parts import build_axis, build_component
 from fmlab.config.prepare import needs_trust, prepare
 from fmlab.errors import UserError
 from fmlab.paths import GaussianPath
 from fmlab.records import RunLayout
 from fmlab.records.secrets import values_without_secrets, without_secrets
+from fmlab.solvers import Solver
 
 HARMLESS = [
     ("VP", GaussianPath),
@@ -199,3 +202,11 @@ def test_secrets_are_left_out() -> None:
     for plain in ("num_tokens: 256", "key: value", "seed_everything: 0", "http://host:80/a@b"):
         assert without_secrets(plain, {}) == plain
     assert values_without_secrets({"a": ["api_key=x", 3], "b": None}) == {"a": ["api_key=<hidden>", 3], "b": None}
+
+
+def test_a_part_that_is_typed_may_lie_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_typed_solver.py").write_text("from fmlab.solvers import Euler\n\n\nclass Mine(Euler):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    assert type(build_component("solver", Component("my_typed_solver.Mine"), Solver)).__name__ == "Mine"
+    assert type(build_axis("solver", Component("my_typed_solver.Mine,Heun"), Solver)[0]).__name__ == "Mine"

@@ -111,8 +111,12 @@ def forget_own_parts() -> None:
         sys.modules.pop(name, None)
 
 
-def test_own_parts_work_by_their_import_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_parts_work_by_their_import_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["fit", "--config", str(folder / "mine.yaml"), f"--run.dir={folder / 'runs'}"]) == 0
+    advice = capsys.readouterr().out.splitlines()[-2:]
+    assert all(line.endswith(" --trust") for line in advice), "the advice works as it is printed"
     (run,) = [RunLayout(path) for path in (folder / "runs" / "mine").iterdir()]
     assert any(row.get("val/w2") for row in read_metrics(run.metrics))
     monkeypatch.chdir("/")

@@ -121,7 +121,10 @@ def test_validate_repeats_the_numbers(fit: Fit, capsys: pytest.CaptureFixture[st
     rows = [row for row in read_metrics(run.metrics) if row.get("val/fid_domain") not in (None, "")]
     capsys.readouterr()
     assert main(["validate", str(run.root), "--checkpoint", "last"]) == 0
-    printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("val/"))
+    lines = capsys.readouterr().out.splitlines()
+    printed = dict(line.split() for line in lines if line.startswith("val/"))
+    (progress,) = [line for line in lines if line.startswith("step ")]
+    assert int(progress.split()[2].removesuffix("s")) < 600, "the seconds since the command began"
     for name in ("val/loss", "val/fid_domain", "val/kid_domain"):
         assert float(printed[name]) == pytest.approx(float(rows[-1][name]), rel=1e-4)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fmlab.config.prepare import Prepared, needs_trust, prepare
+from fmlab.config.prepare import Prepared, prepare, trust_option
 from fmlab.config.run_options import RunOptions
 from fmlab.config.run_record import write_run_record
 from fmlab.config.schema import SEED
@@ -103,7 +103,7 @@ def _describe_job(
     code: Sequence[Path] = (),
 ) -> Job:
     # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
-    trust = " --trust" if needs_trust(prepared.config) else ""
+    trust = trust_option(prepared.config)
     note = "# The same command begins a new run and resumes one that was stopped."
     return Job(
         str(prepared.config["run"]["name"]),
