@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.compare_runs import assert_identical, final_state
 from helpers.tiny_runs import EXPERIMENTS, fmlab, newest
-from test_killed_runs import assert_identical, final_state
 
 from fmlab.__main__ import main
 from fmlab.config.catalog import of_kind

@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from helpers.compare_runs import assert_identical, final_state
 from helpers.tiny_runs import arguments, newest
 
 from fmlab.__main__ import main
@@ -30,27 +30,6 @@ OVERRIDES = [
     "--ema.decay=[0.9,0.99]",
     "--power_ema.snapshots=8",
 ]
-
-
-def final_state(run: RunLayout) -> dict[str, Any]:
-    return torch.load(run.last, weights_only=True)
-
-
-def assert_identical(left: Any, right: Any, path: str = "") -> None:
-    """Every tensor and number of two nested states is the same, bit for bit."""
-    assert type(left) is type(right), path
-    if isinstance(left, dict):
-        assert left.keys() == right.keys(), path
-        for key in left:
-            assert_identical(left[key], right[key], f"{path}.{key}")
-    elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right), path
-        for index, pair in enumerate(zip(left, right)):
-            assert_identical(*pair, f"{path}[{index}]")
-    elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), path
-    else:
-        assert left == right, path
 
 
 def kill_in_the_middle(argv: list[str], folder: Path) -> RunLayout:
