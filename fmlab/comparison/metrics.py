@@ -99,8 +99,8 @@ def evaluated(run: Run) -> list[Row]:
 
 def along_another_path(row: Row, run: Run) -> bool:
     """Whether samples were drawn along another path than those of the run's own validation."""
-    own = (run.setting or {}).get("path")
-    return own is not None and row.setting.get("path") not in (None, own)
+    path = (run.setting or {}).get("path")
+    return path is not None and row.setting.get("path") not in (None, path)
 
 
 def evaluated_name(name: str, row: Row, run: Run) -> str:
@@ -144,8 +144,8 @@ def only(measurement: Record | None, name: str) -> Record | None:
     if measurement is None:
         return None
     estimators = measurement.get("estimators") or {}
-    own = {name: estimators[name]} if name in estimators else estimators
-    return {**measurement, "estimators": own}
+    relevant = {name: estimators[name]} if name in estimators else estimators
+    return {**measurement, "estimators": relevant}
 
 
 def _measurement(name: str, run: Run, objective: Record, logged: Record) -> Record | None:

@@ -232,8 +232,8 @@ def full_keys(cls: type, key: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        own = error.key is not None and error.key.partition(".")[0] in parameters(cls)
-        if not own or f"{error.key}.".startswith(f"{key}."):
+        names_parameter = error.key is not None and error.key.partition(".")[0] in parameters(cls)
+        if not names_parameter or f"{error.key}.".startswith(f"{key}."):
             raise
         raise type(error)(error.message, key=join(key, error.key), hint=error.hint) from error
 

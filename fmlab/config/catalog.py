@@ -160,7 +160,7 @@ _ARGUMENTS_OF: Mapping[str, dict[str, Argument]] = {name: {} for name in ("ABC",
 
 def predictions() -> list[tuple[str, str]]:
     """What a network may output, each with a line on it."""
-    about = {
+    descriptions = {
         "velocity": "the path's velocity, dx/dt",
         "score": "the gradient of the log-density",
         "noise": "the noise in x_t",
@@ -169,7 +169,7 @@ def predictions() -> list[tuple[str, str]]:
     }
     for node in _parsed(_source("fmlab.paths.base")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Output":
-            return [(word, about.get(word, "")) for word in ast.literal_eval(node.value.slice)]  # type: ignore[attr-defined]
+            return [(word, descriptions.get(word, "")) for word in ast.literal_eval(node.value.slice)]  # type: ignore[attr-defined]
     return []
 
 

@@ -157,8 +157,8 @@ def import_path(cls: type) -> str:
 
 def candidates(word: str) -> list[type]:
     """What a short name may mean: in the package's rooms, then in torch and Lightning."""
-    own = [getattr(importlib.import_module(f"fmlab.{entry.room}"), word) for entry in catalog.named(word)]
-    return [cls for cls in [*own, *_foreign(word)] if inspect.isclass(cls)]
+    package_classes = [getattr(importlib.import_module(f"fmlab.{entry.room}"), word) for entry in catalog.named(word)]
+    return [cls for cls in [*package_classes, *_foreign(word)] if inspect.isclass(cls)]
 
 
 def is_known_name(word: str) -> bool:
@@ -187,8 +187,8 @@ def known_names(bases: Sequence[type], key: str) -> list[str]:
     """The short names that fit at a key: the package's own, or where it has none, all that are imported."""
     last = key.rpartition(".")[2]
     kinds = [kind for kind in catalog.KINDS.values() if kind.key.rpartition(".")[2] == last] or catalog.KINDS.values()
-    own = [entry for kind in kinds for entry in catalog.of_kind(kind.name)]
-    names = [entry.name for entry in own if is_any(_import_class(entry.path, key), bases)]
+    entries = [entry for kind in kinds for entry in catalog.of_kind(kind.name)]
+    names = [entry.name for entry in entries if is_any(_import_class(entry.path, key), bases)]
     foreign = [cls for base in bases for cls in subclasses(base) if cls.__module__.startswith("torch.optim")]
     return names + [cls.__name__ for cls in foreign] or [cls.__name__ for base in bases for cls in subclasses(base)]
 
@@ -274,9 +274,9 @@ def _import_class(word: str, key: str) -> type:
     if inspect.isclass(cls):
         return cls
     offered = [other for other, value in vars(module).items() if inspect.isclass(value) and not other.startswith("_")]
-    own = [other for other in offered if getattr(module, other).__module__ == module.__name__]
+    defined_names = [other for other in offered if getattr(module, other).__module__ == module.__name__]
     where = Path(module.__file__).name if getattr(module, "__file__", None) and "." not in module_name else module_name
-    raise UserError(f"{where} has no class {name!r}", key=key, hint=nearest(name, own or offered))
+    raise UserError(f"{where} has no class {name!r}", key=key, hint=nearest(name, defined_names or offered))
 
 
 def _import_module(name: str, key: str) -> Any:
@@ -313,6 +313,6 @@ def _failing_line(error: Exception, module: str) -> tuple[str, int]:
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename).name, error.lineno or 0
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).stem == module.rpartition(".")[2]]
-    frame = (own or frames)[-1]
+    module_frames = [frame for frame in frames if Path(frame.filename).stem == module.rpartition(".")[2]]
+    frame = (module_frames or frames)[-1]
     return Path(frame.filename).name, frame.lineno or 0

@@ -121,15 +121,15 @@ def option_fields(
         hint, markers = _split_markers(hints[item.name])
         if Typed() in markers:
             continue
-        own = item.default_factory() if callable(item.default_factory) else item.default
-        own = own if default is None else getattr(default, item.name)
+        default_value = item.default_factory() if callable(item.default_factory) else item.default
+        default_value = default_value if default is None else getattr(default, item.name)
         name = prefix + next((marker.name for marker in markers if isinstance(marker, Named)), item.name)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type) and hint is not Component:
-            fields += option_fields(hint, (*path, item.name), f"{name}.", own)
+            fields += option_fields(hint, (*path, item.name), f"{name}.", default_value)
             continue
         metavar = next((marker.metavar for marker in markers if isinstance(marker, Positional)), None)
         repeated, overrides = (any(isinstance(marker, kind) for marker in markers) for kind in (Repeated, Overrides))
-        fields.append(OptionField((*path, item.name), name, hint, own, options, metavar, repeated, overrides))
+        fields.append(OptionField((*path, item.name), name, hint, default_value, options, metavar, repeated, overrides))
     return fields
 
 

@@ -50,14 +50,16 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
         _look_in_this_folder(cls)
     accepted = {cls: set(parameters(find_class(cls, (base,), name))) for cls in classes}
     for argument in component.arguments:
-        if not any(argument.partition(".")[0] in own for own in accepted.values()):
+        if not any(argument.partition(".")[0] in accepted_arguments for accepted_arguments in accepted.values()):
             hint = nearest(argument, sorted(set().union(*accepted.values())))
             raise UserError(f"no {name} here takes this argument", key=f"{name}.{argument}", hint=hint)
     parts = []
     for cls in classes:
-        own = {key: value for key, value in component.arguments.items() if key.partition(".")[0] in accepted[cls]}
-        for values in product(*(_axis(f"{name}.{key}", value) for key, value in own.items())):
-            parts.append(build(with_arguments(cls, dict(zip(own, values)), name), base, name))
+        accepted_arguments = {
+            key: value for key, value in component.arguments.items() if key.partition(".")[0] in accepted[cls]
+        }
+        for values in product(*(_axis(f"{name}.{key}", value) for key, value in accepted_arguments.items())):
+            parts.append(build(with_arguments(cls, dict(zip(accepted_arguments, values)), name), base, name))
     return parts
 
 

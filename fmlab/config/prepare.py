@@ -94,8 +94,8 @@ def prepare_resumed(layout: RunLayout, overrides: Iterable[str], trust: bool) ->
     What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
     """
     precision = (read_file(layout.config).get("trainer") or {}).get("precision", "auto")
-    own = ["--config", str(layout.raw_config), f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
-    return prepare([*own, *overrides], trust, layout.config, import_folders(layout, trust))
+    argv = ["--config", str(layout.raw_config), f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
+    return prepare([*argv, *overrides], trust, layout.config, import_folders(layout, trust))
 
 
 def import_folders(layout: RunLayout, trust: bool) -> list[str]:

@@ -57,12 +57,12 @@ def read_run_sampler(layout: RunLayout, trust: bool = False) -> RunSampler:
 
 
 def change_sampling(
-    own: RunSampler, solver: Component, grid: Component, path: Component, steps: int | None = None
+    run_sampler: RunSampler, solver: Component, grid: Component, path: Component, steps: int | None = None
 ) -> Sampling:
     """The run's own sampling with what options name in the place of its parts.
 
     Args:
-        own: The run's sampler.
+        run_sampler: The run's sampler.
         solver: A solver, or arguments that change the run's own.
         grid: Where the steps lie, likewise.
         path: The path to sample along, likewise.
@@ -74,15 +74,15 @@ def change_sampling(
 
     def choose(name: str, option: Component, base: type) -> Any:
         if option == Component():
-            return getattr(own.sampling, name)
-        node = option.name or own.section.get(name)
+            return getattr(run_sampler.sampling, name)
+        node = option.name or run_sampler.section.get(name)
         if node is None:
             raise UserError(f"no {name} takes this argument", key=f"{name}.{next(iter(option.arguments))}")
         return build(with_arguments(node, option.arguments, name), base, name)
 
     return Sampling(
         choose("solver", solver, Solver),
-        own.sampling.steps if steps is None else steps,
+        run_sampler.sampling.steps if steps is None else steps,
         choose("grid", grid, Grid),
         choose("path", path, GaussianPath),
     )

@@ -136,25 +136,25 @@ def measure_solver(subject: Subject, converged: Converged) -> SolverError:
     sampling = subject.sampling
     if sampling.solver.stochastic:
         raise UserError(f"{sampling.solver!r} adds noise, so its samples do not end where those of the flow do")
-    own = _measure(subject, sampling, converged)
+    own_error = _measure(subject, sampling, converged)
     if isinstance(sampling.solver, Dopri5):
-        return SolverError(own, [own], {})
-    scan = {own.steps: own}
-    for steps in scan_steps(own.steps):
-        if steps > own.steps and scan[max(scan)].error <= converged.unit:
+        return SolverError(own_error, [own_error], {})
+    scan = {own_error.steps: own_error}
+    for steps in scan_steps(own_error.steps):
+        if steps > own_error.steps and scan[max(scan)].error <= converged.unit:
             break
         if steps not in scan:
             solve = _attempt(subject, replace(sampling, steps=steps), converged)
             scan |= {} if solve is None else {steps: solve}
     others: dict[str, Solve] = {}
     path = sampling.path or subject.module.path
-    budget = count_evaluations(sampling.solver, own.steps, path)
+    budget = count_evaluations(sampling.solver, own_error.steps, path)
     for solver in OTHERS:
         steps = max_steps_within(budget, solver, path)
         if steps and type(solver) is not type(sampling.solver):
             solve = _attempt(subject, replace(sampling, solver=solver, steps=steps), converged)
             others |= {} if solve is None else {type(solver).__name__: solve}
-    return SolverError(own, [scan[steps] for steps in sorted(scan)], others)
+    return SolverError(own_error, [scan[steps] for steps in sorted(scan)], others)
 
 
 def scan_steps(own: int) -> list[int]:

@@ -159,8 +159,8 @@ def draw_convergence(curves: Mapping[str, SolverCurve], budgets: Sequence[int], 
     axes = figure.subplots()
     for index, (name, curve) in enumerate(curves.items()):
         errors = [max(solve.error, resolution) for solve in curve.solves]
-        about = ", by tolerance" if curve.adaptive else "" if curve.order is None else f", slope {curve.order:.1f}"
-        look = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": name + about}
+        remark = ", by tolerance" if curve.adaptive else "" if curve.order is None else f", slope {curve.order:.1f}"
+        look = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.2, "linewidth": 1.1, "label": name + remark}
         style, colour = ("--", INK) if curve.adaptive else ("-", LINE_COLOURS[index % len(LINE_COLOURS)])
         axes.plot([solve.nfe for solve in curve.solves], errors, linestyle=style, color=colour, **look)
     axes.set_xscale("log", base=2)

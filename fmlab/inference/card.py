@@ -66,15 +66,17 @@ def _about(record: Exported) -> str:
 def _loading(record: Exported, name: str) -> str:
     labels = "labels=[0, 1]" if (record.num_classes or 0) > 1 else "16"
     paths = dict.fromkeys(path for _, path in class_paths(record.model, "model"))
-    own = [f"`{path}`" for path in paths if not is_safe_path(path)]
-    argument, option = (", trust=True", " --trust") if own else ("", "")
+    own_classes = [f"`{path}`" for path in paths if not is_safe_path(path)]
+    argument, option = (", trust=True", " --trust") if own_classes else ("", "")
     load = f'trained = fmlab.load("{name}"{argument})'
     lines = [
         f"```python\nimport fmlab\n\n{load}\nsamples = trained.generate({labels}, steps=20)\n```",
         f"```sh\nfmlab sample {name} --solver Heun --steps 20{option}\n```",
     ]
-    if own:
-        lines.append(f"It needs modules that do not come with fmlab; put them beside the file: {', '.join(own)}.")
+    if own_classes:
+        lines.append(
+            f"It needs modules that do not come with fmlab; put them beside the file: {', '.join(own_classes)}."
+        )
     return "\n\n".join(lines)
 
 

@@ -29,12 +29,12 @@ class DiffusionSolver(Solver):
 
     def coefficient(self, field: Field, t: Tensor) -> tuple[Tensor, bool]:
         """sigma_t, and whether it extends a flow, which takes the score to leave the marginals as they are."""
-        own: Callable[[Tensor], Tensor] | None = getattr(field, "diffusion", None)
-        if own is not None and self.diffusion is not None:
+        process_diffusion: Callable[[Tensor], Tensor] | None = getattr(field, "diffusion", None)
+        if process_diffusion is not None and self.diffusion is not None:
             cause = f"{type(field).__name__} has a diffusion coefficient of its own"
             raise UserError(cause, key="solver.diffusion", hint="leave it out")
-        if own is not None:
-            return own(t), False
+        if process_diffusion is not None:
+            return process_diffusion(t), False
         if field.path is None:
             cause = f"{type(self).__name__} needs the score of a field on a path"
             raise UserError(cause, key="solver", hint="use Euler")

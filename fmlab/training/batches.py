@@ -87,13 +87,13 @@ def paired_source(
         UserError: If the batches bring more pairs than are to be matched together.
     """
     shared = across_processes and coupling.across_ranks and dist.is_initialized() and dist.get_world_size() > 1
-    own = len(pairs.data) * (dist.get_world_size() if shared else 1)
-    missing = 0 if coupling.batch_size is None else coupling.batch_size - own
+    batch_length = len(pairs.data) * (dist.get_world_size() if shared else 1)
+    missing = 0 if coupling.batch_size is None else coupling.batch_size - batch_length
     if missing < 0:
         raise UserError(
-            f"{coupling.batch_size} pairs are fewer than the {own} of a training batch",
+            f"{coupling.batch_size} pairs are fewer than the {batch_length} of a training batch",
             key="coupling.batch_size",
-            hint=f"at least {own}; left out, it is the training batch's own",
+            hint=f"at least {batch_length}; left out, it is the training batch's own",
         )
     if not shared:
         return _match(coupling, pairs, missing, generators, more)

@@ -52,8 +52,8 @@ def nearest_law(module: GenerativeModule, data: Any, key: str, hint: str | None 
         UserError: If neither is known, naming what stands in the way.
     """
     examples = exact_law(module, data, key, hint)
-    own: Any = getattr(data, "distribution", None)
-    return own if hasattr(own, "posterior") else examples
+    distribution: Any = getattr(data, "distribution", None)
+    return distribution if hasattr(distribution, "posterior") else examples
 
 
 def _obstacle(module: GenerativeModule, data: Any) -> str | None:

@@ -89,8 +89,8 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
         loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
-    own: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
-    return assemble(prepared, str(layout.root), loggers, own, [preemption])
+    callbacks: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+    return assemble(prepared, str(layout.root), loggers, callbacks, [preemption])
 
 
 @rank_zero_only
