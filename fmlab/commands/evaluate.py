@@ -14,12 +14,13 @@ from fmlab.commands.shared import (
     Precision,
     TrainedOptions,
     check_guidance_is_used,
-    check_path_is_named,
     check_run,
+    check_sampler,
     parse_labels,
 )
 from fmlab.config.options import Component, Named
 from fmlab.errors import UserError
+from fmlab.metrics.registry import check_metrics
 
 if TYPE_CHECKING:
     from fmlab.inference.trained import Trained
@@ -94,7 +95,9 @@ class EvaluateOptions(TrainedOptions):
     wandb: bool = False
 
     def __post_init__(self) -> None:
-        check_path_is_named(self.path)
+        check_sampler(self.solver, self.grid, self.path)
+        if self.metrics:
+            check_metrics(self.metrics)
         if self.labels != FREQUENCIES:
             parse_labels(self.labels)
         if self.out is not None and not re.fullmatch(r"[\w][\w.+=@-]*", self.out):

@@ -13,8 +13,8 @@ from fmlab.commands.shared import (
     Precision,
     TrainedOptions,
     check_guidance_is_used,
-    check_path_is_named,
     check_run,
+    check_sampler,
     parse_labels,
 )
 from fmlab.config.options import Component, Named
@@ -63,7 +63,7 @@ class SampleOptions(TrainedOptions):
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        check_path_is_named(self.path)
+        check_sampler(self.solver, self.grid, self.path)
         parse_labels(self.labels)
 
 

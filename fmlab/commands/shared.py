@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Predicate
 
+from fmlab.config.option_values import split_list
 from fmlab.config.options import Component, Named, Positional, Typed
+from fmlab.config.precheck import check_component
 from fmlab.errors import UserError
 from fmlab.records import find_run
 from fmlab.records.secrets import without_secrets
@@ -138,12 +140,15 @@ def check_run(run: str, checkpoint: str = "best") -> None:
         raise UserError("there is no such file", key=run, hint=f"you are in {Path.cwd()}")
 
 
-def check_path_is_named(path: Component) -> None:
-    """Refuses arguments of a path that no option names.
+def check_sampler(solver: Component, grid: Component, path: Component) -> None:
+    """Refuses classes that do not exist, and arguments of a path that no option names, before a run is loaded.
 
     Raises:
         UserError: If there are some.
     """
+    for key, component in (("solver", solver), ("grid", grid), ("path", path)):
+        for name in split_list(key, component.name) if component.name else ():
+            check_component(name, key)
     if path.name is None and path.arguments:
         raise UserError("no path takes this argument", key=f"path.{next(iter(path.arguments))}", hint="add --path VP")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fmlab.config import catalog, schema
@@ -25,7 +25,7 @@ def precheck(config: Mapping[str, Any]) -> None:
     for section in schema.SECTIONS:
         node = config.get(section.name)
         if section.component:
-            _check_component(node, section.name, [])
+            check_component(node, section.name)
         elif section.target.startswith("fmlab.") and isinstance(node, dict):
             entry = catalog.find_entry(*section.target.rsplit(".", 1))
             _check_arguments(node, section.name, entry)
@@ -42,7 +42,14 @@ def check_sections(config: Mapping[str, Any]) -> None:
             raise UserError("missing", key=section.name, hint=hint)
 
 
-def _check_component(node: Any, key: str, bases: list[str]) -> None:
+def check_component(node: Any, key: str, bases: Sequence[str] = ()) -> None:
+    """Refuses a class, or an argument of one, that this package's source shows not to exist.
+
+    Args:
+        node: A class's name, or a component.
+        key: Where it stands; the last word tells which kind of part is wanted.
+        bases: The names of the classes that it must derive from, where the key does not tell.
+    """
     word = node.get(CLASS) if isinstance(node, dict) else node
     if not isinstance(word, str):
         return
@@ -70,7 +77,7 @@ def _check_arguments(arguments: dict[str, Any], key: str, entry: catalog.Entry |
             raise UserError(cause, key=join(key, str(name)), hint=nearest(str(name), accepted))
         bases = [] if argument is None else _bases(argument)
         if is_component(node) or (isinstance(node, str) and bases):
-            _check_component(node, join(key, str(name)), bases)
+            check_component(node, join(key, str(name)), bases)
 
 
 def _bases(argument: catalog.Argument) -> list[str]:

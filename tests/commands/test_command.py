@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -40,13 +39,10 @@ def test_it_answers_at_once_without_torch(argv: list[str]) -> None:
         "heavy = {'torch', 'lightning', 'wandb', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 1
     assert done.stderr == ""
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of processor time
 
 
 LIGHT_MISTAKES = [
@@ -65,6 +61,11 @@ LIGHT_MISTAKES = [
     ["submit"],
     ["sweep", "no_such_file.yaml"],
     ["sweep", "--wokers", "2"],
+    ["sample", "digits", "--solver", "Huen"],
+    ["sample", "digits", "--path", "VPP"],
+    ["evaluate", "digits", "--solver", "Euler,Huen"],
+    ["evaluate", "digits", "--grid", "Uniform"],
+    ["evaluate", "digits", "--metrics", "fid,kidd"],
 ]
 
 
@@ -75,12 +76,9 @@ def test_a_mistake_that_needs_no_torch_is_answered_without_it(argv: list[str], t
         "heavy = {'torch', 'lightning', 'wandb', 'numpy'} & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, cwd=tmp_path)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.returncode == 2, ended.stderr
     assert 1 <= len(ended.stderr.splitlines()) <= 3
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of processor time
 
 
 def test_every_verb_has_one_help_and_needs_no_torch_for_it() -> None:

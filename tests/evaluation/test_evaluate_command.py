@@ -110,7 +110,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
         (["--labels", "odd"], ["labels: cannot read 'odd'"]),
         (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
-        (["--solver", "Euler,Huen"], ["solver: no Solver is called 'Huen'", "Heun"]),
+        (["--solver", "Euler,Huen"], ["solver: no solver is called 'Huen'", "Heun"]),
         (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: no solver here takes this argument"]),
         (["--path.beta_max=3"], ["path.beta_max: no path takes this argument", "--path VP"]),
         (["--steps", "5,x"], ["steps: expected a whole number of at least 1, or several with commas"]),
