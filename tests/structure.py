@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -139,13 +140,18 @@ def summary() -> str:
 
 
 def write_page() -> None:
-    """Replaces what stands between the two marks of ARCHITECTURE.md."""
+    """Replaces what stands between the two marks of ARCHITECTURE.md; a tiny run is trained for the chains."""
+    from chains import digits_chains, sentence
+
+    with tempfile.TemporaryDirectory() as folder:
+        chains = sentence(digits_chains(Path(folder)))
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{summary()}\n\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{summary()}\n\n{chains}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     if "--write" in sys.argv:
         write_page()
     else:

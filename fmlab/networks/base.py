@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from fmlab.errors import UserError
-from fmlab.networks.embeddings import ConditionEmbedding, TimeEmbedding, add_condition, condition_embedding
+from fmlab.networks.embeddings import ConditionEmbedding, TimeEmbedding, condition_embedding
 
 
 class Network(nn.Module):
@@ -80,14 +80,6 @@ class EmbeddedNetwork(Network):
         super().__init__(shape, num_classes, condition_dim, outputs)
         self.t_embedder = TimeEmbedding(width, time_scale, frequency_dim)
         self.y_embedder = condition_embedding(width, num_classes, condition_dim)
-
-    def embed(self, t: Tensor, condition: Tensor | None) -> Tensor:
-        """The joint embedding, shape (B, width), of times (B,) and conditions; None stands for all null.
-
-        Raises:
-            UserError: If there is a condition, and the network was made without one.
-        """
-        return add_condition(self.t_embedder(t), self.y_embedder, condition)
 
 
 def require_positive(**sizes: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError, nearest
 from fmlab.networks.base import EmbeddedNetwork, image_shape, require_positive
+from fmlab.networks.embeddings import add_condition
 from fmlab.networks.transformer import Attention, Mlp, PatchEmbed
 
 SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
@@ -154,7 +155,7 @@ class DiT(EmbeddedNetwork):
             t: Times in [0, 1], shape (B,), float32 or better.
             condition: Labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
         """
-        embedding = self.embed(t, condition)
+        embedding = add_condition(self.t_embedder(t), self.y_embedder, condition)
         tokens = self.x_embedder(x) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens, embedding)

@@ -57,7 +57,7 @@ class MLP(EmbeddedNetwork):
             t: Times in [0, 1], shape (B,), float32 or better.
             condition: Labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
         """
-        h = self.first(x.flatten(1)) + self.embed(t, condition)
+        h = self.first(x.flatten(1)) + add_condition(self.t_embedder(t), self.y_embedder, condition)
         for layer in self.hidden:
             h = h + layer(functional.silu(h))
         return self.as_outputs(self.last(functional.silu(h)), x)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from fmlab.errors import UserError
 from fmlab.networks.base import EmbeddedNetwork, image_shape, require_positive
+from fmlab.networks.embeddings import add_condition
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -171,7 +172,7 @@ class UNet(EmbeddedNetwork):
             t: Times in [0, 1], shape (B,), float32 or better.
             condition: Labels (B,), int64 in [0, num_classes], or vectors (B, condition_dim); None stands for all null.
         """
-        embedding = self.embed(t, condition)
+        embedding = add_condition(self.t_embedder(t), self.y_embedder, condition)
         h = functional.pixel_unshuffle(x, self.patch_size)
         h = self.first(h.contiguous(memory_format=torch.channels_last if h.is_cuda else torch.contiguous_format))
         skips = [h]

@@ -5,6 +5,7 @@ import torch
 
 from fmlab.errors import UserError
 from fmlab.networks import MLP, describe
+from fmlab.networks.embeddings import add_condition
 
 
 def test_parameters_and_work_follow_the_closed_formula():
@@ -24,7 +25,9 @@ def test_hidden_layers_add_to_what_they_are_given():
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
     x, t = torch.randn(4, 2), torch.rand(4)
-    direct = network.last(torch.nn.functional.silu(network.first(x) + network.embed(t, None)))
+    direct = network.last(
+        torch.nn.functional.silu(network.first(x) + add_condition(network.t_embedder(t), network.y_embedder, None))
+    )
     assert torch.allclose(network(x, t), direct, atol=1e-6)
 
 
