@@ -24,6 +24,7 @@ class ExportOptions:
         weights: The averaged weights, or those of the last step.
         ema_std: The width of a power-function average to use instead, such as 0.05.
         trust: Import the run author's own code, which the run names.
+        overwrite: Replace the file and its card if they are there already.
     """
 
     run: Annotated[str, Positional()]
@@ -32,6 +33,7 @@ class ExportOptions:
     weights: Weights = "averaged"
     ema_std: Annotated[float | None, Named("ema.std")] = None
     trust: bool = False
+    overwrite: bool = False
 
 
 def run(options: ExportOptions) -> int:
@@ -40,7 +42,8 @@ def run(options: ExportOptions) -> int:
     from fmlab.inference.export import export_run
 
     file = Path(f"{layout.experiment}.safetensors" if options.to == "safetensors" else options.to)
-    card = export_run(layout, file, options.checkpoint, options.weights, options.ema_std, options.trust)
+    choice = (options.checkpoint, options.weights, options.ema_std)
+    card = export_run(layout, file, *choice, options.trust, options.overwrite)
     print(f"weights    {file} ({file.stat().st_size / 2**20:.3g} MiB)")
     print(f"card       {card}")
     print(f"next       fmlab sample {file}")

@@ -22,12 +22,14 @@ class ImportOptions:
         convention: Whose weights these are; DiT and SiT name their tensors alike.
         to: The file to write, called .safetensors.
         heads: Attention heads, for a width that was not published.
+        overwrite: Replace the file and its card if they are there already.
     """
 
     file: Annotated[Path, Positional("FILE.pt")]
     convention: Annotated[Literal["DiT", "SiT"], Named("as")]
     to: Path
     heads: Count | None = None
+    overwrite: bool = False
 
 
 def run(options: ImportOptions) -> int:
@@ -39,7 +41,7 @@ def run(options: ImportOptions) -> int:
     from fmlab.inference.official import import_official
     from fmlab.records import atomic_write_text
 
-    check_target(options.to)
+    check_target(options.to, options.overwrite)
     network, record = import_official(options.file, options.convention, options.heads)
     write_exported(options.to, network, record)
     card = options.to.with_suffix(".md")

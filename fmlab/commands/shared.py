@@ -16,7 +16,7 @@ from fmlab.config.options import Component, Named, Positional, Typed
 from fmlab.config.precheck import check_component
 from fmlab.errors import UserError
 from fmlab.records import find_run
-from fmlab.records.secrets import without_secrets
+from fmlab.records.secrets import values_without_secrets
 
 if TYPE_CHECKING:
     from fmlab.fields import Guidance
@@ -111,7 +111,7 @@ class QueueOptions:
         from fmlab.launch.slurm.script import Submission
 
         cluster = read_cluster(find_cluster_file(self.cluster), self.slurm_options)
-        typed = shlex.join(["fmlab", verb, *map(without_secrets, self.typed)])
+        typed = shlex.join(["fmlab", verb, *values_without_secrets(self.typed)])
         return Submission(typed, cluster, self.at_once, after, self.max_restarts, self.dry_run)
 
 

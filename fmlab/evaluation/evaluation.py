@@ -24,6 +24,7 @@ from fmlab.metrics.measurement import setting
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.parts import MetricParts, Repeats
 from fmlab.metrics.registry import check_metrics, facts, usual_metrics
+from fmlab.records.atomic import make_folder
 from fmlab.records.measurements import Record, Row, fingerprint, row_key
 
 NUM_SAMPLES = {"images": 10_000, "points": 2_000}
@@ -280,7 +281,7 @@ class Evaluation:
 
     def _make_folder(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise UserError(f"cannot make {self.folder}: {error.strerror}", key="out") from error
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmlab.records import atomic_write_bytes
+from fmlab.records.atomic import append, atomic_write_bytes, make_folder
 from fmlab.records.measurements import Row, read_rows
 
 
@@ -31,12 +30,7 @@ class Journal:
     def append(self, row: Row) -> None:
         """Adds a row, in one write that is on the disk when this returns."""
         torn = self.file.exists() and self.file.read_bytes()[-1:] not in (b"\n", b"")
-        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(descriptor, ("\n" * torn + row.line() + "\n").encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append(self.file, ("\n" * torn + row.line() + "\n").encode(), sync=True)
 
     def partial(self, key: str, rank: int, count: int, batch_size: int, stored: bool = False) -> Partial:
         """The statistics half way of one process's share of a row, whose samples are stored or not."""
@@ -95,5 +89,5 @@ class Partial:
         """Keeps how far this share is."""
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, **vars(progress)}, buffer)
-        self.file.parent.mkdir(exist_ok=True)
+        make_folder(self.file.parent)
         atomic_write_bytes(self.file, buffer.getvalue())

@@ -13,6 +13,7 @@ from fmlab.config.run_options import WandbOptions
 from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder
 from fmlab.records.measurements import Row, flat
+from fmlab.records.secrets import values_without_secrets
 from fmlab.training.loggers import first_line, online_or_offline, service_settings, wandb_mode
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path])
     trial = trial_folder()
     name = f"{layout.id}-{evaluation.folder.name}" if trial is None else trial.name
 
+    measured = {"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement}
+
     def begin(mode: Any) -> Any:
         return wandb.init(
             project=options.project,
@@ -47,7 +50,7 @@ def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path])
             id=name[:128],
             name=f"{layout.experiment}/{layout.id}/{evaluation.folder.name}",
             dir=str(evaluation.folder),
-            config={"evaluated_run": layout.id, "experiment": layout.experiment, "measurement": evaluation.measurement},
+            config=values_without_secrets(measured),
             mode=mode,
             resume="allow",
             settings=service_settings(),

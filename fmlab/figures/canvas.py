@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fmlab.records.atomic import atomic_file, make_folder
+
 INK, POINT, WARM, COLD, GIVEN, FAINT = "#24292f", "#1f6feb", "#f0a35e", "#9fb4cc", "#b3261e", "#c4ccd4"
 TIME_COLOURS = ("#1f6feb", "#6f42c1", "#b3261e")
 """From t = 0 to t = 1."""
@@ -54,16 +56,18 @@ def save_png(picture: np.ndarray, file: Path) -> None:
     """Writes a uint8 picture of shape (height, width, 3) as PNG, making the folder."""
     from PIL import Image
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(file)
+    make_folder(file.parent)
+    with atomic_file(file, sync=False) as opened:
+        Image.fromarray(picture).save(opened, "PNG")
 
 
 def save_figure(figure: Any, file: Path) -> None:
     """Writes a figure in the format of the file's suffix, making the folder; a PNG has 256 colours and is small."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     if file.suffix.lower() == ".png":
         picture = pixels(figure)
-        with_palette(picture, shared_palette([picture], 220)).save(file, optimize=True)
+        with atomic_file(file, sync=False) as opened:
+            with_palette(picture, shared_palette([picture], 220)).save(opened, "PNG", optimize=True)
         return
     dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same figure is the same file
     figure.savefig(file, facecolor="white", metadata=dates.get(file.suffix.lower()))
@@ -84,7 +88,7 @@ def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: 
     images = [with_palette(picture, palette) for picture in pictures]
     duration = max(20, round(1000 * seconds / len(images) / 10) * 10)
     durations = [duration] * (len(images) - 1) + [duration + round(1000 * hold)]
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     images[0].save(file, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
     return len(images)
 

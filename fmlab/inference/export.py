@@ -27,6 +27,7 @@ def export_run(
     weights: Weights = "averaged",
     ema_std: float | None = None,
     trust: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Writes a run's weights and its record to a file, and a model card beside it.
 
@@ -37,6 +38,7 @@ def export_run(
         weights: The averaged weights (the first decay) or the trained ones as they are.
         ema_std: The width of a power-function average to use instead.
         trust: Whether to import code that the run names outside of fmlab and torch.
+        overwrite: Whether to replace a file, or a card, that is there already.
 
     Returns:
         The card's file.
@@ -44,7 +46,7 @@ def export_run(
     Raises:
         UserError: If the run or the place cannot be used.
     """
-    check_target(file)
+    check_target(file, overwrite)
     loaded = load_module(layout, checkpoint, weights, ema_std, trust)
     scores = _scores(layout, loaded.origin.step) if loaded.validated else {}
     measured = _measured(layout) if scores else {}

@@ -65,11 +65,15 @@ def is_exported(name: str | os.PathLike[str]) -> bool:
     return Path(name).suffix == SUFFIX
 
 
-def check_target(file: Path) -> None:
+def check_target(file: Path, overwrite: bool = False) -> None:
     """Refuses a file to which nothing can be exported.
 
+    Args:
+        file: The file.
+        overwrite: Whether it, and the card beside it, may be there already.
+
     Raises:
-        UserError: If the file is not called .safetensors, or its folder is not there.
+        UserError: If the file is not called .safetensors, its folder is not there, or it would be overwritten.
     """
     if not is_exported(file):
         raise UserError(
@@ -77,11 +81,15 @@ def check_target(file: Path) -> None:
         )
     if not file.parent.is_dir():
         raise UserError(f"there is no folder {file.parent}", key=f"--to {file}", hint=f"you are in {Path.cwd()}")
+    existing = [] if overwrite else [path for path in (file, file.with_suffix(".md")) if os.path.lexists(path)]
+    if existing:
+        hint = "choose another name, or add --overwrite (in Python: overwrite=True)"
+        raise UserError(f"{existing[0]} is there already", key=f"--to {file}", hint=hint)
 
 
 def write_exported(file: Path, network: nn.Module, record: Exported) -> None:
     """Writes a network's weights and buffers with its record, whole or not at all."""
-    check_target(file)
+    check_target(file, overwrite=True)
     tensors = network.state_dict()
     text = json.dumps({"format": _FORMAT, **asdict(record)}, default=str)
     write_tensors(file, tensors, {"format": "pt", "fmlab": text, "sha256": _hash(tensors, text)})

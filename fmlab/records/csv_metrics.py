@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmlab.errors import UserError
-from fmlab.records.atomic import atomic_write_text
+from fmlab.records.atomic import append, atomic_write_text
 
 STEP = "step"
 
@@ -35,16 +34,11 @@ class CsvMetrics:
             self._columns = [*(self._columns or [STEP]), *new]
             _rewrite(self.path, self._columns, rows)
         row = {**{name: _text(value) for name, value in values.items()}, STEP: str(int(step))}
-        # One write of one line: what a kill can leave behind is a line without its end.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(descriptor, _lines([[row.get(name, "") for name in self._columns]]).encode())
-        finally:
-            os.close(descriptor)
+        append(self.path, _lines([[row.get(name, "") for name in self._columns]]).encode())
 
     def _reopen(self) -> list[str]:
         """The columns of the file, after a torn last line is cut off."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return []
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
@@ -78,7 +72,7 @@ def read_columns(path: Path, select: Callable[[str], bool]) -> dict[str, tuple[l
 
 def count_rows(path: Path) -> int:
     """How many whole rows there are; a checkpoint remembers it."""
-    if not path.exists():
+    if not path.is_file():
         return 0
     return max(path.read_bytes().count(b"\n") - 1, 0)  # one line is the columns
 
@@ -98,7 +92,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     """Columns and whole rows of a file, the step first; a last line that is torn is no row."""
-    if not path.exists():
+    if not path.is_file():
         return [], []
     text = path.read_bytes().decode(errors="replace")
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))

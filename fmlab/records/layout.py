@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmlab.errors import UserError, nearest
+from fmlab.records.atomic import torn_files
 
+_NAME = re.compile(r"\w[\w.+=@-]*")
+_NAME_HINT = "letters, digits and . _ - + = @"
 _ID = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)-[0-9a-f]{4}")
 
 
@@ -88,7 +91,7 @@ class RunLayout:
     def torn(self) -> list[Path]:
         """The files that a killed process left half written, of all that training writes."""
         folders = (self.root, self.checkpoints, self.samples, self.power_averages)
-        return [file for folder in folders for file in folder.glob(".*.tmp")]
+        return [file for folder in folders for file in torn_files(folder)]
 
     @property
     def last(self) -> Path:
@@ -128,10 +131,12 @@ def new_run(folder: str | Path, experiment: str, run_id: str | None = None) -> R
         run_id: A given id instead, shared by the processes of one job; the folder may then exist.
 
     Raises:
-        UserError: If the name is no folder's name, or the folder cannot be made.
+        UserError: If a name is no folder's name, or the folder cannot be made.
     """
-    if not re.fullmatch(r"[\w][\w.+=@-]*", experiment):
-        raise UserError(f"{experiment!r} is no folder's name", key="run.name", hint="letters, digits and . _ - + = @")
+    if not _NAME.fullmatch(experiment):
+        raise UserError(f"{experiment!r} is no folder's name", key="run.name", hint=_NAME_HINT)
+    if run_id is not None and not _NAME.fullmatch(run_id):
+        raise UserError(f"{run_id!r}, from the environment, is no folder's name", key="run id", hint=_NAME_HINT)
     parent = Path(folder) / experiment
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 from fmlab._version import __version__
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
+from fmlab.records.secrets import values_without_secrets
 
 TRIAL = "FMLAB_TRIAL"
 """The environment variable with the folder of a trial's run; sweeps set it, as W&B's agents set theirs."""
@@ -59,7 +60,7 @@ def write_meta(layout: RunLayout, argv: Sequence[str], seed: int, import_folders
         "sweep": sweep_of_process(),
         "git": {"fmlab": git_state(Path(__file__).parent), "folder": git_state(Path.cwd())},
     }
-    atomic_write_json(layout.meta, content)
+    atomic_write_json(layout.meta, values_without_secrets(content))
 
 
 def add_to_meta(layout: RunLayout, **facts: Any) -> None:

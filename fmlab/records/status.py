@@ -12,6 +12,7 @@ from typing import Literal
 
 from fmlab.records.atomic import atomic_write_json
 from fmlab.records.layout import RunLayout
+from fmlab.records.secrets import without_secrets
 
 State = Literal["submitted", "running", "done", "failed", "interrupted", "preempted", "pruned", "unknown"]
 
@@ -44,6 +45,7 @@ class Status:
 def write_status(layout: RunLayout, state: State, step: int | None = None, error: str | None = None) -> None:
     """Writes the status of this process's run; the step stays what it was if none is given."""
     step = _read(layout).step if step is None else step
+    error = None if error is None else without_secrets(error)
     pid = os.getpid()
     status = Status(state, step, error, pid, socket.gethostname(), process_mark(pid), time.time(), _life())
     atomic_write_json(layout.status, asdict(status))

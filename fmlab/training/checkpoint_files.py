@@ -7,7 +7,6 @@ finds out whether a file is whole. Torch itself does not look at them when it lo
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from fmlab.errors import RunFailure, UserError
-from fmlab.records.atomic import atomic_file, is_full_disk
+from fmlab.records.atomic import atomic_file, is_full_disk, temporary_name
 
 
 def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = None) -> None:
@@ -46,7 +45,7 @@ def write_checkpoint(state: dict[str, Any], path: Path, previous: Path | None = 
 
 def _rename_too(path: Path, other: Path) -> None:
     """Gives a file a second name; where the file system knows no such thing, another name."""
-    link = other.with_name(f".{other.name}.{secrets.token_hex(4)}.tmp")
+    link = temporary_name(other)
     try:
         os.link(path, link)
     except OSError:

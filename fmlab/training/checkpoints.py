@@ -13,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fmlab.errors import UserError, nearest
 from fmlab.records import RunLayout, count_rows
+from fmlab.records.atomic import make_folder
 from fmlab.training.checkpoint_files import write_checkpoint
 from fmlab.training.interruption import (
     after_steps,
@@ -188,6 +189,6 @@ class Checkpoints(Checkpoint):
         """Every rank enters; rank zero writes."""
         state = whole_state(trainer)
         if trainer.is_global_zero:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             write_checkpoint(state, target, previous)
         trainer.strategy.barrier("checkpoint")

@@ -14,10 +14,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.config.build import full_keys
 from fmlab.config.prepare import Prepared, trust_option
 from fmlab.config.run_options import TensorboardOptions, WandbOptions
+from fmlab.config.run_record import write_config
 from fmlab.errors import UserError
 from fmlab.networks import describe
 from fmlab.records import RunLayout, keep_rows, read_status, write_status
-from fmlab.records.atomic import atomic_write_text
 from fmlab.records.meta import add_to_meta
 from fmlab.training.assemble import Assembly, assemble
 from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
@@ -50,7 +50,7 @@ def train(
     """
     layout = resumed or place_run(prepared, started_by_another)
     if resumed and read_status(layout).state == "submitted" and is_first_process():
-        atomic_write_text(layout.config, prepared.yaml())  # with what only the machine it runs on could decide
+        write_config(layout, prepared)  # with what only the machine it runs on could decide
     os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
     checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
     with StopSignals() as signals, recorded_status(layout, resumed=resumed is not None) as say_done:

@@ -22,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from fmlab.config.run_options import WandbOptions
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
+from fmlab.records.atomic import refuse_links
 from fmlab.records.secrets import values_without_secrets
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger
     Raises:
         UserError: If TensorBoard is not installed.
     """
+    refuse_links(layout.root / "tensorboard" / "run")
     where: dict[str, Any] = {"name": "tensorboard", "version": "", "purge_step": resumed_at}
     try:
         return TensorBoardLogger(str(layout.root), default_hp_metric=False, **where)
@@ -144,6 +146,7 @@ def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config
         run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
         return WandbLogger(save_dir=str(layout.root), experiment=run)
 
+    refuse_links(layout.root / "wandb" / "run")
     return [TolerantWandb(begin, mode)]
 
 
@@ -210,7 +213,7 @@ class TolerantWandb(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        self._send(lambda inner: inner.log_hyperparams(params))
+        self._send(lambda inner: inner.log_hyperparams(values_without_secrets(params)))
 
     @rank_zero_only
     def log_image(self, key: str, images: list[Any], step: int | None = None) -> None:
@@ -220,7 +223,7 @@ class TolerantWandb(Logger):
     @rank_zero_only
     def log_measurement(self, record: dict[str, Any]) -> None:
         """Puts how the numbers are measured beside the configuration."""
-        self._send(lambda inner: inner.experiment.config.update(record, allow_val_change=True))
+        self._send(lambda inner: inner.experiment.config.update(values_without_secrets(record), allow_val_change=True))
 
     @rank_zero_only
     def mark_preempting(self) -> None:

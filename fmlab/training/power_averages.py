@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fmlab.errors import UserError
 from fmlab.records import RunLayout
+from fmlab.records.atomic import make_folder
 from fmlab.records.tensors import open_tensors, write_tensors
 from fmlab.training.module import NetworkModule
 
@@ -220,7 +221,7 @@ class PowerAverages(Callback):
         self.prepare(cast(NetworkModule, pl_module).network)
         if trainer.is_global_zero:
             folder = self.folder(trainer)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for step, file in snapshots_in(folder).items():
                 if step > self.step:  # of steps after the checkpoint, which come again
                     file.unlink()

@@ -17,7 +17,6 @@ from fmlab.config.values import read_file
 from fmlab.errors import RunFailure, UserError
 from fmlab.records import RunLayout, new_run, read_status, trial_folder, write_status
 from fmlab.records.atomic import is_full_disk
-from fmlab.records.secrets import without_secrets
 
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
 """The environment variable that holds the run's folder, for the processes that Lightning starts from this one."""
@@ -91,7 +90,7 @@ def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Any]:
         if first and layout.root.is_dir():
             lines = str(error).strip().splitlines() or [""]
             with contextlib.suppress(OSError):  # on a full disk the user must hear of the error itself
-                write_status(layout, "failed", error=without_secrets(f"{type(error).__name__}: {lines[0]}"))
+                write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
         if is_full_disk(error) and not isinstance(error, UserError):
             hint = f"make room, then continue with: fmlab fit --resume {layout.root}"
             raise RunFailure("the disk is full", key=str(layout.root), hint=hint) from error

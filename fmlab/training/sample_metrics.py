@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,6 +21,7 @@ from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import facts, metric_key, usual_metrics
 from fmlab.paths import GaussianPath
+from fmlab.records.atomic import atomic_write_json, make_folder
 from fmlab.solvers import Euler, Grid, Solver, UniformGrid
 from fmlab.training.averaged_weights import AveragedWeights
 from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
@@ -151,8 +151,8 @@ class SampleMetrics(Callback):
     def _write_measurement(self, trainer: Trainer, metrics: MetricSet) -> None:
         record = {"measurement": metrics.measurement(), "setting": self.setting(trainer)}
         file = Path(trainer.default_root_dir) / "measurement.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(record, indent=2) + "\n")
+        make_folder(file.parent)
+        atomic_write_json(file, record)
         for logger in trainer.loggers:
             if hasattr(logger, "log_measurement"):
                 logger.log_measurement(record)

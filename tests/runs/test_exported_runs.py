@@ -240,3 +240,17 @@ def test_a_run_begins_from_trained_weights(fit: FIT, tmp_path: Path, capsys: pyt
         shown = capsys.readouterr().err
         assert f"initial.weights: {cause}" in shown
         assert len(shown.splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.md"])
+def test_an_export_replaces_nothing_unless_it_is_asked_to(
+    fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = fit(*BARE)
+    (tmp_path / name).write_text("mine")
+    argv = ["export", str(run.root), "--to", str(tmp_path / "a.safetensors")]
+    assert main(argv) == 2
+    assert f"{name} is there already" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+    assert main([*argv, "--overwrite"]) == 0
+    assert fmlab.load(tmp_path / "a.safetensors").shape == (1, 8, 8)
