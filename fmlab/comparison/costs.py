@@ -14,18 +14,13 @@ FORWARDS_PER_STEP = 3
 
 @dataclass(frozen=True)
 class Costs:
-    """What training cost, as far as the record says.
+    """What training cost, as far as the record says: of logged speeds the medians, of memory the largest.
 
     Attributes:
-        steps: Optimizer steps.
         images: Training examples seen, over all devices.
         flops: Floating-point operations of the network in training, a multiply-add counting as two.
         seconds: Time in training steps, without validation.
-        images_per_second: The median of the logged values.
-        milliseconds_per_step: The median of the logged values.
-        memory_gib: The largest logged memory of the first process.
-        gpu_memory_gib: The largest logged memory of its GPU.
-        parameters: Of the network.
+        memory_gib: Memory of the first process; `gpu_memory_gib` is that of its GPU.
     """
 
     steps: int

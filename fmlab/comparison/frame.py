@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
 
 def table(runs: str | Path | Iterable[str | Path], runs_dir: str = "runs") -> pandas.DataFrame:
-    """Returns one row for each run: what it is, what differs, metrics, costs, then the rest of the configuration.
+    """Returns one row for each run, named as `find_runs` reads them: what it is, what differs, metrics, costs, ...
 
     Columns are named as on the command line (`model.path`) and in `metrics.csv` (`val/fid_domain`, the last value);
     beside each metric of which less or more is better stands its best value over training, as `val/fid_domain.best`.
-
-    Args:
-        runs: A folder, an id, an experiment's name (all its runs), a pattern such as `runs/paths/*`, or several.
-        runs_dir: Where all runs live.
 
     Raises:
         UserError: If there is no such run, or pandas is not installed.

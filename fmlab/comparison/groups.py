@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +26,7 @@ WHICH: tuple[Which, ...] = ("final", "best")
 
 @dataclass(frozen=True)
 class Member:
-    """A run of a comparison.
-
-    Attributes:
-        run: Its record.
-        scores: Its metrics.
-        costs: What its training cost.
-        counts: Whether its values are compared: it is done, and no later run repeats it.
-    """
+    """A run of a comparison; it counts, so that its values are compared, if it is done and no later run repeats it."""
 
     run: Run
     scores: dict[str, Score]
@@ -43,17 +36,11 @@ class Member:
 
 @dataclass
 class SeedGroup:
-    """Runs of one experiment and configuration, which differ in the seed alone.
-
-    Attributes:
-        label: What sets it apart from the other groups, in few words.
-        flags: What decides its numbers.
-        members: The runs, in the order of their seeds.
-    """
+    """Runs of one experiment and configuration, in the order of their seeds, in which alone they differ."""
 
     label: str
     flags: Flags
-    members: list[Member] = field(default_factory=list)
+    members: list[Member]
 
     def values(self, metric: str, which: Which) -> dict[Any, float]:
         """Returns a metric of the runs that count, by seed."""
@@ -87,14 +74,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Groups of runs side by side, with the keys that differ between them, all metrics, and the one to begin with.
 
-    Attributes:
-        groups: The groups, in the order of the runs.
-        keys: The keys of the configuration that differ between groups.
-        metrics: The names of all metrics.
-        better: Whether less or more of each is better; None if that is not known.
-        metric: The one to begin with.
+    Of each metric less or more is better; None if that is not known.
     """
 
     groups: list[SeedGroup]
@@ -143,12 +125,7 @@ class Comparison:
 
 
 def compare(runs: str | Path | Iterable[str | Path], metric: str | None = None, runs_dir: str = "runs") -> Comparison:
-    """Reads runs and sorts them into groups.
-
-    Args:
-        runs: A folder, an id, an experiment's name (all its runs), a pattern, or several of these.
-        metric: The metric to begin with.
-        runs_dir: Where all runs live.
+    """Reads runs, named as `find_runs` reads them, and sorts them into groups.
 
     Raises:
         UserError: If there is no such run, or no run has the metric.

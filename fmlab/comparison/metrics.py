@@ -24,29 +24,19 @@ EVALUATED = "evaluate: "
 """How the name of a metric of an evaluation begins, before the samples' setting."""
 
 _SPREAD = "_std"
-_OBJECTIVE = (
-    "model",
-    "model.path",
-    "model.source",
-    "model.time_sampler",
-    "model.coupling",
-    "model.weight",
-    "model.loss",
-)
+_OBJECTIVE = ("model", *(f"model.{part}" for part in ("path", "source", "time_sampler", "coupling", "weight", "loss")))
 _TRAINING_DATA = ("data.global_batch_size", "data.num_workers", "data.seed")
 _SHOWN_SETTINGS = ("field", "solver", "steps", "grid", "path", "guidance_scale", "weights")
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric of one run.
+    """A metric of one run: how it was measured, and how its samples were made, are None if that was not recorded.
 
     Attributes:
         final: The last value.
         best: The best value of all; the last one where it is not known what is better.
         best_step: The step index of it; None for what was not followed over training.
-        measurement: How it was measured; None if that was not recorded.
-        setting: How the samples were made; None if there are none, or that was not recorded.
     """
 
     final: float
@@ -71,12 +61,7 @@ def side(name: str, runs: Iterable[Run] = ()) -> Side | None:
 
 
 def scores(run: Run, better: dict[str, Side | None]) -> dict[str, Score]:
-    """Every metric of a run by its name: what it logged, and what evaluations of it measured.
-
-    Args:
-        run: The run.
-        better: Whether less or more is better, by the metric's name; a metric that is not there is left out.
-    """
+    """Every metric of a run that `better` names: what it logged, and what evaluations of it measured."""
     objective, logged = _decides(run, _OBJECTIVE), _decides(run, ())
     values = {}
     for name, curve in run.curves.items():

@@ -24,21 +24,20 @@ POINTS = 250_000
 _MEASURED_BY_SETTING = ("nfe", "steps", "versions", "checkpoint", "batch_size", "seeds", "global_batch", "precision")
 
 
-class Measurements:
-    """How numbers were measured, each measurement once, by its index."""
+Measurements = dict[tuple[tuple[str, str], ...], int]
+"""How numbers were measured, each measurement once, with its index."""
 
-    def __init__(self) -> None:
-        self.indices: dict[tuple[tuple[str, str], ...], int] = {}
 
-    def index(self, record: Record | None, setting: Record | None) -> int:
-        """Returns the index of a measurement and the setting of its samples."""
-        lines = tuple((word, str(value)) for word, value in described(record, setting))
-        return self.indices.setdefault(lines, len(self.indices))
+def _index(measurements: Measurements, record: Record | None, setting: Record | None) -> int:
+    """Returns the index of a measurement and the setting of its samples."""
+    lines = tuple((word, str(value)) for word, value in described(record, setting))
+    return measurements.setdefault(lines, len(measurements))
 
 
 def payload(comparison: Comparison) -> dict[str, Any]:
     """Returns everything the page shows, as JSON knows it; numbers that are not finite are null."""
-    measurements, numbers = Measurements(), {name: index for index, name in enumerate(comparison.metrics)}
+    measurements: Measurements = {}
+    numbers = {name: index for index, name in enumerate(comparison.metrics)}
     content: dict[str, Any] = {
         "made": datetime.now().isoformat(sep=" ", timespec="minutes"),
         "version": __version__,
@@ -70,7 +69,7 @@ def payload(comparison: Comparison) -> dict[str, Any]:
         "recorded": _recorded(comparison),
         "pictures": [asdict(thumbnail) for thumbnail in thumbnails(comparison.groups)],
     }
-    content["measurements"] = list(measurements.indices)
+    content["measurements"] = list(measurements)
     plain: dict[str, Any] = _plain(content)
     return plain
 
@@ -86,12 +85,7 @@ def _run(member: Member, numbers: dict[str, int], measurements: Measurements) ->
         "counts": member.counts,
         "costs": {name: value for name, value in asdict(member.costs).items() if value is not None},
         "scores": {
-            numbers[name]: [
-                score.final,
-                score.best,
-                score.best_step,
-                measurements.index(score.measurement, score.setting),
-            ]
+            numbers[name]: [*astuple(score)[:3], _index(measurements, score.measurement, score.setting)]
             for name, score in member.scores.items()
         },
     }
@@ -151,7 +145,7 @@ def _evaluations(comparison: Comparison, measurements: Measurements) -> list[lis
             nfe, line = row.setting.get("nfe"), _describe_line(row, member.run)
             for name, value in row.values.items():
                 if nfe is not None and not name.endswith("_std"):
-                    measurement = measurements.index(only(row.measurement, name), None)
+                    measurement = _index(measurements, only(row.measurement, name), None)
                     points[g, m, name, nfe, line, measurement] = [g, m, name, nfe, value, line, measurement]
     return list(points.values())
 

@@ -25,17 +25,11 @@ _SEEDED = ("samples.seed", "samples.columns", "samples.classes", "samples.points
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A sample grid, small.
+    """A sample grid, small, of a member of a group, both by their indices; its size is in pixels.
 
     Attributes:
-        group: The index of the run's group.
-        member: The run's index in it.
-        step: The optimizer step at which it was drawn.
         drawn: The seeds, labels and guidance scale; grids that share it show the same seeds.
-        solver: The solver that drew it.
         source: The picture as a `data:` address.
-        width: In pixels.
-        height: In pixels.
     """
 
     group: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of the two that 
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric over training.
+    """One metric over training: the index of the step after which each value, finite or not, was logged."""
 
-    Attributes:
-        steps: The index of the step after which each value was logged.
-        values: The values, which need not be finite.
-    """
-
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    steps: list[int]
+    values: list[float]
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,7 @@ class Run:
     """The content of a run's folder.
 
     Attributes:
-        layout: The folder.
         flags: The configuration, by dotted keys.
-        status: Whether it is done.
         meta: Versions, git state, host, the network's size.
         measurement: How the metrics of its validation are measured; None if that was not recorded.
         setting: How the samples of its validation are made.
@@ -80,7 +73,11 @@ def read_run(layout: RunLayout) -> Run:
         raise UserError("cannot be read", key=str(layout.config), hint=str(error).splitlines()[0]) from error
     if not isinstance(config, dict):
         raise UserError("is no configuration", key=str(layout.config))
-    measured = _json(layout.root / "measurement.json")
+    try:
+        measured = json.loads((layout.root / "measurement.json").read_bytes())
+    except (OSError, ValueError):
+        measured = None
+    measured = measured if isinstance(measured, dict) else {}
     rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in read_rows(file)]
     return Run(
         layout,
@@ -92,14 +89,6 @@ def read_run(layout: RunLayout) -> Run:
         _curves(layout.metrics),
         rows,
     )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _curves(file: Path) -> dict[str, Curve]:

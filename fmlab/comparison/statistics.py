@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ class PairedTest:
     """A group compared with the best one.
 
     Attributes:
-        verdict: What the test shows.
         pairs: Seeds that both have.
         difference: The mean of this group's values less the best group's, over these seeds; nan without a pair.
         low: The lower end of its interval; nan if nothing was tested.
@@ -49,13 +48,7 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Groups whose numbers are measured alike.
-
-    Attributes:
-        best: The index of the best group.
-        family: How many pairs of groups were tested, all at once.
-        tests: Every group compared with it, the best itself included.
-    """
+    """The index of the best group, how many pairs were tested, and all groups compared with it."""
 
     best: int
     family: int
@@ -78,12 +71,22 @@ def rank(values: NDArray[np.float64], better: Literal["less", "more"]) -> Rankin
         values: Shape (groups, seeds); nan where there is no run, or its value is not finite. Every group has a value.
         better: Whether less or more is better.
     """
+    from scipy.special import stdtr, stdtrit
+
     values = np.where(np.isfinite(values), values, np.nan)
     best = _best(values, better)
-    first, second, counts, means, errors = _pairs(values)
+    first, second = np.triu_indices(len(values), 1)
+    differences = values[first] - values[second]
+    finite = np.isfinite(differences)
+    counts = finite.sum(1)
+    means = np.where(finite, differences, 0.0).sum(1) / np.maximum(counts, 1)
+    squares = (np.where(finite, differences - means[:, None], 0.0) ** 2).sum(1)
+    errors = np.sqrt(squares / np.maximum(counts - 1, 1) / np.maximum(counts, 1))
+    errors[errors <= ROUNDING * np.where(finite, np.abs(differences), 0.0).max(1, initial=0.0)] = 0.0
+    means[counts == 0] = np.nan
     tested = (counts >= MIN_PAIRS) & (errors > 0)
     p = np.full(len(first), np.nan)
-    p[tested] = holm(p_value(means[tested] / errors[tested], counts[tested] - 1))
+    p[tested] = holm(2 * stdtr(counts[tested] - 1, -np.abs(means[tested] / errors[tested])))
     family = int(tested.sum())
     with_best = {int(a if b == best else b): index for index, (a, b) in enumerate(zip(first, second)) if best in (a, b)}
     tests = []
@@ -97,7 +100,7 @@ def rank(values: NDArray[np.float64], better: Literal["less", "more"]) -> Rankin
         if not tested[index]:
             tests.append(PairedTest("too few pairs" if pairs < MIN_PAIRS else "no spread", pairs, mean))
             continue
-        half = error * quantile(1 - (1 - LEVEL) / family / 2, pairs - 1)
+        half = error * float(stdtrit(pairs - 1, 1 - (1 - LEVEL) / family / 2))
         worse = p[index] < 1 - LEVEL and (mean > 0) == (better == "less")
         verdict: Verdict = "worse" if worse else "no clear difference"
         tests.append(PairedTest(verdict, pairs, mean, mean - half, mean + half, float(p[index])))
@@ -111,48 +114,6 @@ def _best(values: NDArray[np.float64], better: Literal["less", "more"]) -> int:
     means[counts == 0] = np.inf
     enough = counts >= MIN_PAIRS
     return int(np.argmin(np.where(enough, means, np.inf) if enough.any() else means))
-
-
-class _Pairs(NamedTuple):
-    """All pairs of groups (a < b): how many seeds both have, the mean of a - b over them, its standard error."""
-
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    counts: NDArray[np.float64]
-    means: NDArray[np.float64]
-    errors: NDArray[np.float64]
-
-
-def _pairs(values: NDArray[np.float64]) -> _Pairs:
-    first, second = np.triu_indices(len(values), 1)
-    counts, means, errors = (np.full(len(first), np.nan) for _ in range(3))
-    end = 0
-    for a in range(len(values) - 1):
-        start, end = end, end + len(values) - 1 - a
-        differences = values[a] - values[a + 1 :]
-        finite = np.isfinite(differences)
-        n = finite.sum(1)
-        mean = np.where(finite, differences, 0.0).sum(1) / np.maximum(n, 1)
-        squares = (np.where(finite, differences - mean[:, None], 0.0) ** 2).sum(1)
-        counts[start:end], means[start:end] = n, np.where(n > 0, mean, np.nan)
-        errors[start:end] = np.sqrt(squares / np.maximum(n - 1, 1) / np.maximum(n, 1))
-        scale = np.where(finite, np.abs(differences), 0.0).max(1, initial=0.0)
-        errors[start:end][errors[start:end] <= ROUNDING * scale] = 0.0
-    return _Pairs(first, second, counts, means, errors)
-
-
-def p_value(t: NDArray[np.float64], freedom: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the p-values of two-sided t-tests."""
-    from scipy.special import stdtr
-
-    return np.asarray(2 * stdtr(freedom, -np.abs(t)))
-
-
-def quantile(probability: float, freedom: float) -> float:
-    """Returns a quantile of Student's t distribution."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from fmlab.diagnosis.distance import Distances, measure_distances
-from fmlab.diagnosis.memorisation import Neighbours, measure_neighbours
-from fmlab.diagnosis.model import ModelError, measure_model, recent_fall
-from fmlab.diagnosis.solver import Converged, SolverError, converge, measure_solver
+from fmlab.diagnosis.distance import measure_distances
+from fmlab.diagnosis.memorisation import measure_neighbours
+from fmlab.diagnosis.model import measure_model, recent_fall
+from fmlab.diagnosis.solver import Converged, converge, measure_solver
 from fmlab.diagnosis.subject import Subject
 from fmlab.diagnosis.verdict import Findings, Verdict, judge
 from fmlab.errors import UserError
@@ -34,13 +34,7 @@ STEPS_BEFORE = {
 
 @dataclass
 class Diagnosis:
-    """The results of all parts, and the reasons for those that cannot be known.
-
-    Attributes:
-        findings: The parts.
-        verdict: What to change first.
-        unknown: Why a part is missing, by its name, in a line.
-    """
+    """The results of all parts, what to change first, and why a part is missing, by its name."""
 
     findings: Findings
     verdict: Verdict
@@ -84,11 +78,8 @@ def diagnose(
 ) -> Diagnosis:
     """Measures every part that can be known, and decides what to change first.
 
-    Args:
-        subject: What is diagnosed.
-        run: Its run, for the log of its training.
-        features: Which network sees images.
-        announce: Is called with the name of what is measured next.
+    The run has the log of its training; `features` names the network that sees images; `announce` is called with the
+    name of what is measured next.
     """
     unknown: dict[str, str] = {}
 
@@ -100,16 +91,13 @@ def diagnose(
             unknown[name] = error.message
             return None
 
-    model: ModelError | None = part("model", "excess loss", lambda: measure_model(subject))
-    converged: Converged | None = part("converged", "converged solve", lambda: converge(subject))
-    solver: SolverError | None = None
-    sets: dict[str, Tensor] | None = None
+    model = part("model", "excess loss", lambda: measure_model(subject))
+    converged = part("converged", "converged solve", lambda: converge(subject))
+    solver = sets = distances = neighbours = None
     other = choose_other_scale(subject)
     if converged is not None:
         solver = part("solver", "solvers", lambda: measure_solver(subject, converged))
         sets = part("samples", "samples", lambda: sample_sets(subject, converged, other))
-    distances: Distances | None = None
-    neighbours: Neighbours | None = None
     if sets is not None:
         distances = part("distances", "distances", lambda: measure_distances(subject, sets, features))
         neighbours = part("neighbours", "nearest neighbours", lambda: measure_neighbours(subject, sets["converged"]))

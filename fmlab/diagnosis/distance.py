@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +80,7 @@ def _summary(values: list[float]) -> SplitMean:
 def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: FeatureKind) -> Distances:
     """Measures distances of sets of samples, and of the other half, from halves of the reference split.
 
-    Every set is measured against the same halves, so differences come only from how the samples were made.
-
-    Args:
-        subject: Whose data are real.
-        sets: Samples (n, *event), as many in each.
-        features: Which network sees images.
+    Every set (n, *event) is measured against the same halves, so differences come only from how samples were made.
 
     Raises:
         UserError: If there are too few real examples, or no such features.
@@ -104,12 +99,17 @@ def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: Fe
         network, key, facts = None, metric_key("w2"), None
         features_of = {name: samples[:n] for name, samples in sets.items()}
     values: dict[str, list[float]] = {name: [] for name in ("real", *sets)}
+    metric: SampleMetric
     for index in range(SPLITS):
         rows = torch.randperm(len(split), generator=keyed_generator(_FIXED, Purpose.ORDER, index))[: 2 * n]
         real = split.take(rows)
         if network is not None:
             real = network(real.to(subject.device)).cpu()
-        metric = _metric(subject.images)(real[:n])
+        if subject.images:
+            rows = real[:n].double()
+            metric = FrechetDistance(_Moments(rows.mean(0), rows.T.cov(), n))
+        else:
+            metric = Wasserstein2(real[:n])
         for name, rows_of_set in {"real": real[n:], **features_of}.items():
             metric.reset()
             metric.update(rows_of_set)
@@ -124,13 +124,3 @@ class _Moments:
     mu: Tensor
     sigma: Tensor
     n: int
-
-
-def _metric(images: bool) -> Callable[[Tensor], SampleMetric]:
-    """Chooses the metric; it is made from the rows of a real half."""
-
-    def frechet(rows: Tensor) -> SampleMetric:
-        rows = rows.double()
-        return FrechetDistance(_Moments(rows.mean(0), rows.T.cov(), len(rows)))
-
-    return frechet if images else Wasserstein2

@@ -14,12 +14,9 @@ from fmlab.metrics.neighbours import Memorisation, NearestNeighbours, memorisati
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Samples and the training examples nearest to them.
+    """Samples (n, *event), as uint8 images or points, and the training examples nearest to them.
 
     Attributes:
-        summary: Their distances against those of held-out examples.
-        samples: As they are compared, (n, *event): uint8 images or points.
-        nearest: The nearest training example of each.
         distances: Root mean square differences an entry (n,): of images in grey levels.
         held_out: The same of the held-out examples.
     """

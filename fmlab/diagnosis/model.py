@@ -110,12 +110,8 @@ def recent_fall(run: RunLayout, floor: float) -> float | None:
     A loss no longer falls once the learning rate is low, whatever the network could still learn. So only the part of
     training counts in which the rate was at least half its largest, and its last quarter is compared with its third.
 
-    Args:
-        run: The run, whose log holds `train/loss` and `train/lr`.
-        floor: What a perfect network would lose; 0 where it is not known.
-
-    Returns:
-        The share, negative where it rose; None where the log is too short or the excess is lost in the floor.
+    The floor is what a perfect network would lose, or 0. The share is negative where the excess rose, and None where
+    the log is too short or the excess is lost in the floor.
     """
     if not run.metrics.is_file():
         return None

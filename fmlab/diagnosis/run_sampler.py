@@ -21,14 +21,7 @@ from fmlab.training import SampleGrid, SampleMetrics
 
 @dataclass(frozen=True)
 class RunSampler:
-    """How the samples of a run are made and measured.
-
-    Attributes:
-        sampling: Solver, steps, grid and path.
-        guidance_scale: The guidance scale.
-        features: The network that sees its images.
-        section: The section of the configuration that says so.
-    """
+    """How the samples of a run are made and measured, and the section of the configuration that says so."""
 
     sampling: Sampling
     guidance_scale: float
@@ -38,10 +31,6 @@ class RunSampler:
 
 def read_run_sampler(layout: RunLayout, trust: bool = False) -> RunSampler:
     """The sampler of a run's `fid` section; else of its `samples`; else that of `fid` where nothing is said.
-
-    Args:
-        layout: The run.
-        trust: Whether the section may name code outside of fmlab and torch.
 
     Raises:
         UserError: If the configuration cannot be read, the section does not describe a sampler, or it needs trust.
@@ -59,14 +48,7 @@ def read_run_sampler(layout: RunLayout, trust: bool = False) -> RunSampler:
 def change_sampling(
     run_sampler: RunSampler, solver: Component, grid: Component, path: Component, steps: int | None = None
 ) -> Sampling:
-    """The run's own sampling with what options name in the place of its parts.
-
-    Args:
-        run_sampler: The run's sampler.
-        solver: A solver, or arguments that change the run's own.
-        grid: Where the steps lie, likewise.
-        path: The path to sample along, likewise.
-        steps: Solver steps; the run's own if None.
+    """The run's own sampling with what options name in the place of its parts, or arguments that change these.
 
     Raises:
         UserError: If there is no such part, or an argument does not fit.

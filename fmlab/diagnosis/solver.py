@@ -63,13 +63,7 @@ class Converged:
 
 @dataclass(frozen=True)
 class SolverError:
-    """The run's own sampler against the converged solve.
-
-    Attributes:
-        own: Itself.
-        scan: The same solver with fewer and more steps, itself included, in their order.
-        others: Other solvers at no more than its cost, by name.
-    """
+    """The run's own sampler against the converged solve, and so a scan of its steps, and others at no more cost."""
 
     own: Solve
     scan: list[Solve]

@@ -24,14 +24,11 @@ class Subject:
 
     Attributes:
         module: With the weights that are to be diagnosed.
-        data: What it was trained on.
-        sampling: The run's own sampler.
-        guidance_scale: Its guidance scale.
+        sampling: The run's own sampler, with its guidance scale.
         n: Samples to measure sets by.
         pairs: Samples to compare solvers by, one by one, the first of those; 32 images or 256 points if left out.
         seed: The seed of the first sample; the others follow.
         batch_size: Samples per solve.
-        device: Where to compute.
         precision: What the network computes in while it makes samples, see `fmlab.fields.Precision`.
     """
 
@@ -74,12 +71,7 @@ class Subject:
         return drawn[:count]
 
     def solve(self, sampling: Sampling, count: int, guidance_scale: float | None = None) -> tuple[Tensor, int]:
-        """The first `count` samples, on the CPU, and network forwards per sample.
-
-        Args:
-            sampling: How to solve.
-            count: How many, at most `n`.
-            guidance_scale: The guidance scale; the subject's own if left out.
+        """The first `count` samples, on the CPU, and network forwards per sample; by the subject's own scale if None.
 
         Raises:
             UserError: If a sample is not finite.

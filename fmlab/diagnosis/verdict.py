@@ -40,9 +40,7 @@ class Findings:
     """The results of the parts of a diagnosis; None where a part cannot be known.
 
     Attributes:
-        images: Whether samples are images.
-        solver_name: The run's own solver.
-        scale: Its guidance scale.
+        scale: The run's guidance scale.
         other_scale: Another one that was tried, measured as `other` in the distances.
         falling: By what share the excess fell in the last quarter of training at a high learning rate.
     """

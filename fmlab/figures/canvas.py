@@ -34,6 +34,28 @@ def new_figure(
     return figure
 
 
+def new_sheet(
+    rows: int,
+    columns: int,
+    size: tuple[float, float],
+    column_names: Sequence[str] = (),
+    heading: str = "",
+    dpi: int = 220,
+    beside: float = 0.0,
+    pad: float = 0.02,
+) -> tuple[Any, Any]:
+    """Makes a figure of empty panels of a size in inches, with names over them and room beside; and its axes."""
+    above = 0.22 * bool(column_names) + 0.24 * bool(heading)
+    figure = new_figure(size[0] * columns + beside, size[1] * rows + above, dpi=dpi)
+    figure.get_layout_engine().set(w_pad=pad, h_pad=pad, wspace=0.0, hspace=0.0)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, name in zip(grid[0], column_names):
+        axes.set_title(name, fontsize=8.5, pad=3, math_fontfamily="cm")
+    if heading:
+        figure.suptitle(heading, fontsize=9.5, math_fontfamily="cm")
+    return figure, grid
+
+
 def time_colours() -> Any:
     """Returns the colour map of time, from t = 0 to t = 1."""
     from matplotlib.colors import LinearSegmentedColormap
@@ -74,14 +96,7 @@ def save_figure(figure: Any, file: Path) -> None:
 
 
 def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: float = 1.0) -> int:
-    """Writes figures of one size as a GIF that repeats, and returns how many there are.
-
-    Args:
-        frames: The figures.
-        file: The file.
-        seconds: How long all of them take.
-        hold: How many seconds longer the last one stays.
-    """
+    """Writes figures of one size as a GIF of so many seconds that repeats; returns how many. The last stays longer."""
     pictures = [pixels(figure) for figure in frames]
     # One palette for all: what does not move is then stored once.
     palette = shared_palette([pictures[0], pictures[len(pictures) // 2], pictures[-1]], 120)
@@ -94,12 +109,7 @@ def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: 
 
 
 def shared_palette(pictures: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """Chooses the colours that pictures have most, beside those of the figures: uint8 of shape (colours, 3).
-
-    Args:
-        pictures: uint8 of shape (height, width, 3).
-        count: How many are chosen from the pictures; with the figures' own at most 256.
-    """
+    """Chooses `count` colours that pictures have most, beside the figures' own: uint8 (colours, 3), at most 256."""
     from PIL import Image, ImageColor
 
     strip = Image.fromarray(np.concatenate(list(pictures)))

@@ -23,13 +23,7 @@ MARKERS = "osD^v<>P"
 
 @dataclass(frozen=True)
 class Solve:
-    """One way to solve.
-
-    Attributes:
-        steps: Solver steps.
-        nfe: Evaluations of the field for each sample; for a network its forwards.
-        error: Root mean square distance per entry from a converged solve.
-    """
+    """A solve of so many steps and evaluations, with its root mean square distance per entry from a converged one."""
 
     steps: int
     nfe: int
@@ -41,7 +35,6 @@ class SolverCurve:
     """Solves of one solver, from few evaluations to many.
 
     Attributes:
-        solves: The solves.
         order: The slope of the last two solves whose errors are above the noise, or None.
         adaptive: Whether they differ in their tolerance rather than in their steps.
     """
@@ -123,15 +116,7 @@ class Case:
 
 
 class SceneCase(Case):
-    """The marginal field of a scene, followed from n samples of its source.
-
-    Args:
-        scene: The scene.
-        n: How many samples.
-
-    Raises:
-        UserError: If its path is not Gaussian.
-    """
+    """The marginal field of a scene, whose path must be Gaussian, followed from n samples of its source."""
 
     def __init__(self, scene: Scene, n: int) -> None:
         path = gaussian_path(scene.path, "a converged solution")
@@ -150,10 +135,7 @@ def rms(x: Tensor) -> float:
 def draw_convergence(curves: Mapping[str, SolverCurve], budgets: Sequence[int], resolution: float) -> Any:
     """Draws errors against evaluations, both axes logarithmic; faint lines show what slopes 1, 2 and 4 look like.
 
-    Args:
-        curves: One line per solver, by its name.
-        budgets: Where the horizontal axis has its ticks.
-        resolution: The error below which nothing can be said; smaller errors are drawn at it.
+    Errors below the resolution say nothing and are drawn at it.
     """
     figure = new_figure(4.6, 3.1)
     axes = figure.subplots()

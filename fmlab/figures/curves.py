@@ -15,11 +15,9 @@ PANELS_PER_ROW = 4
 
 @dataclass(frozen=True)
 class QualityCurve:
-    """One line.
+    """One line: the quality `y`, finite or left out, at each cost `x`.
 
     Attributes:
-        x: The costs at which the quality was measured.
-        y: The quality at each; values that are not finite are left out.
         spread: Half the height of a bar around each point, or None for no bars.
         dashed: Whether the line is broken, for a line that stands beside the comparison and not in it.
     """
@@ -43,22 +41,18 @@ def draw_curves(
     """Draws panels of curves with common axes, as uint8 of shape (height, width, 3).
 
     Where less is better the vertical axis is logarithmic, if all values are positive and the largest is over five times
-    the smallest.
-    A line of one name has one colour in every panel.
+    the smallest. A line of one name has one colour in every panel.
 
     Args:
         panels: The lines of each panel by their names, by the panel's heading, which may be empty.
-        title: What it is.
-        x_label: Of the horizontal axis.
-        y_label: Of the vertical axis.
         log_x: Whether the horizontal axis is logarithmic, by powers of two.
         real: What real data reach, as a dotted line.
-        less_is_better: Of the values.
     """
     columns = min(PANELS_PER_ROW, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(max(5.0, 3.4 * columns), 1.2 + 2.9 * rows, dpi=130)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    lines = [curve for curves in panels.values() for curve in curves.values()]
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     colours = {name: LINE_COLOURS[index % len(LINE_COLOURS)] for index, name in enumerate(names)}
     for axes, (heading, curves) in zip(grid.flat, panels.items()):
@@ -68,12 +62,9 @@ def draw_curves(
             axes.axhline(real, color="#24292f", linewidth=0.9, linestyle=":", label="real data")
         axes.set_title(heading, fontsize=9)
         axes.set_xlabel(x_label, fontsize=9)
+        _scale_axes(axes, lines, real, log_x, less_is_better)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for axes in grid.flat[: len(panels)]:
-        _scale_axes(
-            axes, [curve for curves in panels.values() for curve in curves.values()], real, log_x, less_is_better
-        )
     for axes in grid[:, 0]:
         axes.set_ylabel(y_label, fontsize=9)
     handles = {text: handle for axes in grid.flat for handle, text in zip(*axes.get_legend_handles_labels())}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fmlab.figures.canvas import new_figure, pixels
+from fmlab.figures.canvas import new_figure, new_sheet, pixels
 
 
 def image_grid(images: Tensor, columns: int, *, gap: int = 2, least_side: int = 32) -> np.ndarray:
@@ -49,38 +49,19 @@ def point_cloud(samples: Tensor, reference: Tensor) -> np.ndarray:
 def image_rows(
     images: Tensor, column_names: Sequence[str] = (), *, heading: str = "", dpi: int = 220, side: float = 1.0
 ) -> Any:
-    """Makes a figure of images along a path: one image per row, one time per column.
-
-    Args:
-        images: uint8 of shape (rows, columns, C, H, W), C in {1, 3}.
-        column_names: What stands over each column.
-        heading: What stands over all of it.
-        dpi: Dots an inch.
-        side: Inches an image.
-    """
-    rows, columns = images.shape[:2]
-    above = 0.22 * bool(column_names) + 0.24 * bool(heading)
-    figure = new_figure(side * columns, side * rows * images.shape[3] / images.shape[4] + above, dpi=dpi)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    """Makes a figure of uint8 images (rows, columns, C, H, W) along a path, C in {1, 3}, each `side` inches wide."""
+    size = (side, side * images.shape[3] / images.shape[4])
+    figure, grid = new_sheet(images.shape[0], images.shape[1], size, column_names, heading, dpi)
     for axes, image in zip(grid.flat, images.flatten(0, 1)):
         axes.imshow(image.permute(1, 2, 0).expand(-1, -1, 3).numpy(), interpolation="nearest")
         axes.set_axis_off()
-    for axes, name in zip(grid[0], column_names):
-        axes.set_title(name, fontsize=8.5, pad=3, math_fontfamily="cm")
-    if heading:
-        figure.suptitle(heading, fontsize=9.5, math_fontfamily="cm")
     return figure
 
 
 def neighbours_picture(samples: Tensor, nearest: Tensor, distances: Tensor, unit: str = "/255") -> np.ndarray:
     """Draws samples over their nearest training images, each pair with its distance: uint8 of (height, width, 3).
 
-    Args:
-        samples: uint8 images (n, C, H, W), C in {1, 3}.
-        nearest: Their nearest training images, likewise.
-        distances: The distance of each pair, of shape (n,).
-        unit: What is written after a distance.
+    Images are uint8 (n, C, H, W), C in {1, 3}, and distances (n,).
     """
     pairs = image_grid(torch.cat([samples.cpu(), nearest.cpu()]), len(samples), gap=6, least_side=96)
     height, width, _ = pairs.shape

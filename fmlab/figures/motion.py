@@ -13,14 +13,7 @@ from fmlab.solvers import DiffusionCoefficient, Euler, Grid, NoiseLevelDiffusion
 
 
 def solve_times(grid: Grid, steps: int, path: ProbabilityPath, shown: Tensor) -> tuple[Tensor, Tensor]:
-    """Inserts the times that are shown into the grid's; returns all times, and the indices of those shown.
-
-    Args:
-        grid: The grid.
-        steps: Its steps.
-        path: The path, whose first and last times bound all.
-        shown: Increasing times of shape (T,).
-    """
+    """Inserts increasing times that are shown into the grid's; returns all times, and the indices of those shown."""
     own, shown = grid(steps, path).double(), shown.double().clamp(path.t_start, path.t_end)
     apart = (own[:, None] - shown).abs().amin(1) > 1e-3 / steps  # else a step would be shorter than any rounding
     times = torch.cat([own[apart], shown]).unique()
@@ -38,13 +31,14 @@ def follow(scene: Scene, row: str, start: Tensor, solver: Solver, times: Tensor)
         UserError: If the solver diverges.
     """
     field, x = scene.fields()[row](len(start)), scene.in_precision_of(row, start)
-    generator, diffusion = scene.generator(Purpose.TIME), _diffusion(solver)
+    generator = scene.generator(Purpose.TIME)
 
     def noise(step: int, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
 
     cut = len(times) - 1
-    if diffusion is not None:
+    if solver.stochastic and hasattr(solver, "diffusion"):
+        diffusion = solver.diffusion or NoiseLevelDiffusion()
         cut = steady_until(field.path, diffusion, times, getattr(field, "bandwidth", 0.0))
     states = solver.solve(field, x, times[: cut + 1], noise=noise, trajectory=True) if cut else x[None]
     if cut + 1 < len(times):
@@ -57,21 +51,9 @@ def follow(scene: Scene, row: str, start: Tensor, solver: Solver, times: Tensor)
 def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: Tensor, bandwidth: float = 0.0) -> int:
     """The index of the last time up to which the steps of an SDE add less noise than there is on the path.
 
-    Args:
-        path: The path.
-        diffusion: sigma_t.
-        times: The times of the steps.
-        bandwidth: The standard deviation of further noise through which the path is seen.
+    The bandwidth is the standard deviation of further noise through which the path is seen.
     """
     starts, late = times[:-1], times[:-1] > (path.t_start + path.t_end) / 2
     added = diffusion(starts, path).square() * times.diff()
     unsteady = late & (added > 0) & (added > path.noise_scale(starts).square() + bandwidth**2)
     return int(unsteady.int().argmax()) if unsteady.any() else len(times) - 1
-
-
-def _diffusion(solver: Solver) -> DiffusionCoefficient | None:
-    """The coefficient of the noise that a solver adds, None for an ODE's."""
-    if not solver.stochastic or not hasattr(solver, "diffusion"):
-        return None
-    coefficient: DiffusionCoefficient | None = solver.diffusion
-    return coefficient or NoiseLevelDiffusion()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fmlab.figures.canvas import COLD, FAINT, GIVEN, INK, POINT, WARM, new_figure, time_colours
+from fmlab.figures.canvas import COLD, FAINT, GIVEN, INK, POINT, WARM, new_sheet, time_colours
 
 CELLS = 120
 """A density is computed in so many cells a side."""
@@ -19,12 +19,7 @@ SIDE = 1.36
 
 @dataclass(frozen=True)
 class Window:
-    """A square of the plane.
-
-    Attributes:
-        centre: Its centre.
-        half: Half its side.
-    """
+    """A square of the plane, by its centre and half its side."""
 
     centre: tuple[float, float]
     half: float
@@ -59,12 +54,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Trails:
-    """Curves over time.
-
-    Attributes:
-        times: Of shape (T,), in [0, 1].
-        states: Of shape (T, N, 2).
-    """
+    """Curves over times (T,) in [0, 1], with states (T, N, 2)."""
 
     times: Tensor
     states: Tensor
@@ -72,13 +62,7 @@ class Trails:
 
 @dataclass(frozen=True)
 class Arrows:
-    """A vector field at some points.
-
-    Attributes:
-        points: Of shape (N, 2).
-        vectors: Likewise.
-        weights: How much mass there is at each, of shape (N,).
-    """
+    """A vector field at points (N, 2), with the mass there is at each as weights (N,)."""
 
     points: Tensor
     vectors: Tensor
@@ -230,33 +214,21 @@ def draw_sheet(
         dpi: Dots an inch.
         side: Inches a panel.
     """
-    height, width = len(rows), len(rows[0])
-    size = (
-        side * width + 0.3 * bool(row_names) + 0.45 * time_bar,
-        side * height + 0.22 * bool(column_names) + 0.24 * bool(heading),
-    )
-    figure = new_figure(*size, dpi=dpi)
-    figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0.0, hspace=0.0)
-    grid = figure.subplots(height, width, squeeze=False)
+    beside = 0.3 * bool(row_names) + 0.45 * time_bar
+    figure, grid = new_sheet(len(rows), len(rows[0]), (side, side), column_names, heading, dpi, beside, pad=0.025)
     for axes, panel in zip(grid.flat, (panel for panels in rows for panel in panels)):
         draw_panel(axes, panel)
-    for axes, name in zip(grid[0], column_names):
-        axes.set_title(name, fontsize=8.5, pad=3, math_fontfamily="cm")
     for axes, name in zip(grid[:, 0], row_names):
         axes.set_ylabel(name, fontsize=8.5, labelpad=3, math_fontfamily="cm")
-    if heading:
-        figure.suptitle(heading, fontsize=9.5, math_fontfamily="cm")
     if time_bar:
         _time_bar(figure, grid)
     return figure
 
 
 def _time_bar(figure: Any, grid: Any) -> None:
-    """Explains the colours of time at the right of the panels."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
 
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), time_colours()), ax=grid, aspect=40, fraction=0.02, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(cmap=time_colours()), ax=grid, aspect=40, fraction=0.02, pad=0.01)
     bar.outline.set_visible(False)
     bar.set_ticks([0, 1], labels=["$t=0$", "$t=1$"], fontsize=7.5, math_fontfamily="cm")
     bar.ax.tick_params(length=0)

@@ -19,7 +19,8 @@ from fmlab.solvers import Solver
 
 SIMULATED = 4000
 """So many paths are simulated for their mean and standard deviation, however few are drawn."""
-
+PATH_LOOK: dict[str, Any] = {"color": POINT, "linewidth": 1.2}
+SHADE_LOOK: dict[str, Any] = {"color": WARM, "alpha": 0.6, "linewidth": 0}
 Density = Callable[[Tensor], Tensor]
 """The density at points of shape (G, d), of shape (G,)."""
 
@@ -43,15 +44,7 @@ class ProcessLaw:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Paths of a process from some starts, in turn.
-
-    Attributes:
-        process: The process.
-        solver: The method that followed it.
-        starts: Of shape (S, d).
-        times: Of shape (T,).
-        paths: Of shape (T, N, d).
-    """
+    """Paths (T, N, d) of a process at times (T,), from starts (S, d) in turn."""
 
     process: Process
     solver: Solver
@@ -172,26 +165,23 @@ def paths_in_time(
     std: Tensor | None = None,
     density: Density | None = None,
 ) -> Any:
-    """Draws one-dimensional paths over time and beside them a histogram of their ends, as a figure.
+    """Draws one-dimensional paths (T, n) over time and beside them a histogram of the ends (N,), as a figure.
 
-    Args:
-        times: Of shape (T,).
-        paths: Of shape (T, n).
-        ends: The last states, of any number of paths, of shape (N,).
-        title: What it is.
-        mean: The exact mean from each of S starts, of shape (T, S).
-        std: The exact standard deviation, of shape (T,), drawn as a band of two of them; left out, the mean is the
-            exact path.
-        density: The exact density of the ends.
+    Exact are the mean (T, S) from each of S starts, the density of the ends, and the standard deviation (T,), drawn as
+    a band of two of them; without it the mean is the exact path.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     figure, (axes, side) = _new_axes(8.4, 4.2, ncols=2, width_ratios=[5, 1], sharey=True)
-    t, legend = times.numpy(), {"simulated paths": _path_handle()}
+    t = times.numpy()
+    legend: dict[str, Any] = {"simulated paths": Line2D([], [], **PATH_LOOK)}
     axes.plot(t, paths.numpy(), color=POINT, linewidth=0.8, alpha=0.55, zorder=2)
     if mean is not None:
         for low, high in () if std is None else zip((mean.T - 2 * std).numpy(), (mean.T + 2 * std).numpy()):
             axes.fill_between(t, low, high, color=WARM, alpha=0.35, linewidth=0, zorder=1)
         exact = _draw_exact(axes, t, mean.numpy(), certain=std is None)
-        legend |= {"exact": exact} if std is None else {"exact mean ± 2 std": (_shade_handle(), exact)}
+        legend |= {"exact": exact} if std is None else {"exact mean ± 2 std": (Patch(**SHADE_LOOK), exact)}
     axes.set_xlim(t[0], t[-1])
     axes.set(xlabel="$t$", ylabel="$X_t$")
     _draw_legend(axes, legend, loc="upper left", ncols=2)
@@ -214,23 +204,21 @@ def paths_in_plane(
     density: Density | None = None,
     density_name: str = "exact density of the ends",
 ) -> Any:
-    """Draws two-dimensional paths, as a figure.
+    """Draws two-dimensional paths (T, n, 2) over the shade of a density, as a figure.
 
-    Args:
-        paths: Of shape (T, n, 2).
-        title: What it is.
-        mean: The exact mean from each of S starts, of shape (T, S, 2); without a density it is the exact path.
-        density: A density, shown as a shade.
-        density_name: Its name in the legend.
+    The mean (T, S, 2) is exact, from each of S starts; without a density it is the exact path.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     figure, axes = _new_axes(6, 6)
     flat = paths.reshape(-1, 2)
     centre, half = (flat.amin(0) + flat.amax(0)) / 2, (flat.amax(0) - flat.amin(0)).amax() / 2
     low, high = (centre - 1.12 * half).numpy(), (centre + 1.12 * half).numpy()
-    legend = {"simulated paths": _path_handle()}
+    legend: dict[str, Any] = {"simulated paths": Line2D([], [], **PATH_LOOK)}
     if density is not None:
         _draw_density(axes, density, low, high)
-        legend[density_name] = _shade_handle()
+        legend[density_name] = Patch(**SHADE_LOOK)
     for path in paths.transpose(0, 1).numpy():
         axes.plot(*path.T, color=POINT, linewidth=0.7, alpha=0.4 if density is not None else 1.0, zorder=2)
     if mean is not None:
@@ -274,15 +262,3 @@ def _draw_density(axes: Any, density: Density, low: np.ndarray, high: np.ndarray
 def _draw_legend(axes: Any, entries: dict[str, Any], **options: Any) -> None:
     legend = axes.legend(entries.values(), entries.keys(), fontsize=8, **options)
     legend.get_frame().set(linewidth=0, alpha=0.85)
-
-
-def _path_handle() -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=POINT, linewidth=1.2)
-
-
-def _shade_handle() -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(color=WARM, alpha=0.6, linewidth=0)

@@ -18,11 +18,7 @@ from fmlab.representation import ShownByAttributes
 
 @dataclass(frozen=True)
 class Drift:
-    """The result of one evaluation of a process.
-
-    Attributes:
-        velocity: The drift, shaped like x.
-    """
+    """The result of one evaluation of a process: the drift, shaped like x."""
 
     velocity: Tensor
 

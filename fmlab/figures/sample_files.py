@@ -19,13 +19,7 @@ def has_colours(samples: Tensor) -> bool:
 
 
 def save_sample_grid(samples: Tensor, labels: Tensor | None, file: Path) -> None:
-    """Writes one picture of samples: a row for each class where the rows come out even; points as a cloud.
-
-    Args:
-        samples: Of shape (n, *event).
-        labels: Of shape (n,), or None.
-        file: A `.png` file.
-    """
+    """Writes one picture of samples (n, *event): a row for each class where the rows come out even, or a cloud."""
     if samples.ndim == 2:
         save_png(point_cloud(samples, samples[:0]), file)
         return
@@ -41,11 +35,6 @@ def write_samples(samples: Tensor, labels: Tensor | None, out: Path) -> Path:
 
     Images are uint8 and NHWC, as evaluators read them. Samples that are not images are written as they are, under
     `points` or `samples`.
-
-    Args:
-        samples: Of shape (n, *event).
-        labels: Of shape (n,), or None.
-        out: The `.npz` file, or the folder.
 
     Raises:
         UserError: If a folder is asked for, and the samples are not images.

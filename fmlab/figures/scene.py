@@ -35,8 +35,6 @@ class Scene:
     """A probability path from a source to data on the plane, with the fields along it.
 
     Attributes:
-        path: The path.
-        data: The law of the data.
         source: The law at t = 0, or None for standard normal noise.
         coupling: Which sample of the source goes with which data.
         label: The class to generate, or None.
@@ -205,20 +203,13 @@ class Scene:
         if conditional:
             point = beta < SMALLEST
             return None if point else Gaussian(alpha * self.given, beta.square() * torch.eye(2, dtype=torch.float64))
-        return self._class_law().diffused(alpha, beta)
-
-    def _class_law(self) -> GaussianMixture | KernelDensity:
-        return self.known_law if self.label is None else self.known_law.restricted(self.label)
+        law = self.known_law if self.label is None else self.known_law.restricted(self.label)
+        return law.diffused(alpha, beta)
 
 
 @dataclass(frozen=True)
 class ImageScene:
-    """A path from noise to images.
-
-    Attributes:
-        path: The path.
-        data: The data module of the images.
-        seed: Of every sample.
+    """A path from noise to the images of a data module.
 
     Raises:
         UserError: If the path does not start from noise.

@@ -24,16 +24,14 @@ ARROWS, STREAMS, LINES, ALONG = 17, 30, 17, 61
 
 def path_panels(scene: Scene, rows: Sequence[str], times: Tensor, points: int) -> Rows:
     """Makes panels of the paths p_t(x | z) and p_t(x): densities with `points` samples, at times of shape (T,)."""
-    windows = windows_over(scene, times)
-    return {
-        row: [_path_panel(scene, row, w, t, points, differ(windows)) for w, t in zip(windows, times)] for row in rows
-    }
-
-
-def _path_panel(scene: Scene, row: str, window: Window, t: Tensor, points: int, scale: bool) -> Panel:
-    given = _given(scene, row)
-    density, samples = shade(scene, window, t, given), scene.sample(t, points, given)
-    return Panel(window, density=density, points=samples, given=given, scale=scale)
+    windows, panels = windows_over(scene, times), {}
+    for row in rows:
+        given, scale = _given(scene, row), differ(windows)
+        panels[row] = [
+            Panel(w, None, shade(scene, w, t, given), points=scene.sample(t, points, given), given=given, scale=scale)
+            for w, t in zip(windows, times)
+        ]
+    return panels
 
 
 def field_panels(scene: Scene, rows: Sequence[str], times: Tensor, *, streams: bool = False) -> Rows:
@@ -83,17 +81,7 @@ def learned_error(scene: Scene, t: Tensor) -> float | None:
 def flow_panels(
     scene: Scene, rows: Sequence[str], times: Tensor, points: int, solver: Solver, grid: Grid, steps: int
 ) -> Rows:
-    """Makes panels of a square mesh at t = 0 that the flow carries along, with samples of the source, over densities.
-
-    Args:
-        scene: What is drawn.
-        rows: The fields that are followed.
-        times: Of shape (T,).
-        points: Samples of the source that are carried along.
-        solver: What carries them.
-        grid: Where its steps lie.
-        steps: How many there are.
-    """
+    """Makes panels of a square mesh at t = 0 that the flow carries along, with `points` samples, over densities."""
     source = scene.sample_source(CLOUD)
     mesh = square_mesh(Window.around(source, 1.0))
     start = scene.path.initial(torch.cat([mesh.view(-1, 2), source[:points]]))
@@ -133,13 +121,10 @@ def trajectory_panels(
     Args:
         columns: What is drawn and how it is followed, ODE or SDE; scenes differ in their guidance alone.
         rows: The fields that are followed.
-        until: The last time of each picture, of shape (T,).
+        until: The last time of each picture, of shape (T,); for each the rows are returned, one panel per column.
         n: How many trajectories.
         grid: Where the steps lie.
         steps: How many there are.
-
-    Returns:
-        For each time of `until` the rows, one panel per column.
     """
     scene = columns[0][0]
     start = scene.path.initial(scene.sample_source(n))

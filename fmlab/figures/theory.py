@@ -65,15 +65,7 @@ def choose_rows(
 
 
 def draw_rows(figure: str, scene: Scene, panels: Rows, times: Tensor, file: Path) -> int:
-    """Writes rows of panels over time, or a film of them side by side; returns the number of frames.
-
-    Args:
-        figure: `path`, `field` or `flow`.
-        scene: What is drawn.
-        panels: One a time in each row.
-        times: Of shape (T,).
-        file: Where to write.
-    """
+    """Writes the rows of a `path`, `field` or `flow` over time, or a film of them; returns the number of frames."""
     label = "" if scene.label is None else "|y"
     names = [TITLES[figure][row].format(label) for row in panels]
     if not is_film(file):
@@ -95,26 +87,15 @@ def draw_trajectories(
     steps: int,
     file: Path,
 ) -> int:
-    """Writes trajectories over source and target, or a film of them; returns the number of frames.
+    """Writes n trajectories over source and target, or a film of them; returns the number of frames.
 
-    Args:
-        columns: What is drawn and how it is followed, by the column's name.
-        rows: The fields that are followed.
-        frames: How many frames a film has.
-        n: How many trajectories.
-        grid: Where the steps lie.
-        steps: How many there are.
-        file: Where to write.
+    Columns are scenes and the solvers that follow them, by name; rows are fields.
     """
     until = torch.linspace(0, 1, frames, dtype=torch.float64) if is_film(file) else torch.ones(1, dtype=torch.float64)
     pictures = trajectory_panels(list(columns.values()), rows, until, n, grid, steps)
     names = [TRAJECTORY_TITLES[row] for row in rows] if len(rows) > 1 else []
-    look: dict[str, Any] = {
-        "row_names": names,
-        "column_names": list(columns),
-        "time_bar": True,
-        "side": TRAJECTORY_SIDE,
-    }
+    look: dict[str, Any] = {"row_names": names, "column_names": list(columns), "time_bar": True}
+    look["side"] = TRAJECTORY_SIDE
     if not is_film(file):
         save_figure(draw_sheet(pictures[-1], **look), file)
         return 1

@@ -24,13 +24,7 @@ _ENDED_BADLY = ("failed", "cancelled", "timeout", "node_fail", "out_of_memory", 
 
 
 def overview(folders: Sequence[Path], count: int, states: set[str] | None = None) -> list[tuple[str, ...]]:
-    """Returns the rows of the newest runs (see `COLUMNS`), the newest first.
-
-    Args:
-        folders: Where runs lie: a folder of experiments, an experiment, or a run.
-        count: How many runs at most.
-        states: Only runs in these states; all if None.
-    """
+    """Returns the rows (see `COLUMNS`) of the newest runs in folders of experiments or runs, or of those in states."""
     runs = sorted({run for folder in folders for run in _runs_in(folder)}, key=created, reverse=True)
     layouts = [RunLayout(run) for run in (runs if states else runs[:count])]
     records = [(layout, read_status(layout), _job(layout)) for layout in layouts]

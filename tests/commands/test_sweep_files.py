@@ -51,22 +51,32 @@ WORDS = {
 TRAPS = {
     "a number that is a text": (
         {"parameters": "model.optimizer.lr: {values: [0.001, 1e-4]}"},
-        "sweep.yaml:5: parameters.model.optimizer.lr.values: 1e-4 is a text in YAML 1.1, not a number",
-        "write 1.0e-4",
+        "sweep.yaml: parameters.model.optimizer.lr.values: 1e-4 is a text in YAML 1.1, which W&B reads",
+        "write 0.0001",
     ),
     "the same without a sign": (
         {"parameters": "model.optimizer.lr: {max: 1.0e2, min: 0.1}", "method": "random"},
-        "sweep.yaml:5: parameters.model.optimizer.lr.max: 1.0e2 is a text in YAML 1.1, not a number",
-        "write 1.0e+2",
+        "sweep.yaml: parameters.model.optimizer.lr.max: 1.0e2 is a text in YAML 1.1, which W&B reads",
+        "write 100.0",
     ),
     "None": (
         {"parameters": "model.num_classes: {values: [None, 3]}"},
-        "sweep.yaml:5: parameters.model.num_classes.values: None is a text in YAML",
+        "sweep.yaml: parameters.model.num_classes.values: None is a text in YAML 1.1, which W&B reads",
         "write null",
     ),
     "a word that is a boolean": (
         {"parameters": "ema.enabled: {values: [on, off]}"},
-        "sweep.yaml:5: parameters.ema.enabled.values: on is true in YAML 1.1",
+        "sweep.yaml: parameters.ema.enabled.values: on is true in YAML 1.1, which W&B reads",
+        'write true, or "on" in quotes for the word',
+    ),
+    "a number to base 60": (
+        {"parameters": "model.optimizer.lr: {values: [1:30]}"},
+        "sweep.yaml: parameters.model.optimizer.lr.values: 1:30 is 90 in YAML 1.1, which W&B reads",
+        'write 90, or "1:30" in quotes for the word',
+    ),
+    "a key that is a boolean": (
+        {"parameters": "on: {value: 1}"},
+        "sweep.yaml: parameters.on: on is true in YAML 1.1, which W&B reads",
         'write true, or "on" in quotes for the word',
     ),
     "nested parameters": (
@@ -101,7 +111,7 @@ TRAPS = {
     ),
     "a misspelt key of the file": (
         {"parameters": "model.path: {value: VP}", "metric": "metrik: {name: val/w2}\n"},
-        "sweep.yaml: metrik: unknown key",
+        "sweep.yaml: metrik: unknown key, Sweep takes no 'metrik'",
         "did you mean metric?",
     ),
     "a misspelt form": (

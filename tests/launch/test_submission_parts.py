@@ -86,6 +86,10 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
         options=["--exclude=a1", "--nice"],
     )
     assert read_cluster(file, {}).time == "12:00:00", "not the number that YAML 1.1 makes of it"
+    here.write_text("account: 1e3\nqos: 0123\nmodules: [12.10]\n")
+    cluster = read_cluster(here, {"partition": "1e3", "options": "--nice", "gpu": "null"})
+    texts = (cluster.account, cluster.qos, cluster.modules, cluster.partition, cluster.options, cluster.gpu)
+    assert texts == ("1e3", "0123", ["12.10"], "1e3", ["--nice"], None), "as they were written"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,8 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
     [
         ("partitoin: gpu", {}, ["partitoin", "partition"]),
         ("", {"tiem": "3"}, ["slurm.tiem", "time"]),
-        ("cpus_per_task: many", {}, ["cpus_per_task", "a whole number", "'many'"]),
+        ("cpus_per_task: many", {}, ["cluster.yaml.cpus_per_task", "expected int", '"many"']),
+        ("", {"cpus_per_task": "many"}, ["slurm.cpus_per_task", "expected int", '"many"']),
         ("", {"time": "tomorrow"}, ["slurm.time", "'tomorrow'"]),
         ("", {"time": "1"}, ["slurm.time", "60 s"]),
         ("", {"options": "exclude=a"}, ["slurm.options", "exclude=a"]),
@@ -101,9 +106,9 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
         ("", {"container": "apptainer exec x.sif\ntouch taken"}, ["slurm.container", "line break"]),
         ("", {"modules": "cuda\rtouch taken"}, ["slurm.modules", "line break"]),
         ('options: ["--nice\\n#SBATCH --exclusive"]', {}, ["slurm.options", "line break"]),
-        ("partition: [a, b]", {}, ["partition", "one word"]),
-        ("- a", {}, ["keys and values"]),
-        ("a: {", {}, ["cannot be read"]),
+        ("partition: [a, b]", {}, ["partition", "expected str"]),
+        ("- a", {}, ["`key: value` lines"]),
+        ("a: {", {}, ["cluster.yaml:1", "the line reads"]),
     ],
 )
 def test_mistakes_name_the_word(content: str, options: dict[str, str], parts: list[str], tmp_path: Path) -> None:

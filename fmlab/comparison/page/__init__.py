@@ -19,14 +19,9 @@ _SCRIPTS = ("unpack", "choices", "tooltip", "results", "charts", "more", "start"
 
 
 def write_page(comparison: Comparison, file: Path, title: str) -> None:
-    """Writes the page.
+    """Writes the page with a title.
 
     Names and configurations never become markup: they are in compressed data, and the script makes text of them.
-
-    Args:
-        comparison: What it shows.
-        file: Where it goes.
-        title: Its heading.
     """
     atomic_write_text(file, page(payload(comparison), title))
 

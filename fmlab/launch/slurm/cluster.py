@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import yaml
-
-from fmlab.errors import UserError, nearest
+from fmlab.config.build import Context, plan
+from fmlab.config.values import read_file_and_texts, read_value
+from fmlab.errors import UserError
 
 FILE = "cluster.yaml"
+LISTS = ("modules", "setup", "options")
 
 
 @dataclass(frozen=True)
@@ -103,43 +104,20 @@ def find_cluster_file(name: str | None) -> Path | None:
 
 
 def read_cluster(file: Path | None, options: Mapping[str, str]) -> Cluster:
-    """Reads the cluster's settings: those of a file, and over them those that were typed.
-
-    Args:
-        file: A YAML file of `Cluster`'s arguments, or None.
-        options: The typed values by their names.
+    """Reads the cluster's settings: those of a YAML file, and over them those that were typed.
 
     Raises:
         UserError: If a name is unknown or a value is of the wrong kind; the error says where it stands.
     """
+    content, texts = read_file_and_texts(file) if file else ({}, {})
+    as_written = {
+        str(file) + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys): pair
+        for keys, pair in texts.items()
+    }  # an account 0123 or a module 12.10 stays what it is
+    typed = {name: read_value(text) for name, text in options.items()}
+    typed |= {name: [text] for name, text in typed.items() if name in LISTS and isinstance(text, str)}
+    as_written |= {f"slurm.{name}": (typed[name], text) for name, text in options.items()}
     values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            # Every scalar stays text: YAML 1.1 would read the time 12:00:00 as a number.
-            content = yaml.load(file.read_text(), yaml.BaseLoader) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"cannot be read: {str(error).splitlines()[0]}", key=str(file)) from error
-        if not isinstance(content, dict):
-            raise UserError("expected keys and values", key=str(file), hint="such as partition: gpu")
-        values = {str(name): _convert(str(name), value, f"{file}: {name}") for name, value in content.items()}
-    return Cluster(**values | {name: _convert(name, value, f"slurm.{name}") for name, value in options.items()})
-
-
-def _convert(name: str, value: Any, key: str) -> Any:
-    """Converts a text, or a list of texts, to the type of the option."""
-    types = get_type_hints(Cluster)
-    if name not in types:
-        raise UserError("is no option of a cluster", key=key, hint=nearest(name, types))
-    if types[name] == list[str]:
-        values = yaml.load(value, yaml.BaseLoader) if isinstance(value, str) and value.startswith("[") else value
-        values = [values] if isinstance(values, str) else values
-        if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
-            raise UserError(f"expected a list of words, got {values!r}", key=key)
-        return values
-    if not isinstance(value, str):
-        raise UserError(f"expected one word, got {value!r}", key=key)
-    if types[name] is int:
-        if not value.isdigit():
-            raise UserError(f"expected a whole number, got {value!r}", key=key)
-        return int(value)
-    return None if value in ("", "null", "~") else value
+    for key, node in ((str(file), content), ("slurm", typed)):
+        values |= plan(node, Cluster, key, Context(trust=False, texts=as_written)).written
+    return Cluster(**values)

@@ -17,16 +17,7 @@ from fmlab.launch.slurm.snapshot import CODE, START
 
 @dataclass(frozen=True)
 class Submission:
-    """How the user wants something submitted.
-
-    Attributes:
-        typed: The whole command line.
-        cluster: The cluster's own settings.
-        at_once: How many tasks of an array may run at a time; all if None.
-        after: A job that has to end well before this one begins.
-        max_restarts: How often the job may be put back into the queue.
-        dry_run: Whether only to print the script.
-    """
+    """How the user wants something submitted by the whole command line `typed`; see the options of `fmlab submit`."""
 
     typed: str = ""
     cluster: Cluster = field(default_factory=Cluster)
@@ -41,11 +32,8 @@ class Job:
     """What a script is written from.
 
     Attributes:
-        name: The job's name.
         folder: Where the script, the copy of the code and the job's output lie.
         arguments: What follows `fmlab`, as the shell is to read it; may use what `before` sets.
-        allocation: Nodes, tasks and devices.
-        submission: How the user wants it submitted.
         code: What stands first in PYTHONPATH.
         before: Lines of shell before the command.
         tasks: Several are an array.

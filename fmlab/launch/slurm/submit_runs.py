@@ -26,10 +26,7 @@ from fmlab.training.quiet import silence_lightning
 def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None:
     """Checks everything, writes the runs' records and the script, submits it, and prints where they are.
 
-    Args:
-        argv: What `fmlab fit` would be given.
-        seeds: How many runs; each has the seed after the one before it.
-        submission: How to submit them.
+    Each of several runs has the seed after the one before it.
 
     Raises:
         UserError: If the configuration, the trainer or the script has a mistake, or SLURM refuses the job.

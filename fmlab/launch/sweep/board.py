@@ -18,11 +18,7 @@ _RANK = {"running": 0, "failed": 2, "waiting": 3}
 
 
 class Board:
-    """Shows trials, their state and the best so far, while it is entered.
-
-    Args:
-        ledger: The trials.
-    """
+    """Shows trials, their state and the best so far, while it is entered."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.sweep = ledger, ledger.sweep
@@ -57,7 +53,7 @@ class Board:
         """Writes one trial's change in one line."""
         parts = [f"{view.number + 1:>3}/{len(views)}", f"{view.state:7}", self._describe(view)]
         if view.state in ("done", "pruned") and view.value is not None:
-            parts.append(f"{self.sweep.metric} {view.value:.4g}")
+            parts.append(f"{self.sweep.metric_name} {view.value:.4g}")
         if view.ended:
             parts.append(f"({view.seconds:.0f} s)")
         best = self.ledger.best(views)
@@ -67,7 +63,7 @@ class Board:
 
     def table(self, views: Sequence[TrialView]) -> Group:
         """Draws the trials that run, then the best, as many as the terminal has room for."""
-        metric, sign = self.sweep.metric, -1 if self.sweep.maximize else 1
+        metric, sign = self.sweep.metric_name, -1 if self.sweep.maximize else 1
         best = self.ledger.best(views)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for name in ("trial", "state", *self.sweep.varied, *([metric] if metric else []), "seconds", ""):
@@ -91,7 +87,7 @@ class Board:
         counts = {state: sum(view.state == state for view in views) for state in _COLOURS}
         text = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         best = self.ledger.best(views)
-        return text + ("" if best is None else f"; best {self.sweep.metric} {best.value:.4g}")
+        return text + ("" if best is None else f"; best {self.sweep.metric_name} {best.value:.4g}")
 
     def conclude(self) -> None:
         """Prints what failed, why and where its log is, and which trial is the best."""

@@ -27,16 +27,16 @@ def check_sweep(sweep: Sweep, checks: Mapping[str, Check]) -> int:
     Raises:
         UserError: At the first value that the command refuses, and if it never logs the metric.
     """
-    if sweep.program[:1] != ["fmlab"] or not set(sweep.program[1:2]) & set(checks):
+    if sweep.head[:1] != ["fmlab"] or not set(sweep.head[1:2]) & set(checks):
         return 0
     lines = [arguments_of(sweep, parameters) for parameters in vary_parameters(sweep)]
     for argv in lines:
         try:
-            metrics = checks[sweep.program[1]](argv)
+            metrics = checks[sweep.head[1]](argv)
         except UserError as error:
             key = f"{sweep.file}: {error.key}" if error.key else str(sweep.file)
             raise UserError(error.message, key=key, hint=error.hint) from error
-        metric = sweep.metric
+        metric = sweep.metric_name
         if metric is not None and metrics is not None and metric not in metrics and "_t_bin_" not in metric:
             cause = f"{metric} is never logged by this command"
             raise UserError(cause, key=f"{sweep.file}: metric", hint=nearest(metric, metrics))
@@ -49,7 +49,7 @@ def fetch_data(sweep: Sweep) -> None:
     Raises:
         UserError: If it cannot be had.
     """
-    if sweep.program == ["fmlab", "fit"]:
+    if sweep.head == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy, and a worker needs none of it
 
         prepare(arguments_of(sweep, next(vary_parameters(sweep)))).data.prepare_data()
@@ -78,8 +78,8 @@ def check_fit(argv: list[str]) -> set[str] | None:
 
 def arguments_of(sweep: Sweep, parameters: Mapping[str, Any]) -> list[str]:
     """Returns what the verb of `fmlab` is given with these parameters."""
-    argv = expand(sweep.command, str(sweep.content["program"]), parameters)
-    return argv[argv.index(sweep.program[1]) + 1 :]
+    argv = expand(sweep.command, sweep.program, parameters)
+    return argv[argv.index(sweep.head[1]) + 1 :]
 
 
 def vary_parameters(sweep: Sweep) -> Iterator[dict[str, Any]]:

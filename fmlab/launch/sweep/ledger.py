@@ -7,7 +7,6 @@ whatever is killed when, and Optuna's grid sampler, which may give one point to 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -31,6 +30,7 @@ from fmlab.errors import UserError
 from fmlab.launch.sweep import space
 from fmlab.launch.sweep.owner import Owner
 from fmlab.launch.sweep.sweep_file import Sweep
+from fmlab.records.measurements import fingerprint
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -48,13 +48,7 @@ HIDDEN = ".sweep"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended.
-
-    Attributes:
-        state: `waiting` if it was interrupted and is to be resumed later.
-        value: The metric; needed where it is done and the sweep has one.
-        reason: Why it failed, in one line.
-    """
+    """How a trial ended: `waiting` if it was interrupted and is to be resumed later; the metric, or why it failed."""
 
     state: State
     value: float | None = None
@@ -63,11 +57,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrialView:
-    """What is recorded of one trial.
+    """What is recorded of one trial, numbered from 0 in the order in which trials are taken.
 
     Attributes:
-        number: From 0 in the order in which trials are taken.
-        state: Its state.
         parameters: Its flags; empty until it is taken.
         value: The metric, at the end or at its last report.
         reason: Why it failed.
@@ -91,14 +83,7 @@ class TrialView:
 
 @dataclass
 class Claim:
-    """A trial that this process has taken.
-
-    Attributes:
-        trial: Optuna's handle.
-        parameters: Its flags and their values.
-        folder: Where its run is to be; it holds the run already if the trial was interrupted before.
-        reports: How many values of the metric are recorded.
-    """
+    """A trial that this process has taken; its folder holds the run already if the trial was interrupted before."""
 
     trial: optuna.Trial
     parameters: dict[str, Any]
@@ -136,12 +121,7 @@ class Ledger:
 
     @classmethod
     def begin(cls, sweep: Sweep, folder: Path, trials: int | None = None) -> Ledger:
-        """Opens the sweep's ledger, created or completed so that it holds all of its trials.
-
-        Args:
-            sweep: The content of the sweep file.
-            folder: The sweep's folder.
-            trials: How many there are to be, instead of the file's `run_cap`; of a grid, at most all of its points.
+        """Opens the sweep's ledger, created or completed so that it holds so many trials, or those that the file says.
 
         Raises:
             UserError: If nobody says how many, or the folder holds a sweep over something else.
@@ -218,7 +198,7 @@ class Ledger:
     def _view(self, trial: FrozenTrial) -> TrialView:
         state, last = STATES[trial.state], trial.last_step
         value = trial.value if state == "done" else None if last is None else trial.intermediate_values[last]
-        if self.sweep.metric is None or (value is not None and math.isnan(value)):
+        if self.sweep.metric_name is None or (value is not None and math.isnan(value)):
             value = None
         seconds = 0.0
         if trial.datetime_start is not None and state != "waiting":
@@ -246,8 +226,8 @@ class Ledger:
 
     def _check_same_search(self) -> None:
         """Refuses a folder that holds the trials of another search."""
-        search = {name: self.sweep.content.get(name) for name in ("method", "metric", "parameters", "command")}
-        digest = hashlib.sha256(json.dumps(search, sort_keys=True, default=str).encode()).hexdigest()
+        sweep = self.sweep
+        digest = fingerprint(sweep.method, sweep.metric_name, sweep.maximize, sweep.parameters, sweep.command)
         recorded = self.study.user_attrs.get("digest")
         if recorded is None:
             self.study.set_user_attr("token", secrets.token_hex(2))
@@ -267,9 +247,9 @@ def choose_sampler(sweep: Sweep, number: int) -> BaseSampler:
 
 def choose_pruner(sweep: Sweep) -> BasePruner:
     """What W&B calls hyperband is one bracket of it: successive halving that does not wait, at fixed bands."""
-    if sweep.early is None:
+    if sweep.early_terminate is None:
         return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=sweep.early.first, reduction_factor=sweep.early.eta)
+    return SuccessiveHalvingPruner(min_resource=sweep.early_terminate.first, reduction_factor=sweep.early_terminate.eta)
 
 
 @contextmanager

@@ -23,13 +23,9 @@ GRACE = 30.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, identified so that others can find out whether it runs.
+    """A process of a host, identified so that others can find out whether it runs.
 
-    Attributes:
-        host: Its machine.
-        pid: Its number.
-        mark: Distinguishes it from a later process of that number.
-        sign: The file it touches as a sign of life, if it does.
+    The mark distinguishes it from a later process of its number; the sign is a file it may touch as a sign of life.
     """
 
     host: str
@@ -67,11 +63,7 @@ class Owner:
 
 
 class SignOfLife:
-    """Touches a file every few seconds, as long as it is entered.
-
-    Args:
-        folder: Where such files lie.
-    """
+    """Touches a file in a folder every few seconds, as long as it is entered."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,28 +28,21 @@ RANGES = (
 CURVES = ("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta")
 
 
-def check_parameter(key: str, name: str, form: Any, method: str) -> None:
-    """Checks one parameter: a constant, a list of values, or a range.
-
-    Args:
-        key: Where it stands, for messages.
-        name: The flag.
-        form: What the file says of it.
-        method: The method of the sweep.
+def check_parameter(key: str, form: Any, method: str) -> None:
+    """Checks what the file says of one flag: a constant, a list of values, or a range.
 
     Raises:
         UserError: If it is none of these, or a grid cannot list it.
     """
     if not isinstance(form, dict):
         values = yaml.safe_dump(form if isinstance(form, list) else [form], default_flow_style=True, width=10_000)
-        raise UserError(
-            "needs value, values, or min and max", key=key, hint=f"write {name}: {{values: {values.strip()}}}"
-        )
+        hint = f"write {key}: {{values: {values.strip()}}}"
+        raise UserError("needs value, values, or min and max", key=key, hint=hint)
     if "parameters" in form or not set(form) & {*FORMS}:
         children = form.get("parameters", form)
         first = next(iter(children), "...") if isinstance(children, dict) else "..."
-        cause = f"is nested; it would arrive as one flag, --{name}={{...}}"
-        raise UserError(cause, key=key, hint=f"write flat keys: {name}.{first}")
+        cause = f"is nested; it would arrive as one flag, --{key}={{...}}"
+        raise UserError(cause, key=key, hint=f"write flat keys: {key}.{first}")
     for word in form:
         if word not in FORMS:
             raise UserError(f"has no {word!r}", key=key, hint=nearest(str(word), FORMS))

@@ -25,12 +25,6 @@ from fmlab.records.atomic import atomic_write_text
 def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: Submission) -> None:
     """Writes the sweep's ledger and the script, submits it, and prints where they are.
 
-    Args:
-        sweep: The sweep, checked.
-        runs_dir: Where all runs live.
-        trials: How many trials there are to be, instead of the file's `run_cap`.
-        submission: How to submit it.
-
     Raises:
         UserError: If a trial needs several machines, the data cannot be had, or SLURM refuses the job.
     """
@@ -74,7 +68,7 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
     Raises:
         UserError: If a trial needs several machines.
     """
-    if sweep.program == ["fmlab", "fit"]:
+    if sweep.head == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy
 
         configs = [prepare(arguments_of(sweep, parameters)).config for parameters in vary_parameters(sweep)]
@@ -86,7 +80,7 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
         devices = max(need.tasks_per_node for need in needs)
         gpus = devices if any(need.gpus_per_node for need in needs) else 0
         return Allocation(gpus_per_node=gpus, processes_per_task=devices)  # the trial starts its processes itself
-    if sweep.program == ["fmlab", "evaluate"]:
+    if sweep.head == ["fmlab", "evaluate"]:
         text = " ".join(expand(sweep.command, "", dict.fromkeys(sweep.parameters, "")))
         return Allocation(gpus_per_node=0 if "--device=cpu" in text or "--device cpu" in text else 1)
     return Allocation(gpus_per_node=0 if cluster.gpu is None else 1)

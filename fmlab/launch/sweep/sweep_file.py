@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from annotated_types import Ge
 
+from fmlab.config.build import build
+from fmlab.config.values import read_file
 from fmlab.errors import UserError, nearest
 from fmlab.launch.sweep.command import check_command, find_program
 from fmlab.launch.sweep.space import check_parameter, grid
 from fmlab.launch.sweep.traps import refuse_traps
 
 METHODS = ("grid", "random", "bayes")
-_KEYS = (
-    *("program", "project", "entity", "name", "description", "method", "metric", "parameters"),
-    *("early_terminate", "run_cap", "command"),
-)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric that is optimised or compared."""
+
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
 
 
 @dataclass(frozen=True)
 class EarlyStop:
     """W&B's `hyperband`: at each band the best share of 1/eta continues; bands count reports of the metric.
 
-    Attributes:
-        first: The first band; each following one is `eta` times as far.
-        eta: One of so many continues.
+    The first band is `min_iter`, or `max_iter / eta^s`; each following one is `eta` times as far.
     """
 
-    first: int
-    eta: int
+    type: Literal["hyperband"] = "hyperband"
+    min_iter: int | None = None
+    max_iter: int | None = None
+    s: int | None = None
+    eta: Annotated[int, Ge(2)] = 3
+
+    def __post_init__(self) -> None:
+        if self.first < 1:
+            hint = "early_terminate: {type: hyperband, min_iter: 2, eta: 3}"
+            raise UserError("needs min_iter, or max_iter and s: at least 1 report", key="early_terminate", hint=hint)
+
+    @property
+    def first(self) -> int:
+        """The first band."""
+        return self.min_iter if self.min_iter is not None else int((self.max_iter or 0) / self.eta ** (self.s or 0))
 
 
 @dataclass(frozen=True)
@@ -42,31 +58,63 @@ class Sweep:
     Attributes:
         file: The file.
         name: Its `name`, or the file's; the trials' runs lie in a folder of this name.
+        program: The file's `program`, which is the macro `${program}`.
         method: `grid`, `random` or `bayes`.
         parameters: Each flag with its choices, as W&B writes them.
         command: The words of the command, with W&B's macros such as `${args}`.
-        metric: The name of the metric, if one is optimised or compared.
-        maximize: Whether more of it is better.
+        metric: The metric, if one is optimised or compared.
         run_cap: How many trials at most.
-        early: When bad trials are stopped, if they are.
-        content: The whole file.
+        early_terminate: When bad trials are stopped, if they are.
+
+    Raises:
+        UserError: At the first thing that W&B or this package would misread.
     """
 
     file: Path
     name: str
-    method: str
-    parameters: dict[str, dict[str, Any]]
-    command: list[str]
-    metric: str | None = None
-    maximize: bool = False
-    run_cap: int | None = None
-    early: EarlyStop | None = None
-    content: dict[str, Any] = field(default_factory=dict, repr=False)
+    program: str = ""
+    method: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    metric: Metric | None = None
+    run_cap: Annotated[int, Ge(1)] | None = None
+    early_terminate: EarlyStop | None = None
+    project: str | None = None
+    entity: str | None = None
+    description: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"there is no method {self.method!r}", key="method", hint=nearest(self.method, METHODS))
+        needs = "bayes" if self.method == "bayes" else "early_terminate" if self.early_terminate else None
+        if self.metric is None and needs:
+            hint = "metric: {name: val/fid_domain, goal: minimize}"
+            raise UserError(f"names no metric, which {needs} needs", key="metric", hint=hint)
+        if not re.fullmatch(r"[\w][\w.+=@-]*", self.name):
+            raise UserError(f"{self.name!r} is no folder's name", key="name", hint="letters, digits and . _ - + = @")
+        if not self.program:
+            raise UserError("is missing; W&B's agents skip every trial without it", key="program", hint="fmlab")
+        check_command(self.command)
+        if not self.parameters:
+            hint = "model.path: {values: [CondOT, VP]}"
+            raise UserError("the file has no parameters", key="parameters", hint=hint)
+        for name, form in self.parameters.items():
+            check_parameter(name, form, self.method)
 
     @property
-    def program(self) -> list[str]:
+    def head(self) -> list[str]:
         """The words of the command up to its first flag: `["fmlab", "fit"]`, also of `python -m fmlab fit`."""
         return find_program(self.command)
+
+    @property
+    def metric_name(self) -> str | None:
+        """The name of the metric, if there is one."""
+        return self.metric.name if self.metric else None
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.metric is not None and self.metric.goal == "maximize"
 
     @property
     def varied(self) -> list[str]:
@@ -93,95 +141,10 @@ def read_sweep(file: Path) -> Sweep:
     Raises:
         UserError: At the first thing that W&B or this package would misread.
     """
-    content = _read_yaml(file)
-    refuse_traps(file)
-    _check_keys(f"{file}: ", content, _KEYS)
-    method = content.get("method")
-    if method not in METHODS:
-        raise UserError(f"there is no method {method!r}", key=f"{file}: method", hint=nearest(str(method), METHODS))
-    metric = _read_metric(file, content)
-    name = str(content.get("name") or file.stem)
-    if not re.fullmatch(r"[\w][\w.+=@-]*", name):
-        raise UserError(f"{name!r} is no folder's name", key=f"{file}: name", hint="letters, digits and . _ - + = @")
-    if "program" not in content:
-        raise UserError("is missing; W&B's agents skip every trial without it", key=f"{file}: program", hint="fmlab")
-    command = check_command(file, content.get("command"))
-    cap = content.get("run_cap")
-    if cap is not None and (type(cap) is not int or cap < 1):
-        raise UserError(f"{cap!r} trials", key=f"{file}: run_cap", hint="a whole number, at least 1")
-    return Sweep(
-        file,
-        name,
-        method,
-        _read_parameters(file, content),
-        command,
-        metric["name"] if metric else None,
-        metric is not None and metric.get("goal") == "maximize",
-        cap,
-        _read_early_stop(file, content),
-        content,
-    )
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
+    content = read_file(file)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))  # as `wandb sweep` reads it
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise UserError(" ".join((error.problem or "not YAML").split()), key=f"{file}:{line}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError("is not YAML text", key=str(file)) from error
-    if not isinstance(content, dict):
-        raise UserError("expected `key: value` lines", key=str(file), hint="see sweeps/paths.yaml")
-    return content
-
-
-def _check_keys(prefix: str, content: Mapping[str, Any], keys: Iterable[str]) -> None:
-    for key in content:
-        if key not in keys:
-            raise UserError("unknown key", key=f"{prefix}{key}", hint=nearest(str(key), keys))
-
-
-def _read_metric(file: Path, content: Mapping[str, Any]) -> dict[str, Any] | None:
-    metric = content.get("metric")
-    needs = "bayes" if content["method"] == "bayes" else "early_terminate" if "early_terminate" in content else None
-    reason = f", which {needs} needs" if needs else ""
-    if metric is None and not reason:
-        return None
-    if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
-        hint = "metric: {name: val/fid_domain, goal: minimize}"
-        raise UserError(f"names no metric{reason}", key=f"{file}: metric", hint=hint)
-    _check_keys(f"{file}: metric.", metric, ("name", "goal"))
-    if metric.get("goal", "minimize") not in ("minimize", "maximize"):
-        raise UserError(f"is {metric['goal']!r}", key=f"{file}: metric.goal", hint="minimize or maximize")
-    return metric
-
-
-def _read_parameters(file: Path, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    parameters = content.get("parameters")
-    if not isinstance(parameters, dict) or not parameters:
-        raise UserError(
-            "the file has no parameters", key=f"{file}: parameters", hint="model.path: {values: [CondOT, VP]}"
-        )
-    for name, form in parameters.items():
-        check_parameter(f"{file}: {name}", str(name), form, content["method"])
-    return {str(name): form for name, form in parameters.items()}
-
-
-def _read_early_stop(file: Path, content: Mapping[str, Any]) -> EarlyStop | None:
-    early, key = content.get("early_terminate"), f"{file}: early_terminate"
-    if early is None:
-        return None
-    hint = "early_terminate: {type: hyperband, min_iter: 2, eta: 3}"
-    if not isinstance(early, dict) or early.get("type") != "hyperband":
-        raise UserError("the only type is hyperband", key=key, hint=hint)
-    _check_keys(f"{key}.", early, ("type", "min_iter", "max_iter", "s", "eta"))
-    eta = early.get("eta", 3)
-    if type(eta) is not int or eta < 2:
-        raise UserError(f"eta is {eta!r}", key=key, hint="a whole number, at least 2")
-    if "min_iter" not in early and not {"max_iter", "s"} <= early.keys():
-        raise UserError("needs min_iter, or max_iter and s", key=key, hint=hint)
-    first = early["min_iter"] if "min_iter" in early else int(early["max_iter"] / eta ** early["s"])
-    if type(first) is not int or first < 1:
-        raise UserError(f"its first band is {first!r}", key=key, hint="at least one report of the metric")
-    return EarlyStop(first, eta)
+        refuse_traps(file, content)
+        sweep: Sweep = build({"name": file.stem, **content, "file": str(file)}, Sweep, "", trust=False)
+    except UserError as error:
+        raise UserError(error.message, key=": ".join(filter(None, [str(file), error.key])), hint=error.hint) from error
+    return sweep

@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fmlab.errors import UserError
 
-_EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
 
-
-def refuse_traps(file: Path) -> None:
-    """Refuses the first such word, with its key and line.
+def refuse_traps(file: Path, content: dict[str, Any]) -> None:
+    """Refuses the first word that YAML 1.1 does not read as `content` has it.
 
     Raises:
-        UserError: If there is one.
+        UserError: If there is one; its key is where it stands.
     """
-    tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    for path, node in _scalars(tree):
-        trap = None if node.style else _trap_in(node.tag.rpartition(":")[2], node.value)  # quoted words are safe
-        if trap is not None:
-            cause, hint = trap
-            raise UserError(cause, key=f"{file}:{node.start_mark.line + 1}: {'.'.join(path)}", hint=hint)
+    try:
+        other = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"W&B cannot read the file: {' '.join(str(error).split())[:120]}") from error
+    for keys, old, new in _differences(other, content, ()):
+        key, written = ".".join(keys), yaml.safe_dump(new if isinstance(old, str) else old).split()[0]
+        if isinstance(old, str):
+            raise UserError(f"{old} is a text in YAML 1.1, which W&B reads", key=key, hint=f"write {written}")
+        hint = f'write {written}, or "{new}" in quotes for the word'
+        raise UserError(f"{new} is {written} in YAML 1.1, which W&B reads", key=key, hint=hint)
 
 
-def _trap_in(kind: str, text: str) -> tuple[str, str] | None:
-    """Returns the cause and the remedy, where a scalar is a trap."""
-    if kind == "str" and _EXPONENT.fullmatch(text):
-        return f"{text} is a text in YAML 1.1, not a number", f"write {_with_point(text)}"
-    if kind == "str" and text in ("None", "none"):
-        return f"{text} is a text in YAML", "write null"
-    if kind == "bool" and text.lower() not in ("true", "false"):
-        value = str(text.lower() in ("yes", "on")).lower()
-        return f"{text} is {value} in YAML 1.1", f'write {value}, or "{text}" in quotes for the word'
-    if kind == "int" and ":" in text:
-        return f"{text} is a number to base 60 in YAML 1.1", f'write "{text}" in quotes'
-    return None
-
-
-def _with_point(text: str) -> str:
-    """Writes a number as YAML 1.1 reads it: `1.0e-4`, `1.0e+4`."""
-    mantissa, exponent = text.lower().split("e")
-    point = "" if "." in mantissa else ".0"
-    sign = "" if exponent[0] in "+-" else "+"
-    return f"{mantissa}{point}e{sign}{exponent}"
-
-
-def _scalars(node: yaml.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], yaml.ScalarNode]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            for child in (key, value):
-                yield from _scalars(child, (*path, str(key.value)))
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _scalars(value, path)
-    elif isinstance(node, yaml.ScalarNode):
-        yield path, node
+def _differences(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Where two readings of one text differ: the keys, and both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for (old_key, old_value), (new_key, new_value) in zip(old.items(), new.items()):
+            for pair in ((old_key, new_key), (old_value, new_value)):
+                yield from _differences(*pair, (*keys, str(new_key)))
+    elif isinstance(old, list) and isinstance(new, list):
+        for pair in zip(old, new):
+            yield from _differences(*pair, keys)
+    elif type(old) is not type(new) or repr(old) != repr(new):
+        yield keys, old, new

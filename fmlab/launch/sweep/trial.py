@@ -70,12 +70,11 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
 def trial_command(ledger: Ledger, claim: Claim) -> list[str]:
     """Returns the command line of a trial; of one whose run was begun before, the one that resumes it."""
     sweep, layout = ledger.sweep, RunLayout(claim.folder)
-    program = str(sweep.content["program"])
-    if sweep.program == ["fmlab", "fit"] and layout.config.exists() and layout.raw_config.exists():
+    if sweep.head == ["fmlab", "fit"] and layout.config.exists() and layout.raw_config.exists():
         # Trusted, because this sweep's own command created the run.
         resume = [*sweep.command[: sweep.command.index("fit") + 1], "--resume", str(claim.folder), "--trust"]
-        return expand(resume, program, {})
-    return expand(sweep.command, program, claim.parameters)
+        return expand(resume, sweep.program, {})
+    return expand(sweep.command, sweep.program, claim.parameters)
 
 
 def trial_environment(ledger: Ledger, claim: Claim) -> dict[str, str]:
@@ -92,12 +91,12 @@ def trial_environment(ledger: Ledger, claim: Claim) -> dict[str, str]:
 
 def report_metric(ledger: Ledger, claim: Claim, layout: RunLayout) -> bool:
     """Records the metric's new values in the ledger; returns whether the trial is to be stopped."""
-    metric = ledger.sweep.metric
+    metric = ledger.sweep.metric_name
     if metric is None or not layout.metrics.exists():
         return False
     values = [row[metric] for row in read_metrics(layout.metrics) if metric in row]
     # Every report counts where trials are compared at one of them; otherwise only the latest is of interest.
-    first = claim.reports + 1 if ledger.sweep.early is not None else max(claim.reports + 1, len(values))
+    first = claim.reports + 1 if ledger.sweep.early_terminate is not None else max(claim.reports + 1, len(values))
     return any(ledger.report(claim, values[count - 1], count) for count in range(first, len(values) + 1))
 
 
@@ -105,7 +104,7 @@ def read_outcome(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Out
     """Reads how a trial went whose process has ended."""
     if code != 0:
         return Outcome("failed", reason=_explain_failure(layout, code, log))
-    metric = ledger.sweep.metric
+    metric = ledger.sweep.metric_name
     if metric is None:
         return Outcome("done")
     try:

@@ -23,13 +23,7 @@ IDLE = 1.0
 
 
 def worker_command(file: Path, runs_dir: Path, trials: int | None = None) -> list[str]:
-    """Returns the words after `fmlab` that start one worker, on a machine that shares the folder.
-
-    Args:
-        file: The sweep file, whose sweep was begun in that folder (`Ledger.begin`).
-        runs_dir: Where all runs live.
-        trials: How many trials it runs before it ends; as long as there are any if left out.
-    """
+    """Returns the words after `fmlab` that start one worker of a sweep that was begun; it ends after so many trials."""
     limit = [] if trials is None else [f"--trials={trials}"]
     return ["sweep", str(file), "--dir", str(runs_dir), "--worker", *limit]
 
