@@ -26,7 +26,7 @@ from fault_lives import (
 )
 from helpers.tiny_runs import newest
 
-from fmlab.launch.slurm.requeue import exit_code
+from fmlab.launch.slurm.client import exit_code
 from fmlab.records import RunLayout
 from fmlab.training.checkpoint_files import damage, step_of
 

@@ -116,8 +116,9 @@ def line_count(path: Path) -> int:
 def sizes() -> dict[str, tuple[int, int]]:
     """Files and lines of each room."""
     table: dict[str, tuple[int, int]] = {}
+    rooms = room_graph()
     for module, path in modules().items():
-        room = room_of(module) if room_of(module) in room_graph() else "(top)"
+        room = room_of(module) if room_of(module) in rooms else "(top)"
         files, lines = table.get(room, (0, 0))
         table[room] = (files + 1, lines + line_count(path))
     return table

@@ -41,7 +41,7 @@ def run(options: CompareOptions) -> int:
     """Prints the table and writes the page."""
     from fmlab.comparison.groups import compare
     from fmlab.comparison.page import write_page
-    from fmlab.comparison.terminal import report
+    from fmlab.comparison.sentences import report
 
     comparison = compare(list(options.runs), options.metric)
     print(report(comparison))

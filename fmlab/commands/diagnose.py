@@ -64,8 +64,7 @@ def run(options: DiagnoseOptions) -> int:
 
     from fmlab.diagnosis.diagnose import diagnose
     from fmlab.diagnosis.report import describe_subject, write_files, write_report
-    from fmlab.diagnosis.run_sampler import change_sampling, read_run_sampler
-    from fmlab.diagnosis.subject import Subject
+    from fmlab.diagnosis.subject import Subject, change_sampling, read_run_sampler
     from fmlab.inference.load import load_module
     from fmlab.records import find_run
     from fmlab.training.generation import check_guidance, check_sampler

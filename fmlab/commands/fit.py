@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fmlab.config.options import Overrides
-from fmlab.launch.slurm.requeue import exit_code, refusal, requeue
+from fmlab.launch.slurm.client import exit_code, refusal, requeue
 from fmlab.records import RunLayout, find_run, write_status
 
 if TYPE_CHECKING:

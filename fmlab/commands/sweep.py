@@ -80,7 +80,7 @@ def run(options: SweepOptions) -> int:
         what = f"{count} command lines checked" if count else "the command is not fmlab's and was not checked"
         print(f"{options.file}: {size}, {what}, nothing wrong{'' if count else ' with the file'}")
     elif options.wandb:
-        from fmlab.launch.sweep.wandb_sweep import register_sweep
+        from fmlab.launch.sweep.submit_sweep import register_sweep
 
         register_sweep(sweep)
     elif options.slurm:

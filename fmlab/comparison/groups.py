@@ -134,11 +134,7 @@ def compare(runs: str | Path | Iterable[str | Path], metric: str | None = None, 
 
 
 def group_runs(runs: Sequence[Run], metric: str | None = None) -> Comparison:
-    """Sorts runs into groups.
-
-    Raises:
-        UserError: If no run has the metric.
-    """
+    """Sorts runs into groups."""
     metrics = names(runs)
     if metric is not None and metric not in metrics:
         raise UserError("none of the runs has this metric", key=f"--metric {metric}", hint=nearest(metric, metrics))

@@ -62,11 +62,7 @@ class Run:
 
 
 def read_run(layout: RunLayout) -> Run:
-    """Reads a run from its record; what is missing or torn counts as absent, except for the configuration.
-
-    Raises:
-        UserError: If there is no configuration that can be read.
-    """
+    """Reads a run from its record; what is missing or torn counts as absent, except for the configuration."""
     try:
         config = yaml.load(layout.config.read_bytes(), _Loader)
     except (OSError, yaml.YAMLError) as error:

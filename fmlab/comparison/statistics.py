@@ -28,14 +28,10 @@ Verdict = Literal["best", "worse", "no clear difference", "too few pairs", "no s
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A group compared with the best one.
+    """A group compared with the best one over the seeds that both have; nan is what was not tested.
 
-    Attributes:
-        pairs: Seeds that both have.
-        difference: The mean of this group's values less the best group's, over these seeds; nan without a pair.
-        low: The lower end of its interval; nan if nothing was tested.
-        high: The upper end.
-        p: The p-value after Holm's step-down over all pairs of groups; nan if nothing was tested.
+    The difference is the mean of this group's values less the best group's, with its interval from low to high; p is
+    the p-value after Holm's step-down over all pairs of groups.
     """
 
     verdict: Verdict

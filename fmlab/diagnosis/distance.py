@@ -40,11 +40,10 @@ class SplitMean:
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of several sets of samples from the same halves of the real data.
+    """Distances of several sets of n samples from the same halves of the real data, by split.
 
     Attributes:
         key: The metric's name.
-        n: Samples in each set, and real examples in each half.
         features: The feature network's name and weights, or None for points.
         values: Distances of each split, by set: `real` is the other half of the real data.
     """
@@ -81,9 +80,6 @@ def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: Fe
     """Measures distances of sets of samples, and of the other half, from halves of the reference split.
 
     Every set (n, *event) is measured against the same halves, so differences come only from how samples were made.
-
-    Raises:
-        UserError: If there are too few real examples, or no such features.
     """
     split = subject.data.split(subject.data.reference)
     n = min(len(split) // 2, *(len(samples) for samples in sets.values()))

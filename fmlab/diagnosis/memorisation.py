@@ -33,11 +33,7 @@ class Neighbours:
 
 
 def measure_neighbours(subject: Subject, samples: Tensor) -> Neighbours:
-    """Finds the nearest training examples of samples, mirror images included where training saw them.
-
-    Raises:
-        UserError: If the training examples are not in memory, or too few are held out.
-    """
+    """Finds the nearest training examples of samples, mirror images included where training saw them."""
     training, held_out = neighbour_sets(subject.data)
     compared = to_uint8(samples) if subject.images else samples
     metric = NearestNeighbours(training.to(subject.device), held_out.to(subject.device))

@@ -26,13 +26,7 @@ NEGLIGIBLE = 1e-6  # a relative excess of rounding in float32
 
 @dataclass(frozen=True)
 class ModelError:
-    """The excess loss of a network by time.
-
-    Attributes:
-        means: The terms of the loss; `fmlab.training.loss_floor.TERMS`.
-        law: Whose exact field it is compared with, in words.
-        finite: Whether that is a finite set of examples.
-    """
+    """The excess loss of a network by time, over the exact field of a law, which may be a finite set of examples."""
 
     means: MeansByTime
     law: str
@@ -82,11 +76,7 @@ class ModelError:
 
 
 def measure_model(subject: Subject) -> ModelError:
-    """Measures the excess loss of the subject's network over the closest exact field that is known.
-
-    Raises:
-        UserError: If none is known.
-    """
+    """Measures the excess loss of the subject's network over the closest exact field that is known."""
     law = nearest_law(subject.module, subject.data, "model error")
     draws, finite = DRAWS, isinstance(law, Empirical)
     if isinstance(law, Empirical):

@@ -24,9 +24,7 @@ OTHERS: tuple[Solver, ...] = (Euler(), AB2(), Heun(), RK4())
 class Need:
     """The network forwards that an accuracy takes.
 
-    Attributes:
-        nfe: How many.
-        how: `at most` where the coarsest solve is good enough, `about` between two solves, `extrapolated` beyond them.
+    That is `at most` where the coarsest solve is good enough, `about` between two solves, `extrapolated` beyond them.
     """
 
     nfe: int
@@ -92,9 +90,6 @@ def converge(subject: Subject) -> Converged:
     An adaptive or a high-order method would not do: a network embeds the time by sines up to 1000 t and is rough in t
     below that scale, which misleads error estimates and leaves nothing to gain for orders above two. And the midpoint
     rule never evaluates the field at the path's ends, where some predictions are clipped.
-
-    Raises:
-        UserError: If a sample is not finite.
     """
     solves: list[tuple[Sampling, Tensor]] = []
     steps, bound, unit, spread = FIRST, math.inf, 0.0, math.inf

@@ -32,12 +32,7 @@ class Solve:
 
 @dataclass(frozen=True)
 class SolverCurve:
-    """Solves of one solver, from few evaluations to many.
-
-    Attributes:
-        order: The slope of the last two solves whose errors are above the noise, or None.
-        adaptive: Whether they differ in their tolerance rather than in their steps.
-    """
+    """Solves of one solver, from few evaluations to many, adaptive ones by tolerance; and the order, if any shows."""
 
     solves: Sequence[Solve]
     order: float | None = None
@@ -46,14 +41,9 @@ class SolverCurve:
 
 @dataclass
 class Case:
-    """A field in closed form, followed from fixed noise.
+    """The exact field of a data law, followed from fixed noise (B, *event) in float64 to the end of a path.
 
-    Attributes:
-        title: What it is.
-        law: The data's law.
-        path: The path; errors are measured at its end.
-        noise: Standard normal, float64, of shape (B, *event).
-        smooth: Whether the field has a limit at the end, so that an order can be seen there.
+    It is smooth if it has a limit at the end, so that an order can be seen there.
     """
 
     title: str
@@ -94,11 +84,7 @@ class Case:
         return [self.measure(solver, grid, n) if n else None for n in steps]
 
     def measure_curve(self, budgets: Sequence[int], solver: Solver, grid: Grid) -> SolverCurve:
-        """Measures a solver with fixed steps at each budget, an adaptive one at each tolerance.
-
-        Raises:
-            UserError: If no budget pays for a step.
-        """
+        """Measures a solver with fixed steps at each budget, an adaptive one at each tolerance."""
         if solver.adaptive:
             solvers: list[Any] = [type(solver)(tolerance, tolerance) for tolerance in TOLERANCES]  # type: ignore[call-arg]
             return SolverCurve([self.measure(solver, grid, 1) for solver in solvers], adaptive=True)

@@ -74,13 +74,11 @@ class Panel:
     """What is drawn in one square, in this order; what is None is left out.
 
     Attributes:
-        window: The square.
         source: A density of shape (CELLS, CELLS), row by row from below, in a cold tint.
         density: Another, in a warm one.
         mesh: Curves of shape (L, P, 2).
         trails: Curves coloured by time, from white starts to dark ends.
         points: Of shape (N, 2).
-        arrows: A vector field.
         streams: A vector at every centre of side x side cells, of shape (side, side, 2), drawn as stream lines.
         given: The point z, of shape (2,).
         note: A few words in the lower left corner.
@@ -203,17 +201,7 @@ def draw_sheet(
     dpi: int = 220,
     side: float = SIDE,
 ) -> Any:
-    """Draws panels in rows and columns as one figure.
-
-    Args:
-        rows: The panels, as many in each row.
-        row_names: What stands to the left of each row.
-        column_names: What stands over each column.
-        heading: What stands over all of it.
-        time_bar: Whether the colours of time are explained at the right.
-        dpi: Dots an inch.
-        side: Inches a panel.
-    """
+    """Draws panels of so many inches a side as one figure, whose bar at the right may explain the colours of time."""
     beside = 0.3 * bool(row_names) + 0.45 * time_bar
     figure, grid = new_sheet(len(rows), len(rows[0]), (side, side), column_names, heading, dpi, beside, pad=0.025)
     for axes, panel in zip(grid.flat, (panel for panels in rows for panel in panels)):

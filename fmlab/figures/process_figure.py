@@ -54,11 +54,7 @@ class Simulation:
 
     @cached_property
     def law(self) -> ProcessLaw:
-        """The law that the paths should have.
-
-        Raises:
-            UserError: If neither the law at a time nor an invariant one is known.
-        """
+        """The law that the paths should have."""
         try:
             laws = [self.process.law(self.starts, t) for t in self.times]
         except UserError:
@@ -79,13 +75,9 @@ class Simulation:
 
 
 def choose_starts(start: Any, process: Process, n: int, seed: int) -> Tensor:
-    """The points of shape (S, d), d = 1 or 2, from which the paths start in turn.
+    """The points (S, d), d = 1 or 2, from which n paths start in turn.
 
-    Args:
-        start: A number, a point, or several points in lists; None is 0, and for an ODE n draws of N(0, I).
-        process: The process.
-        n: How many paths there will be.
-        seed: Of the draws.
+    The start is a number, a point, or several points in lists; None is 0, and for an ODE draws of N(0, I).
 
     Raises:
         UserError: If `start` names no such points, or the process has more than two dimensions.
@@ -113,11 +105,7 @@ def choose_starts(start: Any, process: Process, n: int, seed: int) -> Tensor:
 def simulate(
     process: Process, solver: Solver, starts: Tensor, until: float, steps: int, n: int, seed: int
 ) -> Simulation:
-    """Simulates n paths from t = 0 to `until`, or `SIMULATED` if those are more.
-
-    Raises:
-        UserError: If the solver diverges.
-    """
+    """Simulates n paths from t = 0 to `until`, or `SIMULATED` if those are more."""
     times = torch.linspace(0, until, steps + 1, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
 

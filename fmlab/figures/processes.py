@@ -212,11 +212,7 @@ def _positive(value: float, name: str, process: str) -> float:
 
 
 def _flat(x: Tensor, entries: int, process: str) -> Tensor:
-    """Flattens `x` to (B, d).
-
-    Raises:
-        UserError: If its events have another number of entries.
-    """
+    """Flattens `x` to (B, d)."""
     flat = x.flatten(1)
     if flat.shape[1] != entries:
         raise UserError(f"this {process} moves events of {entries} entries, got shape {tuple(x.shape[1:])}", key="x")

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from fmlab.distributions import KernelDensity
-from fmlab.figures.motion import follow, solve_times
+from fmlab.errors import UserError
 from fmlab.figures.panel import CELLS, Arrows, Panel, Trails, Window
 from fmlab.figures.scene import Scene
-from fmlab.solvers import Grid, Solver
+from fmlab.paths import ProbabilityPath
+from fmlab.random import Purpose
+from fmlab.solvers import DiffusionCoefficient, Euler, Grid, NoiseLevelDiffusion, Solver
 
 Rows = dict[str, list[Panel]]
 """Panels by the name of their row, one a time. Rows are `conditional`, `marginal` and `learned`."""
@@ -118,13 +120,8 @@ def trajectory_panels(
 ) -> list[list[list[Panel]]]:
     """Makes panels of trajectories over source and target, all from the same starts.
 
-    Args:
-        columns: What is drawn and how it is followed, ODE or SDE; scenes differ in their guidance alone.
-        rows: The fields that are followed.
-        until: The last time of each picture, of shape (T,); for each the rows are returned, one panel per column.
-        n: How many trajectories.
-        grid: Where the steps lie.
-        steps: How many there are.
+    Columns are scenes, which differ in their guidance alone, and the solvers that follow them. For each last time of
+    `until` the rows are returned, one panel per column.
     """
     scene = columns[0][0]
     start = scene.path.initial(scene.sample_source(n))
@@ -166,3 +163,47 @@ def shade(scene: Scene, window: Window, t: Tensor, given: Tensor | None = None) 
 
 def _given(scene: Scene, row: str) -> Tensor | None:
     return scene.given if row == "conditional" else None
+
+
+def solve_times(grid: Grid, steps: int, path: ProbabilityPath, shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Inserts increasing times that are shown into the grid's; returns all times, and the indices of those shown."""
+    own, shown = grid(steps, path).double(), shown.double().clamp(path.t_start, path.t_end)
+    apart = (own[:, None] - shown).abs().amin(1) > 1e-3 / steps  # else a step would be shorter than any rounding
+    times = torch.cat([own[apart], shown]).unique()
+    return times, torch.searchsorted(times, shown)
+
+
+@torch.no_grad()
+def follow(scene: Scene, row: str, start: Tensor, solver: Solver, times: Tensor) -> Tensor:
+    """Follows a row's field, with the scene's noise, and returns the states (T, N, 2) at all times, float64.
+
+    The score grows like 1 / beta, and once the noise of a step is larger than that of the path, an SDE's method would
+    throw points out; from there on the ODE, which has the same marginals, takes over.
+    """
+    field, x = scene.fields()[row](len(start)), scene.in_precision_of(row, start)
+    generator = scene.generator(Purpose.TIME)
+
+    def noise(step: int, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+    cut = len(times) - 1
+    if solver.stochastic and hasattr(solver, "diffusion"):
+        diffusion = solver.diffusion or NoiseLevelDiffusion()
+        cut = steady_until(field.path, diffusion, times, getattr(field, "bandwidth", 0.0))
+    states = solver.solve(field, x, times[: cut + 1], noise=noise, trajectory=True) if cut else x[None]
+    if cut + 1 < len(times):
+        states = torch.cat([states, Euler().solve(field, states[-1], times[cut:], trajectory=True)[1:]])
+    if not torch.isfinite(states.square()).all():
+        raise UserError(f"{solver!r} diverges in {len(times) - 1} steps", key="steps", hint="take more")
+    return states.double()
+
+
+def steady_until(path: ProbabilityPath, diffusion: DiffusionCoefficient, times: Tensor, bandwidth: float = 0.0) -> int:
+    """The index of the last time up to which the steps of an SDE add less noise than there is on the path.
+
+    The bandwidth is the standard deviation of further noise through which the path is seen.
+    """
+    starts, late = times[:-1], times[:-1] > (path.t_start + path.t_end) / 2
+    added = diffusion(starts, path).square() * times.diff()
+    unsteady = late & (added > 0) & (added > path.noise_scale(starts).square() + bandwidth**2)
+    return int(unsteady.int().argmax()) if unsteady.any() else len(times) - 1

@@ -48,11 +48,7 @@ def frame_times(times: Sequence[float], frames: int, file: Path) -> Tensor:
 def choose_rows(
     requested: Sequence[str] | None, scene: Scene, usual: Sequence[str], possible: Sequence[str] = ROWS
 ) -> list[str]:
-    """The rows that are requested; else those of the usual ones that the scene has.
-
-    Raises:
-        UserError: If the figure or the scene has no such row.
-    """
+    """The rows that are requested; else those of the usual ones that the scene has."""
     available = [row for row in possible if row in scene.fields()]
     for row in requested or ():
         if row not in possible:

@@ -11,8 +11,15 @@ from fmlab.distributions import Checkerboard, Circles, EightGaussians, Gaussian,
 from fmlab.errors import UserError
 from fmlab.fields import ExactField
 from fmlab.figures import Scene, field_panels, flow_panels, path_panels, trajectory_panels
-from fmlab.figures.motion import solve_times, steady_until
-from fmlab.figures.scene_panels import LINES, differ, learned_error, square_mesh, windows_over
+from fmlab.figures.scene_panels import (
+    LINES,
+    differ,
+    learned_error,
+    solve_times,
+    square_mesh,
+    steady_until,
+    windows_over,
+)
 from fmlab.objectives import MinibatchOT
 from fmlab.paths import VE, VP, CondOT, Cosine, Interpolant, SchrodingerBridge
 from fmlab.solvers import ConstantDiffusion, EulerMaruyama, Heun, UniformGrid

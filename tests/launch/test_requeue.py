@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from fmlab.launch.slurm.requeue import exit_code, refusal
+from fmlab.launch.slurm.client import exit_code, refusal
 
 JOB = {"SLURM_JOB_ID": "1", "FMLAB_MAX_RESTARTS": "3"}
 

@@ -11,9 +11,8 @@ import pytest
 
 import fmlab
 from fmlab.errors import UserError
-from fmlab.launch.slurm.allocation import Allocation, allocation_of
 from fmlab.launch.slurm.cluster import Cluster, find_cluster_file, limit_seconds, read_cluster
-from fmlab.launch.slurm.script import Job, Submission, sbatch_options, write_script
+from fmlab.launch.slurm.script import Allocation, Job, Submission, allocation_of, sbatch_options, write_script
 from fmlab.launch.slurm.snapshot import copy_code
 from fmlab.launch.slurm.submit_runs import choose_run
 

@@ -16,7 +16,7 @@ import pytest
 from helpers.trivial import write_sweep
 
 from fmlab.__main__ import main
-from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
+from fmlab.launch.slurm.client import MAX_RESTARTS, NOTICE
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger, Outcome, TrialView
 from fmlab.launch.sweep.owner import GRACE, Owner, SignOfLife
 from fmlab.launch.sweep.sweep_file import read_sweep

@@ -15,7 +15,7 @@ from PIL import Image
 from fmlab.__main__ import main
 from fmlab.commands.diagnose import DiagnoseOptions
 from fmlab.config.options import parse_options
-from fmlab.diagnosis.run_sampler import change_sampling, read_run_sampler
+from fmlab.diagnosis.subject import change_sampling, read_run_sampler
 from fmlab.errors import UserError
 from fmlab.figures import neighbours_picture
 from fmlab.paths import VP

@@ -13,7 +13,7 @@ from helpers.compare_runs import assert_same_end, numbers
 from helpers.tiny_runs import newest
 
 from fmlab.__main__ import main
-from fmlab.launch.slurm.requeue import INTERRUPTED, PREEMPTED
+from fmlab.launch.slurm.client import INTERRUPTED, PREEMPTED
 from fmlab.records import RunLayout, read_status
 
 Fit = Callable[..., RunLayout]

@@ -16,7 +16,7 @@ from helpers.compare_runs import assert_same_end
 from helpers.tiny_runs import ROOT, arguments, fmlab, newest
 from test_resume_anywhere import MIXED, acting
 
-from fmlab.launch.slurm.requeue import PREEMPTED
+from fmlab.launch.slurm.client import PREEMPTED
 from fmlab.records import RunLayout, read_status
 
 # 8 validation images a batch of a process: 45 batches, and uneven shares of generated and measured samples.

@@ -74,11 +74,7 @@ class Cluster:
 
 
 def limit_seconds(text: str) -> int:
-    """Converts SLURM's `minutes[:seconds]`, `hours:minutes:seconds` or `days-hours[:minutes[:seconds]]` to seconds.
-
-    Raises:
-        UserError: If the text has none of these forms.
-    """
+    """Converts SLURM's `minutes[:seconds]`, `hours:minutes:seconds` or `days-hours[:minutes[:seconds]]` to seconds."""
     if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", text):
         raise UserError(f"{text!r} is no time limit", key="slurm.time", hint="such as 12:00:00, 2-00:00:00 or 90")
     days, _, rest = text.rpartition("-")
@@ -90,11 +86,7 @@ def limit_seconds(text: str) -> int:
 
 
 def find_cluster_file(name: str | None) -> Path | None:
-    """Finds the file of defaults: the one named, `cluster.yaml` here, or `fmlab/cluster.yaml` in `~/.config`.
-
-    Raises:
-        UserError: If the one named does not exist.
-    """
+    """Finds the file of defaults: the one named, `cluster.yaml` here, or `fmlab/cluster.yaml` in `~/.config`."""
     if name is not None:
         if not Path(name).is_file():
             raise UserError("no such file", key=f"--cluster {name}", hint=f"you are in {Path.cwd()}")

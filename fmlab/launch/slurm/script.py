@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fmlab.errors import UserError
-from fmlab.launch.slurm.allocation import Allocation
+from fmlab.launch.slurm.client import MAX_RESTARTS, NOTICE
 from fmlab.launch.slurm.cluster import Cluster
-from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
 from fmlab.launch.slurm.snapshot import CODE, START
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Nodes, tasks and GPUs, 0 for a run on processors; processes that a task starts itself share what it has."""
+
+    nodes: int = 1
+    tasks_per_node: int = 1
+    gpus_per_node: int = 0
+    processes_per_task: int = 1
+
+
+def allocation_of(trainer: Mapping[str, Any]) -> Allocation:
+    """Computes what the trainer section of a configuration needs, with one task for each device.
+
+    Raises:
+        UserError: If devices are not a number, or the accelerator is one that SLURM does not give out as GPUs.
+    """
+    accelerator, devices = str(trainer.get("accelerator", "auto")), trainer.get("devices", "auto")
+    if isinstance(devices, (list, tuple)) and devices and accelerator != "cpu":
+        devices = len(devices)
+    if isinstance(devices, str) and devices.isdigit():
+        devices = int(devices)
+    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
+        cause = f"SLURM must know the number of devices before the job starts, and {devices!r} does not say it"
+        raise UserError(cause, key="trainer.devices", hint="give a number: --trainer.devices=8")
+    if accelerator not in ("auto", "gpu", "cuda", "cpu"):
+        raise UserError(f"SLURM has no {accelerator} to give out", key="trainer.accelerator", hint="gpu or cpu")
+    return Allocation(int(trainer.get("num_nodes", 1)), devices, 0 if accelerator == "cpu" else devices)
 
 
 @dataclass(frozen=True)
@@ -62,11 +91,7 @@ class Job:
 
 
 def write_script(job: Job) -> str:
-    """Returns the script as text.
-
-    Raises:
-        UserError: If an option of sbatch holds a line break, which no script can express.
-    """
+    """Returns the script as text."""
     cluster = job.submission.cluster
     code = ":".join(str(folder) for folder in job.code or [job.folder / CODE / "fmlab"])
     python = "python" if cluster.container else shlex.quote(sys.executable)
@@ -98,11 +123,7 @@ def write_script(job: Job) -> str:
 
 
 def sbatch_options(job: Job) -> list[str]:
-    """Lists the options of sbatch.
-
-    Raises:
-        UserError: If one holds a line break.
-    """
+    """Lists the options of sbatch."""
     cluster, allocation = job.submission.cluster, job.allocation
     folder = str(job.folder).replace("%", "%%")  # sbatch replaces %j and others
     options = [

@@ -35,17 +35,8 @@ def copy_code(target: Path, own_folders: Sequence[str | Path] = ()) -> list[Path
     """Copies fmlab, and the folders of the user's own parts, into a folder.
 
     Of a git checkout: every tracked file as it is now, and Python files that git does not know; a `.diff` beside the
-    copy says how it differs from the commit. Of an installed package: the package.
-
-    Args:
-        target: The folder, which is created.
-        own_folders: Folders in which the user's own parts lie.
-
-    Returns:
-        What is to stand first in PYTHONPATH, the user's folders before fmlab.
-
-    Raises:
-        UserError: If a file cannot be read or written.
+    copy says how it differs from the commit. Of an installed package: the package. Returns what is to stand first in
+    PYTHONPATH, the user's folders before fmlab.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)

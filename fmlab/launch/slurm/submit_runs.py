@@ -13,9 +13,8 @@ from fmlab.config.run_record import write_run_record
 from fmlab.config.schema import SEED
 from fmlab.errors import UserError
 from fmlab.inference.exported import class_paths
-from fmlab.launch.slurm.allocation import Allocation, allocation_of
 from fmlab.launch.slurm.client import submit_script
-from fmlab.launch.slurm.script import Job, Submission, write_script
+from fmlab.launch.slurm.script import Job, Submission, allocation_of, write_script
 from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
@@ -27,9 +26,6 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
     """Checks everything, writes the runs' records and the script, submits it, and prints where they are.
 
     Each of several runs has the seed after the one before it.
-
-    Raises:
-        UserError: If the configuration, the trainer or the script has a mistake, or SLURM refuses the job.
     """
     silence_lightning()
     prepared = prepare(list(argv))
@@ -38,13 +34,17 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
     options = RunOptions(**prepared.config["run"])
     folder = Path(options.dir).resolve() / str(options.name)
     future_runs = [folder / f"NEW{index or ''}" for index in range(seeds)]
-    script = write_script(_describe_job(prepared, future_runs, allocation, submission))
+    # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
+    arguments = f'fit --resume "$run"{trust_option(prepared.config)}'
+    before = choose_run(future_runs)
+    job = Job(str(options.name), future_runs[0], arguments, allocation, submission, before=before, tasks=seeds)
+    script = write_script(job)
     if submission.dry_run:
         print(script, end="")
         return
     layouts = [_new_run(argv, index, prepared.config[SEED]) for index in range(seeds)]
-    code = copy_code(layouts[0].root / CODE, own_folders(prepared))
-    job = _describe_job(prepared, [layout.root for layout in layouts], allocation, submission, code)
+    code, before = copy_code(layouts[0].root / CODE, own_folders(prepared)), choose_run([run.root for run in layouts])
+    job = replace(job, folder=layouts[0].root, code=code, before=before)
     atomic_write_text(job.script, write_script(job))
     try:
         number = submit_script(job.script)
@@ -63,11 +63,7 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
 
 
 def build_once(prepared: Prepared) -> None:
-    """Builds all objects of a run, for one process on this machine, to find mistakes before the job waits.
-
-    Raises:
-        UserError: At the first part that does not go with the others.
-    """
+    """Builds all objects of a run, for one process on this machine, to find mistakes before the job waits."""
     local = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
     trainer = {**trainer_section(prepared.config, precision=False), **local}
     assemble(replace(prepared, config={**prepared.config, "trainer": trainer}), "unused")
@@ -87,31 +83,10 @@ def own_folders(prepared: Prepared) -> list[Path]:
 def choose_run(runs: Sequence[Path]) -> list[str]:
     """Writes the lines of shell that set `run`: the one run, or that of the array's task."""
     quoted = [shlex.quote(str(run)) for run in runs]
-    if len(runs) == 1:
-        return [f"run={quoted[0]}"]
-    return ["runs=(", *(f"  {run}" for run in quoted), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
-
-
-def _describe_job(
-    prepared: Prepared,
-    runs: Sequence[Path],
-    allocation: Allocation,
-    submission: Submission,
-    code: Sequence[Path] = (),
-) -> Job:
-    # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
-    trust = trust_option(prepared.config)
-    note = "# The same command begins a new run and resumes one that was stopped."
-    return Job(
-        str(prepared.config["run"]["name"]),
-        runs[0],
-        f'fit --resume "$run"{trust}',
-        allocation,
-        submission,
-        code,
-        [*choose_run(runs), "", note],
-        tasks=len(runs),
-    )
+    lines = [f"run={quoted[0]}"]
+    if len(runs) > 1:
+        lines = ["runs=(", *(f"  {run}" for run in quoted), ")", "run=${runs[$SLURM_ARRAY_TASK_ID]}"]
+    return [*lines, "", "# The same command begins a new run and resumes one that was stopped."]
 
 
 def _new_run(argv: Sequence[str], index: int, first_seed: int) -> RunLayout:

@@ -18,11 +18,7 @@ None stands for a command that may log others, because parts of it are the user'
 
 
 def check_sweep(sweep: Sweep, checks: Mapping[str, Check]) -> int:
-    """Checks every value of every parameter, one parameter at a time, as the command would; returns how many.
-
-    Args:
-        sweep: The sweep.
-        checks: How to check each verb of `fmlab`; other commands are not checked.
+    """Checks every value of every parameter, one at a time, as the check of its verb would; returns how many.
 
     Raises:
         UserError: At the first value that the command refuses, and if it never logs the metric.
@@ -44,11 +40,7 @@ def check_sweep(sweep: Sweep, checks: Mapping[str, Check]) -> int:
 
 
 def fetch_data(sweep: Sweep) -> None:
-    """Downloads the data set of a sweep of trainings where it is missing: once, and before all trials fail for it.
-
-    Raises:
-        UserError: If it cannot be had.
-    """
+    """Downloads the data set of a sweep of trainings where it is missing: once, and before all trials fail for it."""
     if sweep.head == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy, and a worker needs none of it
 

@@ -26,9 +26,6 @@ def run_sweep(ledger: Ledger, runs_dir: Path, workers: int) -> int:
     """Runs what is left of a sweep, and returns the exit code: 1 if every trial failed.
 
     Stopped at any point, even killed, the same call resumes it; Ctrl-C ends the trials that run, which wait then.
-
-    Raises:
-        UserError: If its workers die again and again.
     """
     log = ledger.folder / HIDDEN / "workers.txt"
     with Board(ledger) as board, log.open("ab") as output:

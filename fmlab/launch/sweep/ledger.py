@@ -96,12 +96,7 @@ class Claim:
 
 
 class Ledger:
-    """The record that every process of a sweep reads and writes.
-
-    Args:
-        sweep: The content of the sweep file.
-        folder: The sweep's folder, `runs/<name>`, begun with `begin`.
-    """
+    """The record that every process of a sweep reads and writes, in its folder `runs/<name>`, begun with `begin`."""
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self.sweep, self.folder = sweep, folder

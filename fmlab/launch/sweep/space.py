@@ -29,11 +29,7 @@ CURVES = ("normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta")
 
 
 def check_parameter(key: str, form: Any, method: str) -> None:
-    """Checks what the file says of one flag: a constant, a list of values, or a range.
-
-    Raises:
-        UserError: If it is none of these, or a grid cannot list it.
-    """
+    """Checks what the file says of one flag: a constant, a list of values, or a range."""
     if not isinstance(form, dict):
         values = yaml.safe_dump(form if isinstance(form, list) else [form], default_flow_style=True, width=10_000)
         hint = f"write {key}: {{values: {values.strip()}}}"
@@ -60,11 +56,7 @@ def check_parameter(key: str, form: Any, method: str) -> None:
 
 
 def range_of(key: str, form: Mapping[str, Any]) -> str:
-    """Returns the name of a parameter's distribution, its bounds checked.
-
-    Raises:
-        UserError: If there is no such distribution, or its bounds are wrong.
-    """
+    """Returns the name of a parameter's distribution, its bounds checked."""
     kind = form.get("distribution")
     if kind in CURVES:
         return str(kind)

@@ -1,18 +1,20 @@
-"""A sweep handed to SLURM as an array, with a task for each trial that is left."""
+"""A sweep handed to others: to SLURM as an array with a task for each trial that is left, or to Weights & Biases."""
 
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from fmlab.errors import UserError
-from fmlab.launch.slurm.allocation import Allocation, allocation_of
 from fmlab.launch.slurm.client import submit_script
 from fmlab.launch.slurm.cluster import Cluster
-from fmlab.launch.slurm.script import Job, Submission, write_script
+from fmlab.launch.slurm.script import Allocation, Job, Submission, allocation_of, write_script
 from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.launch.sweep.check import arguments_of, fetch_data, vary_parameters
 from fmlab.launch.sweep.command import expand
@@ -23,11 +25,7 @@ from fmlab.records.atomic import atomic_write_text
 
 
 def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: Submission) -> None:
-    """Writes the sweep's ledger and the script, submits it, and prints where they are.
-
-    Raises:
-        UserError: If a trial needs several machines, the data cannot be had, or SLURM refuses the job.
-    """
+    """Writes the sweep's ledger and the script, submits it, and prints where they are."""
     allocation = allocate_trial(sweep, submission.cluster)
     folder = (runs_dir / sweep.name).resolve()
     compare = f"fmlab compare '{runs_dir / sweep.name}/*'"
@@ -64,9 +62,6 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
 
     A training that names no `trainer.devices` gets one device, a program of the user's own one GPU if the cluster's
     settings name a kind of GPU.
-
-    Raises:
-        UserError: If a trial needs several machines.
     """
     if sweep.head == ["fmlab", "fit"]:
         from fmlab.config.prepare import prepare  # heavy
@@ -84,3 +79,18 @@ def allocate_trial(sweep: Sweep, cluster: Cluster) -> Allocation:
         text = " ".join(expand(sweep.command, "", dict.fromkeys(sweep.parameters, "")))
         return Allocation(gpus_per_node=0 if "--device=cpu" in text or "--device cpu" in text else 1)
     return Allocation(gpus_per_node=0 if cluster.gpu is None else 1)
+
+
+def register_sweep(sweep: Sweep) -> None:
+    """Registers the file by `wandb sweep`, and prints the command for agents."""
+    command = [sys.executable, "-m", "wandb", "sweep", str(sweep.file)]
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    lines = [line.removeprefix("wandb: ").strip() for line in result.stderr.splitlines() if line.strip()]
+    agent = re.search(r"wandb agent \S+", result.stderr)
+    if result.returncode != 0 or agent is None:
+        hint = "wandb login, or leave --wandb out: the sweep then runs here, offline"
+        raise UserError(f"W&B: {lines[-1] if lines else 'no answer'}", key=str(sweep.file), hint=hint)
+    for line in lines:
+        if line.startswith("View sweep at"):
+            print(line)
+    print(f"agents     {agent.group()}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from annotated_types import Ge
 
 from fmlab.config.build import build
@@ -14,7 +16,6 @@ from fmlab.config.values import read_file
 from fmlab.errors import UserError, nearest
 from fmlab.launch.sweep.command import check_command, find_program
 from fmlab.launch.sweep.space import check_parameter, grid
-from fmlab.launch.sweep.traps import refuse_traps
 
 METHODS = ("grid", "random", "bayes")
 
@@ -56,15 +57,9 @@ class Sweep:
     """The content of a sweep file.
 
     Attributes:
-        file: The file.
         name: Its `name`, or the file's; the trials' runs lie in a folder of this name.
-        program: The file's `program`, which is the macro `${program}`.
-        method: `grid`, `random` or `bayes`.
         parameters: Each flag with its choices, as W&B writes them.
         command: The words of the command, with W&B's macros such as `${args}`.
-        metric: The metric, if one is optimised or compared.
-        run_cap: How many trials at most.
-        early_terminate: When bad trials are stopped, if they are.
 
     Raises:
         UserError: At the first thing that W&B or this package would misread.
@@ -122,11 +117,7 @@ class Sweep:
         return [name for name, form in self.parameters.items() if "value" not in form]
 
     def count_trials(self, requested: int | None = None) -> int:
-        """Returns how many trials there are to be: so many, or the `run_cap`, and of a grid at most all points.
-
-        Raises:
-            UserError: If nobody says how many.
-        """
+        """Returns how many trials there are to be: so many, or the `run_cap`, and of a grid at most all points."""
         points = len(grid(self.parameters)) if self.method == "grid" else None
         count = requested or self.run_cap or points
         if count is None:
@@ -136,11 +127,7 @@ class Sweep:
 
 
 def read_sweep(file: Path) -> Sweep:
-    """Reads a sweep file.
-
-    Raises:
-        UserError: At the first thing that W&B or this package would misread.
-    """
+    """Reads a sweep file."""
     content = read_file(file)
     try:
         refuse_traps(file, content)
@@ -148,3 +135,30 @@ def read_sweep(file: Path) -> Sweep:
     except UserError as error:
         raise UserError(error.message, key=": ".join(filter(None, [str(file), error.key])), hint=error.hint) from error
     return sweep
+
+
+def refuse_traps(file: Path, content: dict[str, Any]) -> None:
+    """Refuses the first word that YAML 1.1 does not read as `content` has it."""
+    try:
+        other = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"W&B cannot read the file: {' '.join(str(error).split())[:120]}") from error
+    for keys, old, new in _differences(other, content, ()):
+        key, written = ".".join(keys), yaml.safe_dump(new if isinstance(old, str) else old).split()[0]
+        if isinstance(old, str):
+            raise UserError(f"{old} is a text in YAML 1.1, which W&B reads", key=key, hint=f"write {written}")
+        hint = f'write {written}, or "{new}" in quotes for the word'
+        raise UserError(f"{new} is {written} in YAML 1.1, which W&B reads", key=key, hint=hint)
+
+
+def _differences(old: Any, new: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Where two readings of one text differ: the keys, and both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for (old_key, old_value), (new_key, new_value) in zip(old.items(), new.items()):
+            for pair in ((old_key, new_key), (old_value, new_value)):
+                yield from _differences(*pair, (*keys, str(new_key)))
+    elif isinstance(old, list) and isinstance(new, list):
+        for pair in zip(old, new):
+            yield from _differences(*pair, keys)
+    elif type(old) is not type(new) or repr(old) != repr(new):
+        yield keys, old, new

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from fmlab.errors import UserError, nearest
-from fmlab.launch.slurm.requeue import MAX_RESTARTS, NOTICE
+from fmlab.launch.slurm.client import MAX_RESTARTS, NOTICE
 from fmlab.launch.sweep.command import expand
 from fmlab.launch.sweep.ledger import HIDDEN, Claim, Ledger, Outcome
 from fmlab.launch.sweep.owner import GRACE, Owner

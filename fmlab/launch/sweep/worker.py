@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from fmlab.launch.slurm.requeue import refusal, requeue
+from fmlab.launch.slurm.client import refusal, requeue
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger
 from fmlab.launch.sweep.owner import BEAT, SILENCE, SignOfLife
 from fmlab.launch.sweep.sweep_file import Sweep
