@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def table(runs: str | Path | Iterable[str | Path], runs_dir: str = "runs") -> pandas.DataFrame:
-    """Returns one row for each run, named as `find_runs` reads them: what it is, what differs, metrics, costs, ...
+    """Returns one row for each run, named as `find_runs` reads them: its facts, what differs, metrics, costs, rest.
 
     Columns are named as on the command line (`model.path`) and in `metrics.csv` (`val/fid_domain`, the last value);
     beside each metric of which less or more is better stands its best value over training, as `val/fid_domain.best`.

@@ -90,8 +90,8 @@ def draw_trajectories(
     until = torch.linspace(0, 1, frames, dtype=torch.float64) if is_film(file) else torch.ones(1, dtype=torch.float64)
     pictures = trajectory_panels(list(columns.values()), rows, until, n, grid, steps)
     names = [TRAJECTORY_TITLES[row] for row in rows] if len(rows) > 1 else []
-    look: dict[str, Any] = {"row_names": names, "column_names": list(columns), "time_bar": True}
-    look["side"] = TRAJECTORY_SIDE
+    look: dict[str, Any] = {"row_names": names, "column_names": list(columns)}
+    look |= {"time_bar": True, "side": TRAJECTORY_SIDE}
     if not is_film(file):
         save_figure(draw_sheet(pictures[-1], **look), file)
         return 1

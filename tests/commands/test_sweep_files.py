@@ -74,6 +74,37 @@ TRAPS = {
         "sweep.yaml: parameters.model.optimizer.lr.values: 1:30 is 90 in YAML 1.1, which W&B reads",
         'write 90, or "1:30" in quotes for the word',
     ),
+    "no trials": (
+        {"parameters": "model.path: {value: VP}", "metric": "metric: {name: val/w2}\nrun_cap: 0\n"},
+        "sweep.yaml: run_cap: has to be at least 1, got 0",
+        "",
+    ),
+    "an early end without a band": (
+        {
+            "parameters": "model.path: {value: VP}",
+            "metric": "metric: {name: val/w2}\nearly_terminate: {type: hyperband}\n",
+        },
+        "sweep.yaml: early_terminate: needs min_iter, or max_iter and s: at least 1 report",
+        "early_terminate: {type: hyperband, min_iter: 2, eta: 3}",
+    ),
+    "an unknown early end": (
+        {
+            "parameters": "model.path: {value: VP}",
+            "metric": "metric: {name: val/w2}\nearly_terminate: {type: hyper}\n",
+        },
+        'sweep.yaml: early_terminate.type: expected hyperband, got "hyper"',
+        "did you mean hyperband?",
+    ),
+    "a key of the class alone": (
+        {"parameters": "model.path: {value: VP}", "metric": "metric: {name: val/w2}\nfile: other.yaml\n"},
+        "sweep.yaml: file: unknown key",
+        "",
+    ),
+    "a date": (
+        {"parameters": "run.notes: {value: 2026-01-01}"},
+        "sweep.yaml: parameters.run.notes.value: 2026-01-01 is a date in YAML 1.1, which W&B reads",
+        'write "2026-01-01" in quotes',
+    ),
     "a key that is a boolean": (
         {"parameters": "on: {value: 1}"},
         "sweep.yaml: parameters.on: on is true in YAML 1.1, which W&B reads",
@@ -168,7 +199,7 @@ def test_a_trap_is_told_in_at_most_three_lines(name: str, folder: Path, capsys: 
     write(**changes)
     assert main(["sweep", "sweep.yaml"]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("note: ")]
-    assert lines == [f"error: {cause}", f"  {hint}"]
+    assert lines == [f"error: {cause}", *([f"  {hint}"] if hint else [])]
     assert not Path("runs").exists(), "nothing was begun"
 
 

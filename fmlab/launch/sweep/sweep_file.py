@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,6 +132,8 @@ def read_sweep(file: Path) -> Sweep:
     content = read_file(file)
     try:
         refuse_traps(file, content)
+        if "file" in content:
+            raise UserError("unknown key", key="file")
         sweep: Sweep = build({"name": file.stem, **content, "file": str(file)}, Sweep, "", trust=False)
     except UserError as error:
         raise UserError(error.message, key=": ".join(filter(None, [str(file), error.key])), hint=error.hint) from error
@@ -140,13 +143,15 @@ def read_sweep(file: Path) -> Sweep:
 def refuse_traps(file: Path, content: dict[str, Any]) -> None:
     """Refuses the first word that YAML 1.1 does not read as `content` has it."""
     try:
-        other = yaml.safe_load(file.read_text(encoding="utf-8"))
+        other = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"W&B cannot read the file: {' '.join(str(error).split())[:120]}") from error
     for keys, old, new in _differences(other, content, ()):
         key, written = ".".join(keys), yaml.safe_dump(new if isinstance(old, str) else old).split()[0]
         if isinstance(old, str):
             raise UserError(f"{old} is a text in YAML 1.1, which W&B reads", key=key, hint=f"write {written}")
+        if isinstance(old, date):
+            raise UserError(f"{new} is a date in YAML 1.1, which W&B reads", key=key, hint=f'write "{new}" in quotes')
         hint = f'write {written}, or "{new}" in quotes for the word'
         raise UserError(f"{new} is {written} in YAML 1.1, which W&B reads", key=key, hint=hint)
 
