@@ -16,7 +16,7 @@ from fmlab.metrics import wasserstein2
 from fmlab.networks import ResidualMLP
 from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT
 from fmlab.paths import Interpolant
-from fmlab.random import fold, keyed_generator
+from fmlab.random import fold, fixed_generator
 from fmlab.solvers import Dopri5, Euler, UniformGrid
 
 BATCH, MATCHED = 256, 1024
@@ -152,7 +152,7 @@ def fitted(row: str, column: str, seed: int, settings: Settings) -> tuple[torch.
         network.last.reset_parameters()
     problem = Problem(network, Interpolant())
     optimizer = torch.optim.Adam(problem.network.parameters(), lr=3e-4, fused=True)
-    generator = keyed_generator(seed, index, _TRAINING)
+    generator = fixed_generator(seed, index, _TRAINING)
     train(problem, pools(row, column, settings.for_row(row), generator), BATCH, optimizer, generator)
     return problem.network, Interpolant()
 
@@ -160,7 +160,7 @@ def fitted(row: str, column: str, seed: int, settings: Settings) -> tuple[torch.
 @torch.no_grad()
 def measure(row: str, column: str, seed: int, settings: Settings) -> Values:
     """The squared 2-Wasserstein distance after one Euler step and after an adaptive solve, and the latter's NFE."""
-    generator = keyed_generator(seed, COLUMNS.index(column), _TEST)
+    generator = fixed_generator(seed, COLUMNS.index(column), _TEST)
     start, (data, label) = source(settings.points, generator), moons(settings.points, generator)
     if row == FLOOR:
         return {"w2_squared": float(wasserstein2(moons(settings.points, generator)[0], data)) ** 2}

@@ -18,7 +18,7 @@ from fmlab.metrics import normalised_path_energy, wasserstein2
 from fmlab.networks import PlainMLP
 from fmlab.objectives import Coupling, Independent, MinibatchOT, SinkhornOT
 from fmlab.paths import CondOT, Output, ProbabilityPath, SchrodingerBridge, SmoothedInterpolant
-from fmlab.random import keyed_generator
+from fmlab.random import fixed_generator
 from fmlab.solvers import Euler, UniformGrid
 
 BATCH = 512
@@ -184,7 +184,7 @@ class Settings:
 
 
 def _generator(column: str, seed: int, purpose: int) -> torch.Generator:
-    return keyed_generator(seed, list(COLUMNS).index(column), purpose)
+    return fixed_generator(seed, list(COLUMNS).index(column), purpose)
 
 
 def points(column: str, seed: int, split: int, n: int) -> tuple[Tensor, Tensor]:

@@ -30,7 +30,7 @@ from fmlab.data.pixels import to_float
 from fmlab.data.progress import finished_batches, forget_finished_epoch
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.errors import UserError
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator, keyed_generator
 
 SplitName = Literal["train", "validation"]
 _FIXED = 20_240_601  # the key of what belongs to the data and not to a run: the validation images, those of a limit
@@ -257,7 +257,7 @@ class ImageData(DataModule):
 
 def fixed_permutation(size: int) -> Tensor:
     """A permutation that depends on the size alone, never on a run's seed."""
-    return torch.randperm(size, generator=keyed_generator(_FIXED, Purpose.ORDER))
+    return torch.randperm(size, generator=fixed_generator(_FIXED, Purpose.ORDER))
 
 
 FREQUENCIES = "by the frequencies of the training set"
@@ -277,5 +277,5 @@ def draw_labels(data: object, count: int, seed: int) -> Tensor:
             key="labels",
             hint="such as --labels 0-9",
         )
-    generator = keyed_generator(seed, Purpose.LABELS)
+    generator = keyed_generator(Purpose.LABELS, seed)
     return torch.multinomial(frequencies, count, replacement=True, generator=generator)

@@ -58,7 +58,7 @@ class ShardedBatches(Sampler[Tensor]):
     def starting_at(self, first: int) -> Iterator[Tensor]:
         """This epoch's batches of rows from the batch numbered `first` on."""
         key = 0 if self.repeat_first else self.epoch
-        order = torch.randperm(self.size, generator=keyed_generator(self.seed, Purpose.ORDER, key))
+        order = torch.randperm(self.size, generator=keyed_generator(Purpose.ORDER, self.seed, key))
         for index in range(first, len(self)):
             start = (index * self.world_size + self.rank) * self.batch_size
             yield order[start : start + self.batch_size]

@@ -6,7 +6,7 @@ from fmlab.data.base import DataModule, SplitName
 from fmlab.data.sets import BatchSet, TensorSet
 from fmlab.distributions import shape_2d
 from fmlab.errors import UserError
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 
 _FIXED = 2  # keys the points: they belong to the data, not to a run's seed
 
@@ -63,7 +63,7 @@ class Toy2D(DataModule):
         return self._drawn(self.train_size, 0), self._drawn(self.validation_size, 1)
 
     def _drawn(self, size: int, part: int) -> TensorSet:
-        generator = keyed_generator(_FIXED, Purpose.NOISE, part)
+        generator = fixed_generator(_FIXED, Purpose.NOISE, part)
         if self.labelled:
             return TensorSet(*self.distribution.sample_labelled(size, generator))
         return TensorSet(self.distribution.sample(size, generator))

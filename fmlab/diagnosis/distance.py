@@ -19,7 +19,7 @@ from fmlab.metrics.frechet import FrechetDistance
 from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.registry import metric_key
 from fmlab.metrics.transport import Wasserstein2
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 
 SPLITS = 4
 FEWEST = 10  # real examples in a half; a distance between fewer says nothing
@@ -97,7 +97,7 @@ def measure_distances(subject: Subject, sets: Mapping[str, Tensor], features: Fe
     values: dict[str, list[float]] = {name: [] for name in ("real", *sets)}
     metric: SampleMetric
     for index in range(SPLITS):
-        rows = torch.randperm(len(split), generator=keyed_generator(_FIXED, Purpose.ORDER, index))[: 2 * n]
+        rows = torch.randperm(len(split), generator=fixed_generator(_FIXED, Purpose.ORDER, index))[: 2 * n]
         real = split.take(rows)
         if network is not None:
             real = network(real.to(subject.device)).cpu()

@@ -76,7 +76,7 @@ class Subject:
         """The labels of the first samples, or None for a model without labels."""
         if self.module.num_classes is None:
             return None
-        generator = keyed_generator(self.seed, Purpose.LABELS)
+        generator = keyed_generator(Purpose.LABELS, self.seed)
         drawn = torch.multinomial(self.data.label_frequencies(), self.n, replacement=True, generator=generator)
         return drawn[:count]
 

@@ -92,7 +92,7 @@ class LikelihoodSolve:
 
 def seeded_uniform(seeds: Sequence[int], shape: Sequence[int], number: int) -> Tensor:
     """Uniform numbers in [0, 1), one event per seed: the same whatever else is in the batch."""
-    generators = [keyed_generator(seed, Purpose.DEQUANTISATION, number) for seed in seeds]
+    generators = [keyed_generator(Purpose.DEQUANTISATION, seed, number) for seed in seeds]
     return torch.stack([torch.rand(*shape, generator=generator) for generator in generators])
 
 

@@ -99,9 +99,9 @@ class Scene:
 
     # Samples ----------------------------------------------------------------------------------------------------------
 
-    def generator(self, *keys: int) -> torch.Generator:
+    def generator(self, purpose: Purpose) -> torch.Generator:
         """Makes the generator for a purpose, the same whatever else was sampled."""
-        return keyed_generator(self.seed, *keys)
+        return keyed_generator(purpose, self.seed)
 
     def sample_source(self, n: int) -> Tensor:
         """Samples n points x_0, float64 of shape (n, 2), before the path scales them."""
@@ -226,14 +226,14 @@ class ImageScene:
     def sample_data(self, n: int) -> Tensor:
         """Samples n images, float of shape (n, C, H, W)."""
         split = self.data.split("train")
-        rows = torch.randperm(len(split), generator=keyed_generator(self.seed, Purpose.ORDER))[:n]
+        rows = torch.randperm(len(split), generator=keyed_generator(Purpose.ORDER, self.seed))[:n]
         images: Tensor = self.data.on_after_batch_transfer(split.take(rows), 0)
         return images
 
     def sample(self, times: Tensor, n: int) -> Tensor:
         """Samples n images, each with its own noise, at all times: uint8 of shape (n, T, C, H, W)."""
         data = self.sample_data(n)
-        noise = torch.randn(data.shape, generator=keyed_generator(self.seed, Purpose.NOISE))
+        noise = torch.randn(data.shape, generator=keyed_generator(Purpose.NOISE, self.seed))
         return torch.stack([to_uint8(self.path.draw(data, noise, t.float().expand(n)).x) for t in times], 1)
 
     def describe(self) -> str:

@@ -27,7 +27,7 @@ from fmlab.metrics.domain import (
     to_bytes,
 )
 from fmlab.metrics.reference_data import ReferenceData
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 
 _CPU = torch.device("cpu")
 
@@ -69,7 +69,7 @@ def random_crops(images: Tensor, padding: int, generator: torch.Generator) -> Te
 
 def batches(images: Tensor, labels: Tensor, recipe: Recipe, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """`steps` augmented batches, epoch after epoch, each epoch in an order of its own."""
-    generator = keyed_generator(recipe.seed, Purpose.AUGMENT)
+    generator = fixed_generator(recipe.seed, Purpose.AUGMENT)
     size, order = min(recipe.batch_size, len(images)), torch.empty(0, dtype=torch.long)
     for _ in range(steps):
         if len(order) < size:

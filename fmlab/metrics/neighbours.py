@@ -17,7 +17,7 @@ from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Facts
 from fmlab.metrics.subset import keyed_rows
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 from fmlab.records.measurements import Record
 
 FEWEST = 20  # held-out examples; the median of fewer says little
@@ -104,7 +104,7 @@ def memorisation(samples: Tensor, held_out: Tensor) -> Memorisation:
         cause = f"{len(samples)} samples and {len(held_out)} held-out examples"
         raise UserError(cause, hint="a memorisation ratio needs at least 2 of each")
     samples, held_out = samples.double().cpu(), held_out.double().cpu()
-    generator = keyed_generator(_FIXED, Purpose.ORDER)
+    generator = fixed_generator(_FIXED, Purpose.ORDER)
 
     def again(rows: Tensor) -> Tensor:
         return rows[torch.randint(len(rows), (len(rows),), generator=generator)]

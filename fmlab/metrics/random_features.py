@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
-from fmlab.random import keyed_generator
+from fmlab.random import fixed_generator
 
 _KEY = 20_150_712  # any fixed number
 
@@ -28,7 +28,7 @@ class RandomFeatures(FeatureNetwork):
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
-        generator = keyed_generator(_KEY)
+        generator = fixed_generator(_KEY)
         widths = (shape[0], 32, 64, 96, self.dimension)
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         for layer in self.layers:

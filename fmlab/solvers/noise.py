@@ -44,10 +44,9 @@ class SeededNoise:
         return self._draw(index, like.shape[1:]).to(device=like.device, dtype=like.dtype)
 
     def _draw(self, index: int, shape: Sequence[int]) -> Tensor:
-        draws = [
-            torch.randn(*shape, generator=keyed_generator(seed, int(Purpose.NOISE), index + 1)) for seed in self.seeds
-        ]
-        return torch.stack(draws)
+        return torch.stack(
+            [torch.randn(*shape, generator=keyed_generator(Purpose.NOISE, seed, index + 1)) for seed in self.seeds]
+        )
 
 
 def seeded_probe(seeds: Sequence[int], shape: Sequence[int], *keys: int, law: ProbeLaw = "rademacher") -> Tensor:
@@ -66,7 +65,7 @@ def seeded_probe(seeds: Sequence[int], shape: Sequence[int], *keys: int, law: Pr
         raise UserError(f"there is no probe {law!r}", key="law", hint="rademacher or gaussian")
     draws = []
     for seed in seeds:
-        generator = keyed_generator(seed, Purpose.PROBE, *keys)
+        generator = keyed_generator(Purpose.PROBE, seed, *keys)
         if law == "gaussian":
             draws.append(torch.randn(*shape, generator=generator))
         else:

@@ -54,9 +54,9 @@ def unpack(batch: Any) -> Batch:
     return Batch(data, condition)
 
 
-def keyed_generators(*keys: int, device: torch.device | str = "cpu") -> Generators:
-    """Generators whose numbers depend on the keys and the purpose alone."""
-    return lambda purpose: keyed_generator(*keys, purpose, device=device)
+def keyed_generators(stage: Purpose, *keys: int, device: torch.device | str = "cpu") -> Generators:
+    """Generators of a stage such as training, whose numbers depend on stage, keys and purpose alone."""
+    return lambda purpose: keyed_generator(stage, *keys, purpose, device=device)
 
 
 def paired_source(

@@ -84,7 +84,7 @@ class NoisyClassifier(NetworkModule):
         index = batch_idx * self.trainer.world_size + self.global_rank
         labels, losses, accuracies = self._labels(batch), [], []
         for part in range(BINS):
-            generators = keyed_generators(self.seed, Purpose.VALIDATION, index, part, device=batch.data.device)
+            generators = keyed_generators(Purpose.VALIDATION, self.seed, index, part, device=batch.data.device)
             within = torch.rand(len(labels), generator=generators(Purpose.TIME), device=labels.device)
             t = self.path.clip((part + within) / BINS, "velocity")
             log_probability = self._noisy(self.evaluation_network, batch, t, generators)

@@ -239,7 +239,7 @@ class GenerativeModule(NetworkModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
         index = batch_idx * self.trainer.world_size + self.global_rank
-        generators = keyed_generators(self.seed, Purpose.VALIDATION, index, device=batch.data.device)
+        generators = keyed_generators(Purpose.VALIDATION, self.seed, index, device=batch.data.device)
         if not self.is_conditional:
             batch = batch.replace(condition=None)
         losses, _ = self.losses(self.evaluation_network, batch, generators)

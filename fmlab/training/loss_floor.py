@@ -87,8 +87,7 @@ class RepeatableDraws:
     def batch(self, index: int, device: torch.device | str = "cpu") -> TrainingDraw:
         """The points and conditions of a batch on a device."""
         split, size = self.data.split("train"), min(self.batch_size, self.num_samples - index * self.batch_size)
-        # One key more than a training step has, so that no step repeats these draws.
-        keys = (self.module.seed, Purpose.FLOOR, 0, index)
+        keys = (Purpose.FLOOR, self.module.seed, index)
         generators = keyed_generators(*keys, device=device)
         rows = torch.randint(len(split), (size,), generator=keyed_generators(*keys)(Purpose.ORDER))
         raw = split.__getitems__(rows)

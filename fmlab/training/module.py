@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fmlab.objectives import LossByTime, StepContext, TimeSampler, Uniform
 from fmlab.paths import ProbabilityPath
-from fmlab.random import Purpose, fold, seed_default_generators
+from fmlab.random import Purpose, seed_default_generators
 from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn, parameter_groups
 from fmlab.training.overhead import LeanModule, with_signature
@@ -79,8 +79,8 @@ class NetworkModule(LeanModule):
         batch = unpack(batch)
         step, device = self.global_step, batch.data.device
         shard = self.shard(step)
-        seed_default_generators(fold(self.seed, step, shard, Purpose.TORCH), device)  # for nn.Dropout
-        generators = keyed_generators(self.seed, step, shard, device=device)
+        seed_default_generators(Purpose.TORCH, self.seed, step, shard, device=device)  # for nn.Dropout
+        generators = keyed_generators(Purpose.TRAINING, self.seed, step, shard, device=device)
         batch = self.prepare_batch(batch, generators)
         shards = self.trainer.accumulate_grad_batches * self.trainer.world_size
         losses, t = self.losses(self._running[0], batch, generators, self.step_context(self.progress, shard, shards))

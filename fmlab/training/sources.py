@@ -56,7 +56,7 @@ class DistributionSource(InitialDistribution):
         return x
 
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-        draws = [self.distribution.sample(1, keyed_generator(seed, Purpose.NOISE, 0)) for seed in seeds]
+        draws = [self.distribution.sample(1, keyed_generator(Purpose.NOISE, seed, 0)) for seed in seeds]
         x = torch.cat(draws).to(device=device, dtype=torch.float32)
         _check_shape(x.shape[1:], shape)
         return x
@@ -128,7 +128,7 @@ def make_source(choice: SourceChoice) -> InitialDistribution:
 
 def _row(seed: int, size: int) -> int:
     """A row of a split for a seed."""
-    return int(torch.randint(size, (), generator=keyed_generator(seed, Purpose.NOISE, 0)))
+    return int(torch.randint(size, (), generator=keyed_generator(Purpose.NOISE, seed, 0)))
 
 
 def _check_shape(shape: Sequence[int], data_shape: Sequence[int]) -> None:

@@ -53,7 +53,7 @@ def test_order_is_keyed_by_seed_and_epoch() -> None:
     assert steps(1, 1, epoch=3) == steps(1, 1, epoch=3)
     assert steps(1, 1, epoch=3) != steps(1, 1, epoch=4)
     assert steps(1, 1, seed=7) != steps(1, 1, seed=8)
-    permutation = torch.randperm(SIZE, generator=keyed_generator(7, Purpose.ORDER, 3))
+    permutation = torch.randperm(SIZE, generator=keyed_generator(Purpose.ORDER, 7, 3))
     assert steps(1, 1, epoch=3)[0] == permutation[:GLOBAL].tolist()
 
 

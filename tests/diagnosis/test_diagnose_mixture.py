@@ -27,7 +27,7 @@ def ends(example: Subject, solver: Solver, steps: int) -> Tensor:
 
 def test_a_perfect_network_at_two_steps_has_solver_error_alone() -> None:
     """(a) Its excess is 0; the solver error is that of the exact field in float64; so the solver comes first."""
-    example = subject(mixture())
+    example = subject(mixture(), n=600)
     diagnosis = diagnose(example)
     assert diagnosis.unknown == {}
     model, solver, converged = diagnosis.findings.model, diagnosis.findings.solver, diagnosis.findings.converged

@@ -32,7 +32,7 @@ from fmlab.figures.convergence import Solve
 from fmlab.metrics import RandomFeatures, frechet_distance
 from fmlab.networks import MLP
 from fmlab.paths import VE, VP, CondOT, Interpolant
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 from fmlab.records import RunLayout
 from fmlab.solvers import AB2, RK4, Dopri5, DPMSolverPP2S, Euler, EulerMaruyama, Heun, ListGrid, UniformGrid
 from fmlab.training.exact_law import exact_law, nearest_law
@@ -188,7 +188,7 @@ def test_distances_of_images_are_frechet_distances_of_halves(digits: Subject) ->
     assert (distances.key, distances.n) == ("val/fid_random", 30)
     values = []
     for index in range(4):
-        rows = torch.randperm(60, generator=keyed_generator(20_261_125, Purpose.ORDER, index))
+        rows = torch.randperm(60, generator=fixed_generator(20_261_125, Purpose.ORDER, index))
         network = RandomFeatures((1, 8, 8))
         first, second = (network(images[half]).double() for half in (rows[:30], rows[30:]))
         values.append(float(frechet_distance(second.mean(0), second.T.cov(), first.mean(0), first.T.cov())))

@@ -11,7 +11,7 @@ from fmlab.errors import UserError
 from fmlab.fields import ExactField, LearnedClassifier, guided
 from fmlab.networks import MLP, ClassifierHead, DiT, UNet, describe
 from fmlab.paths import VP, CondOT, GaussianPath, Interpolant
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose, fixed_generator
 from fmlab.training.batches import Batch
 from fmlab.training.classifier import NoisyClassifier
 
@@ -34,17 +34,17 @@ def test_it_learns_the_posterior_at_every_time(path: GaussianPath) -> None:
     module = NoisyClassifier(small(), path, num_classes=2)
     optimizer = torch.optim.Adam(module.network.parameters(), lr=3e-3)
     for step in range(400):
-        data, labels = LAW.sample_labelled(256, keyed_generator(step))
-        losses, t = module.losses(module.network, Batch(data, labels), lambda p, s=step: keyed_generator(s, p))
+        data, labels = LAW.sample_labelled(256, fixed_generator(step))
+        losses, t = module.losses(module.network, Batch(data, labels), lambda p, s=step: fixed_generator(s, p))
         assert losses.shape == t.shape == (256,)
         optimizer.zero_grad()
         losses.mean().backward()
         optimizer.step()
     classifier = LearnedClassifier(module.network, path)
     for time in (0.05, 0.3, 0.6, 0.95):
-        data, labels = LAW.sample_labelled(500, keyed_generator(1000))
+        data, labels = LAW.sample_labelled(500, fixed_generator(1000))
         t = torch.tensor(time)
-        x = path.sample(data, torch.randn(data.shape, generator=keyed_generator(1001)), t)
+        x = path.sample(data, torch.randn(data.shape, generator=fixed_generator(1001)), t)
         assert (classifier(x, t).exp() - posterior(x, time, path)).abs().mean() < 0.03
         exact = ExactField(LAW, path, labels)
         free, alone = guided(exact, 2.0)(x, t).velocity, exact.unconditional()(x, t).velocity
@@ -59,7 +59,7 @@ def test_the_first_loss_is_that_of_equal_chances() -> None:
     batch = Batch(torch.randn(50, 2), torch.arange(50) % 4)
 
     def draw(purpose: Purpose) -> torch.Generator:
-        return keyed_generator(5, purpose)
+        return fixed_generator(5, purpose)
 
     losses, times = module.losses(module.network, batch, draw)
     torch.testing.assert_close(losses, torch.full((50,), 4.0).log())
@@ -104,4 +104,4 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     with pytest.raises(UserError, match="Gaussian path"):
         NoisyClassifier(small(), Interpolant(), num_classes=2)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="labels"):
-        NoisyClassifier(small(), num_classes=2).losses(small(), Batch(torch.randn(4, 2)), lambda p: keyed_generator(p))
+        NoisyClassifier(small(), num_classes=2).losses(small(), Batch(torch.randn(4, 2)), lambda p: fixed_generator(p))
