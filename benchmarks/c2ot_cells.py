@@ -16,7 +16,7 @@ from fmlab.metrics import wasserstein2
 from fmlab.networks import ResidualMLP
 from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT
 from fmlab.paths import Interpolant
-from fmlab.random import fold, fixed_generator
+from fmlab.random import fixed_generator, fold
 from fmlab.solvers import Dopri5, Euler, UniformGrid
 
 BATCH, MATCHED = 256, 1024

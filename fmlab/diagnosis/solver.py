@@ -13,7 +13,7 @@ from fmlab.diagnosis.subject import Subject
 from fmlab.errors import UserError
 from fmlab.fields import Sampling, count_evaluations, max_steps_within
 from fmlab.figures.convergence import Solve, rms
-from fmlab.solvers import AB2, RK4, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
+from fmlab.solvers import AB2, RK4, CosineGrid, Dopri5, Euler, Heun, Midpoint, Solver, UniformGrid
 
 FIRST, LAST = 10, 640  # steps of the coarsest and the finest solve on the way to convergence
 OTHERS: tuple[Solver, ...] = (Euler(), AB2(), Heun(), RK4())
@@ -38,7 +38,8 @@ class Converged:
     Attributes:
         samples: Where it ends, of shape (pairs, *event).
         steps: Its steps.
-        bound: Root mean square distance per entry from the solve with half the steps, which is farther off than it.
+        bound: Root mean square distance per entry from the solve with half the steps; more where that shrinks so slowly
+            from doubling to doubling that all further doublings together would move it farther.
         unit: What counts as no difference: 1/255 of the range of images, 1/255 of the distance between points.
         spread: Root mean square distance per entry between two samples.
         settled: Whether `bound` is below half a unit.
@@ -92,13 +93,14 @@ def converge(subject: Subject) -> Converged:
     rule never evaluates the field at the path's ends, where some predictions are clipped.
     """
     solves: list[tuple[Sampling, Tensor]] = []
-    steps, bound, unit, spread = FIRST, math.inf, 0.0, math.inf
+    steps, bound, distance, unit, spread = FIRST, math.inf, math.inf, 0.0, math.inf
     while steps <= LAST and bound > unit / 2:
         sampling = refine(subject, steps)
         samples, _ = subject.solve(sampling, subject.pairs)
         spread = math.sqrt(2 * samples.double().var(0).mean().item())
         unit = 2 / 255 if subject.images else spread / 255
-        bound = rms(samples - solves[-1][1]) if solves else math.inf
+        before, distance = distance, rms(samples - solves[-1][1]) if solves else math.inf
+        bound = remaining_distance(distance, before)
         solves.append((sampling, samples))
         steps *= 2
     finest = solves[-1][1]
@@ -106,11 +108,25 @@ def converge(subject: Subject) -> Converged:
     return Converged(finest, solves[-1][0].steps, bound, unit, spread, bound <= unit / 2, cheapest)
 
 
+def remaining_distance(distance: float, before: float) -> float:
+    """How far a solve may still move, from how far the last doubling of its steps moved it, and the one before."""
+    ratio = distance / before if distance > 0 else 0.0
+    if math.isnan(ratio) or ratio <= 0.5:
+        return distance
+    return distance * ratio / (1 - ratio) if ratio < 1 else math.inf
+
+
 def refine(subject: Subject, steps: int) -> Sampling:
-    """Chooses the midpoint rule on the run's own grid, or on a uniform one if that does not allow so many steps."""
+    """Chooses the midpoint rule on the run's own grid, or on a uniform one if that does not allow so many steps.
+
+    On a path whose velocity is infinite at the end the grid crowds there, or no method would reach its order.
+    """
+    path = subject.sampling.path or subject.module.path
     sampling = replace(subject.sampling, solver=Midpoint(), steps=steps)
+    if getattr(path, "beta_dot_infinite_at_end", False):
+        return replace(sampling, grid=CosineGrid())
     try:
-        sampling.grid(steps, sampling.path or subject.module.path)
+        sampling.grid(steps, path)
     except UserError:
         return replace(sampling, grid=UniformGrid())
     return sampling

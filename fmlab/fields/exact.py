@@ -48,7 +48,7 @@ class ExactField(ConditionedField):
         self.distribution, self.condition = distribution, condition
 
     def evaluate(self, x: Tensor, t: Tensor) -> Posterior:
-        t = self.gaussian.clip(t, "velocity")
+        t = self.gaussian.clip_exact(t)
         device = torch.device("cpu") if x.device.type == "mps" else x.device
         flat = x.flatten(1).to(device).double()
         times = expand_time(t.to(device), flat).expand(len(x), 1)

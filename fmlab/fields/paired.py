@@ -48,7 +48,7 @@ class PairedField(PathField):
         self.data, self.source, self.bandwidth = data.flatten(1).double(), source.flatten(1).double(), bandwidth
 
     def evaluate(self, x: Tensor, t: Tensor) -> FlowAndScore:
-        t = self.path.clip(t, "velocity").to(x.dtype)
+        t = self.path.clip_exact(t.to(x.dtype))
         flat = x.flatten(1)
         data, source = self._averages(flat, t)
         time = expand_time(t, flat)

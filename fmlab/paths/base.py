@@ -73,6 +73,10 @@ class ProbabilityPath(ABC):
     def clip(self, t: Tensor, output: Output) -> Tensor:
         """`t` moved to where a network with that output determines what is asked of it."""
 
+    def clip_exact(self, t: Tensor) -> Tensor:
+        """`t` moved to where a field in closed form is finite; it is asked where a network could not answer."""
+        return self.clip(t, "velocity")
+
     def __repr__(self) -> str:
         # The constructor's arguments and no other attribute: what a configuration would have to say.
         names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]

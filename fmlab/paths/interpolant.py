@@ -89,6 +89,10 @@ class Interpolant(ProbabilityPath):
         high = margin if margin or not self.schedule.beta_dot_infinite_at_end else self.schedule.HIGH_MARGIN
         return t.clamp(self.t_start + margin, self.t_end - high)
 
+    def clip_exact(self, t: Tensor) -> Tensor:
+        margin = self.schedule.EXACT_MARGIN if self.needs_noise and self.MARGIN else 0.0
+        return self.schedule.clip_exact(t).clamp(self.t_start + margin, self.t_end - margin)
+
 
 class SchrodingerBridge(Interpolant):
     """Brownian bridges of diffusion sigma between coupled pairs: the path that [SF]2M learns (Tong et al. 2024).

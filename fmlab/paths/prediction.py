@@ -200,7 +200,7 @@ class Posterior(PathPrediction):
 
     @cached_property
     def velocity(self) -> Tensor:
-        t = expand_time(self.path.clip(self.t, "velocity"), self.x)
+        t = expand_time(self.path.clip_exact(self.t), self.x)
         return self.path.alpha_dot(t) * self.data + self.path.beta_dot(t) * self.noise
 
     @cached_property
@@ -208,7 +208,9 @@ class Posterior(PathPrediction):
         self.path.require_score()
         if self.exact_score is not None:
             return self.exact_score
-        t = expand_time(self.path.clip_for(self.t, beta=True), self.x)
+        exact = self.path.beta_dot_infinite_at_end  # beta is not 0 where t may be
+        t = self.path.clip_exact(self.t) if exact else self.path.clip_for(self.t, beta=True)
+        t = expand_time(t, self.x)
         return -self.noise / self.path.beta(t)
 
     def combine(self, other: PathPrediction, function: Combination) -> Posterior:

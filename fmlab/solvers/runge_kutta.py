@@ -119,7 +119,8 @@ class RK4(RungeKutta):
     """The classical Runge-Kutta method, order 4: four evaluations per step, the last of them at its end (Kutta 1901).
 
     The last step evaluates the field at the end of time. Where the field has no limit there, as that of a finite
-    training set, the error shrinks with the step only; `RK3` and `AB4` do not look there.
+    training set, the error shrinks with the step only; `RK3` and `AB4` do not look there. On a path whose velocity is
+    infinite there (VP, Sqrt, LinearVP) the last step is one of `RK3`.
     """
 
     order = 4.0
@@ -128,3 +129,8 @@ class RK4(RungeKutta):
         matrix=((), (1 / 2,), (0, 1 / 2), (0, 0, 1)),
         weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
     )
+
+    def step_from(self, velocity: Tensor, field: Field, x: Tensor, step: Step) -> Tensor:
+        if step.last and step.length > 0 and getattr(field.path, "beta_dot_infinite_at_end", False):
+            return RK3().step_from(velocity, field, x, step)
+        return super().step_from(velocity, field, x, step)

@@ -10,7 +10,7 @@ from helpers.known_subjects import mixture, subject, training_set
 from torch import Tensor
 
 from fmlab.diagnosis.diagnose import diagnose
-from fmlab.diagnosis.solver import Need, converge, measure_solver
+from fmlab.diagnosis.solver import Need, converge, measure_solver, remaining_distance
 from fmlab.diagnosis.subject import Subject
 from fmlab.distributions import Gaussian
 from fmlab.fields import ExactField, gaussian_start
@@ -117,3 +117,12 @@ def test_the_error_of_euler_on_a_gaussian_is_known() -> None:
     assert coarse > limit > fine
     between = 8 * 2 ** (math.log(coarse / limit) / math.log(coarse / fine))
     assert solver.need(converged.spread / 10) == Need(math.ceil(between), "about")
+
+
+def test_slow_convergence_is_not_called_converged() -> None:
+    """At order 1/2 all further doublings together move a solve by 2.4 times what the last one did."""
+    assert remaining_distance(0.01, 0.04) == 0.01
+    assert remaining_distance(0.01, math.inf) == 0.01
+    assert remaining_distance(0.0, 0.0) == 0.0
+    assert remaining_distance(0.01, 0.01 * 2**0.5) == pytest.approx(0.01 / (2**0.5 - 1))
+    assert remaining_distance(0.02, 0.01) == math.inf
