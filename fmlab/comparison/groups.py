@@ -57,17 +57,14 @@ class SeedGroup:
 
 @dataclass(frozen=True)
 class Standing:
-    """The groups whose numbers of one metric are measured alike.
+    """The groups, by their indices, whose numbers of one metric are measured alike; one alone if that is not recorded.
 
     Attributes:
-        groups: Their indices among all groups.
-        measurement: How it is measured; None if that was not recorded, and then a group stands alone.
         ranking: Which of them is better; None if there is nothing to rank.
         apart: How the measurement differs from that of the first standing; empty for the first.
     """
 
     groups: list[int]
-    measurement: Record | None
     ranking: Ranking | None
     apart: str = ""
 
@@ -106,7 +103,6 @@ class Comparison:
         return [
             Standing(
                 alike[key],
-                measurements[key],
                 self._rank(metric, which, alike[key]),
                 "" if key == order[0] else _explain_difference(measurements[order[0]], measurements[key]),
             )

@@ -36,12 +36,8 @@ class Scene:
 
     Attributes:
         source: The law at t = 0, or None for standard normal noise.
-        coupling: Which sample of the source goes with which data.
-        label: The class to generate, or None.
-        guidance_scale: w.
         learned: Makes a trained network's field, or None; it computes in float32.
         z: The data point that conditional quantities are given, or None for the first sample.
-        seed: Of every sample.
     """
 
     path: ProbabilityPath
