@@ -12,7 +12,7 @@ from torch import Tensor
 from toy_training import Pairs, Problem, train
 
 from fmlab.fields import LearnedField
-from fmlab.metrics import wasserstein2
+from fmlab.metrics.transport import wasserstein2
 from fmlab.networks import ResidualMLP
 from fmlab.objectives import ConditionalOT, Coupling, Independent, MinibatchOT
 from fmlab.paths import Interpolant

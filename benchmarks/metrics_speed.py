@@ -31,9 +31,9 @@ from torch_fidelity import feature_extractor_inceptionv3 as inception
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 from torch_fidelity.utils import get_featuresdict_from_dataset
 
-from fmlab.metrics import InceptionFeatures, frechet_distance
-from fmlab.metrics.gaussian_distance import covariance_factor
+from fmlab.metrics.gaussian_distance import covariance_factor, frechet_distance
 from fmlab.metrics.network import FeatureNetwork
+from fmlab.metrics.torch_fidelity import InceptionFeatures
 
 
 class Images(Dataset[Tensor]):

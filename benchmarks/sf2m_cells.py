@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from toy_training import Pairs, Problem, train
 
 from fmlab.fields import LearnedField
-from fmlab.metrics import normalised_path_energy, wasserstein2
+from fmlab.metrics.transport import normalised_path_energy, wasserstein2
 from fmlab.networks import PlainMLP
 from fmlab.objectives import Coupling, Independent, MinibatchOT, SinkhornOT
 from fmlab.paths import CondOT, Output, ProbabilityPath, SchrodingerBridge, SmoothedInterpolant

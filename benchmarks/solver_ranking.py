@@ -28,7 +28,9 @@ import fmlab
 from fmlab.data.pixels import to_uint8
 from fmlab.fields import ExactField, PathField, Sampling
 from fmlab.inference.trained import Trained
-from fmlab.metrics import MetricParts, MetricSet, cache_folder
+from fmlab.metrics.cache import cache_folder
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.parts import MetricParts
 from fmlab.paths import CondOT, gaussian_path
 from fmlab.solvers import Dopri5, Grid, Heun, Midpoint, SeededNoise, Solver, UniformGrid
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fmlab.metrics import wasserstein2
+from fmlab.metrics.transport import wasserstein2
 
 NAMES = ("sf2m_table", "sf2m_cells", "c2ot_table", "c2ot_cells", "toy_training", "table_journal", "results_page")
 

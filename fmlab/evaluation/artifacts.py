@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.evaluation.cells import Cell, Draws
-from fmlab.evaluation.sources import SampleSource
+from fmlab.evaluation.cells import Draws
 from fmlab.figures import neighbours_picture, save_png
-from fmlab.inference.trained import Trained
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.neighbours import NearestNeighbours
 
@@ -22,27 +20,10 @@ NEAREST_SHOWN = 12
 NEAREST_PREFIX = "neighbours_"
 
 
-class SampleStore(Protocol):
-    """Where the samples of one cell go, batch by batch as they come."""
-
-    def done(self) -> bool:
-        """Whether it holds all samples of this very cell already."""
-
-    def begin(self) -> bool:
-        """Makes the store ready; true if an interrupted evaluation of this cell left samples there.
-
-        The first process calls it before any other adds.
-        """
-
-    def add(self, start: int, samples: Tensor) -> None:
-        """Keeps uint8 images (B, C, H, W) or points (B, D), the first of which is sample number `start`."""
-
-    def finish(self) -> None:
-        """Closes it, once every process has added all of its own."""
-
-
 class SampleImages:
     """One PNG per sample, and a file `evaluation` that names their cell.
+
+    The first process calls `begin` before any other adds, and `finish` once every process has added all of its own.
 
     Args:
         folder: Where they go.
@@ -54,17 +35,12 @@ class SampleImages:
         self.folder, self.key, self.draws = folder, key, draws
         self.finished, self.unfinished = folder / "evaluation", folder / ".unfinished"
 
-    def file(self, index: int) -> Path:
-        """The file of a sample: `000012_class3.png`."""
-        label = "" if self.draws.labels is None else f"_class{self.draws.labels[index]}"
-        return self.folder / f"{index:06d}{label}.png"
-
     def done(self) -> bool:
-        """Whether the folder holds this cell."""
+        """Whether the folder holds all samples of this cell."""
         return self.finished.is_file() and self.finished.read_text() == self.key
 
     def begin(self) -> bool:
-        """Makes the folder."""
+        """Makes the folder; true if an interrupted evaluation of this cell left samples there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.finished.unlink(missing_ok=True)
         if self.unfinished.is_file() and self.unfinished.read_text() == self.key:
@@ -73,9 +49,11 @@ class SampleImages:
         return False
 
     def add(self, start: int, samples: Tensor) -> None:
-        """Writes a file for each image."""
+        """Writes a file for each of the uint8 images (B, C, H, W), such as `000012_class3.png`."""
         for index, image in enumerate(samples.permute(0, 2, 3, 1).cpu().numpy(), start):
-            save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, self.file(index))
+            label = "" if self.draws.labels is None else f"_class{self.draws.labels[index]}"
+            file = self.folder / f"{index:06d}{label}.png"
+            save_png(image.repeat(3, 2) if image.shape[2] == 1 else image, file)
 
     def finish(self) -> None:
         """Names the cell whose images they are."""
@@ -86,12 +64,7 @@ class SampleArchive:
     """A `.npz` with `images` (uint8, NHWC, as evaluators read them) or `points`, `labels`, and the cell's key.
 
     The samples are written to their places in a file on the disk, whichever process makes them, and packed at the end.
-
-    Args:
-        file: The `.npz`.
-        key: The cell's key.
-        draws: The samples, with their labels.
-        shape: Of one sample.
+    It is used as `SampleImages` are, and holds points as well; `shape` is that of one sample.
     """
 
     def __init__(self, file: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> None:
@@ -101,7 +74,7 @@ class SampleArchive:
         self.raw = file.with_name(f".{file.stem}.{key[:16]}.npy")
 
     def done(self) -> bool:
-        """Whether the file holds this cell."""
+        """Whether the file holds all samples of this cell."""
         try:
             with np.load(self.target) as arrays:  # which reads what is asked for alone
                 return str(arrays["evaluation"]) == self.key
@@ -109,7 +82,7 @@ class SampleArchive:
             return False
 
     def begin(self) -> bool:
-        """Makes the file on the disk."""
+        """Makes the file on the disk; true if an interrupted evaluation of this cell left one."""
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.raw.is_file():
             return True
@@ -118,7 +91,7 @@ class SampleArchive:
         return False
 
     def add(self, start: int, samples: Tensor) -> None:
-        """Writes the samples to their places."""
+        """Writes uint8 images (B, C, H, W) or points (B, D) to their places from `start` on."""
         rows = samples.permute(0, 2, 3, 1) if self.images else samples.float()
         samples_on_disk = np.lib.format.open_memmap(self.raw, mode="r+")
         samples_on_disk[start : start + len(rows)] = rows.cpu().numpy()
@@ -137,6 +110,9 @@ class SampleArchive:
         self.raw.unlink()
 
 
+SampleStore = SampleImages | SampleArchive
+
+
 def open_store(target: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> SampleStore:
     """The store of the samples of a cell: a `.npz`, or a folder of images.
 
@@ -150,24 +126,15 @@ def open_store(target: Path, key: str, draws: Draws, shape: tuple[int, ...]) -> 
     return SampleImages(target, key, draws)
 
 
-def write_nearest(
-    folder: Path, trained: Trained, source: SampleSource, metrics: MetricSet, cell: Cell, key: str
-) -> None:
-    """Writes `neighbours_SOLVER_KEY.png`: the samples that lie nearest to training images, beside those images.
-
-    It is written where neighbours of images were measured; the samples are generated once more.
+def write_nearest(file: Path, metrics: MetricSet, produce: Callable[[Tensor], Tensor]) -> None:
+    """Draws the samples that lie nearest to training images beside those, where neighbours of images were measured.
 
     Args:
-        folder: The evaluation's.
-        trained: The network.
-        source: What gives the samples.
+        file: The picture.
         metrics: What measured them all.
-        cell: How the samples are generated.
-        key: The cell's.
+        produce: Makes the samples at these places once more.
     """
     metric = metrics.metrics.get("neighbours")
     if isinstance(metric, NearestNeighbours) and metrics.parts.data.kind == "images":
         places, nearest, distances = metric.nearest_pairs(NEAREST_SHOWN)
-        samples, _ = source.produce(cell, trained, places)
-        name = f"{NEAREST_PREFIX}{type(cell.solver).__name__}{cell.steps}_{key[:6]}.png"
-        save_png(neighbours_picture(samples, nearest, distances), folder / name)
+        save_png(neighbours_picture(produce(places), nearest, distances), file)

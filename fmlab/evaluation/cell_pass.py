@@ -7,30 +7,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from fmlab.data.pixels import to_uint8
 from fmlab.evaluation.artifacts import SampleStore
-from fmlab.evaluation.cells import Cell
+from fmlab.evaluation.cells import Cell, Draws
 from fmlab.evaluation.distributed import ProcessGroup
-from fmlab.evaluation.journal import Partial, Progress
-from fmlab.evaluation.sources import SampleSource
+from fmlab.evaluation.journal import Progress
+from fmlab.evaluation.likelihood import HeldOutImages
 from fmlab.fields import compute_in
 from fmlab.inference.trained import Trained
 from fmlab.metrics.metric_set import MetricSet
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a pass over all samples gave.
+class GeneratedSamples:
+    """Samples that a field generates: uint8 images (B, C, H, W), or float points (B, D).
 
     Attributes:
-        values: Each metric's value.
-        nfe: Forwards a sample, averaged where an adaptive solver takes its own number in every batch.
-        seconds: Time spent, interrupted attempts included.
+        draws: Which samples to make.
+        precision: Of the network's arithmetic.
     """
 
-    values: dict[str, float]
-    nfe: float
-    seconds: float
+    draws: Draws
+    precision: str
+
+    def produce(self, cell: Cell, trained: Trained, places: Tensor) -> tuple[Tensor, int]:
+        """The samples at these places, int64 (B,), in one solve, and the network forwards that each took."""
+        (batch,) = trained.generate_batches(
+            self.draws.seeds(places),
+            self.draws.labels_of(places),
+            cell,
+            cell.guidance,
+            exact=cell.exact,
+            batch_size=len(places),
+            precision=self.precision,
+        )
+        images = len(trained.shape) == 3
+        return (to_uint8(batch.samples) if images else batch.samples.float().flatten(1)), batch.nfe
 
 
 @dataclass
@@ -47,50 +61,58 @@ class CellPass:
     """
 
     trained: Trained
-    source: SampleSource
+    source: GeneratedSamples | HeldOutImages
     metrics: MetricSet
     processes: ProcessGroup
     batch_size: int
-    save_seconds: float = 30.0
+    save_seconds: float
 
     def spans(self) -> list[tuple[int, int]]:
-        """First sample and one beyond the last of each batch; smaller ones where processes would go without."""
+        """First sample and one beyond the last of each batch of this process; small where others would go without."""
         count = self.source.draws.count
         size = max(1, min(self.batch_size, -(-count // self.processes.count)))
-        return [(start, min(start + size, count)) for start in range(0, count, size)]
+        spans = [(start, min(start + size, count)) for start in range(0, count, size)]
+        return [spans[index] for index in self.processes.share(len(spans))]
 
-    def run(self, cell: Cell, partial: Partial, store: SampleStore | None, advance: Callable[[int], None]) -> Measured:
+    def run(
+        self, cell: Cell, progress: Progress, store: SampleStore | None, advance: Callable[[int], None]
+    ) -> tuple[dict[str, float], float, float]:
         """Makes and measures every sample of a cell, from where an interrupted pass stopped; all processes enter.
 
         Args:
             cell: How the samples are made.
-            partial: Where this process's statistics half way are.
-            store: The `SampleStore` that keeps the samples, or None.
+            progress: How far this process is.
+            store: What keeps the samples, or None.
             advance: Is told after each batch how many samples it had, first those of an interrupted pass.
+
+        Returns:
+            Each metric's value; the forwards a sample, averaged where an adaptive solver takes its own number in every
+            batch; and the seconds spent, interrupted attempts included.
         """
         spans = self.spans()
-        mine = [spans[index] for index in self.processes.share(len(spans))]
-        progress = partial.load()
         self.metrics.reset()
         if progress.batches:
             self.metrics.load_state(progress.state)
-            advance(sum(stop - start for start, stop in mine[: progress.batches]))
+            advance(sum(stop - start for start, stop in spans[: progress.batches]))
         saved = time.monotonic()
-        for start, stop in mine[progress.batches :]:
+        for start, stop in spans[progress.batches :]:
             began = time.perf_counter()
             nfe = self._measure_batch(cell, start, stop, store)
-            progress = Progress(
-                progress.batches + 1,
-                progress.forwards + nfe * (stop - start),
-                progress.seconds + time.perf_counter() - began,
-            )
+            progress.batches += 1
+            progress.forwards += nfe * (stop - start)
+            progress.seconds += time.perf_counter() - began
             advance(stop - start)
-            before_computing = progress.batches == len(mine) and progress.seconds >= self.save_seconds
+            before_computing = progress.batches == len(spans) and progress.seconds >= self.save_seconds
             if before_computing or time.monotonic() - saved >= self.save_seconds:
                 progress.state = self.metrics.state()
-                partial.save(progress)
+                progress.save()
                 saved = time.monotonic()
-        return self._result(progress)
+        began = time.perf_counter()
+        values = self.metrics.compute()
+        forwards, seconds = self.processes.total(progress.forwards, progress.seconds)
+        nfe_of_each = forwards / self.source.draws.count
+        whole = int(nfe_of_each) if nfe_of_each == int(nfe_of_each) else nfe_of_each
+        return values, whole, seconds / self.processes.count + time.perf_counter() - began
 
     def _measure_batch(self, cell: Cell, start: int, stop: int, store: SampleStore | None) -> int:
         """Makes and measures the samples of a batch; returns the forwards each took."""
@@ -101,11 +123,3 @@ class CellPass:
         if store is not None:
             store.add(start, samples)
         return nfe
-
-    def _result(self, progress: Progress) -> Measured:
-        began = time.perf_counter()
-        values = self.metrics.compute()
-        forwards, seconds = self.processes.total(progress.forwards, progress.seconds)
-        elapsed = seconds / self.processes.count + time.perf_counter() - began
-        nfe = forwards / self.source.draws.count
-        return Measured(values, int(nfe) if nfe == int(nfe) else nfe, elapsed)

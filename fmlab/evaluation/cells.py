@@ -1,4 +1,4 @@
-"""The grid over one trained network: every combination of solver, grid, path, steps and guidance is a cell."""
+"""The grid over one trained network, every combination of its axes a cell; and which samples are made in each cell."""
 
 from __future__ import annotations
 
@@ -18,30 +18,18 @@ from fmlab.solvers import Grid, Solver
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Sampling):
     """One way to sample a trained network, or the exact field of its training data.
 
     Attributes:
-        solver: The integrator.
-        steps: Solver steps.
-        grid: Where the steps lie.
-        path: The path to sample along; the trained one if None.
         guidance: The guidance scale w, or all of guidance.
         exact: Follow the exact field, not the network.
         ema_std: The width of the power-function average that is the network; None is the network as it was loaded.
     """
 
-    solver: Solver
-    steps: int
-    grid: Grid
-    path: GaussianPath | None = None
     guidance: float | Guidance = 1.0
     exact: bool = False
     ema_std: float | None = None
-
-    def sampling(self) -> Sampling:
-        """How the field is followed."""
-        return Sampling(self.solver, self.steps, self.grid, self.path)
 
     def field(self, trained: Trained, labels: Tensor | None) -> PathField:
         """The field for a batch of labels."""
@@ -61,13 +49,6 @@ class Cell:
             name = type(field.path).__name__
             raise UserError(f"a change of schedule needs a model on a Gaussian path, here is {name}", key="path")
         self.grid(self.steps, self.path or field.path)
-
-    def __str__(self) -> str:
-        along = f" along {self.path!r}" if self.path else ""
-        field = ", exact field" if self.exact else ""
-        average = "" if self.ema_std is None else f", ema std {self.ema_std:g}"
-        guidance = Guidance.of(self.guidance).name
-        return f"{self.solver!r} on {self.grid!r}{along}, {self.steps} steps, {guidance}{average}{field}"
 
 
 def make_cells(
@@ -111,7 +92,7 @@ class Draws:
 
 
 def choose_draws(
-    trained: Trained, count: int, seed: int, labels: Sequence[int] | None = None, num_classes: int | None = None
+    trained: Trained, count: int, seed: int, labels: Sequence[int] | None, num_classes: int | None = None
 ) -> Draws:
     """The samples to make.
 

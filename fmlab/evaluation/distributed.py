@@ -64,13 +64,11 @@ class ProcessGroup:
 
 def process_group(environment: Mapping[str, str]) -> ProcessGroup:
     """This process among those that torchrun or srun started; alone where neither did."""
-    torchrun, slurm = ("WORLD_SIZE", "RANK", "LOCAL_RANK"), ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-    for count, rank, local in (torchrun, slurm):
+    tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environment else "SLURM_NTASKS"  # a step may have fewer
+    for count, rank, local in (("WORLD_SIZE", "RANK", "LOCAL_RANK"), (tasks, "SLURM_PROCID", "SLURM_LOCALID")):
         if count in environment and rank in environment:
-            tasks = (
-                environment.get("SLURM_STEP_NUM_TASKS", environment[count]) if count in slurm else environment[count]
-            )
-            return ProcessGroup(int(environment[rank]), int(tasks), int(environment.get(local, 0)))
+            numbers = (environment[rank], environment[count], environment.get(local, "0"))
+            return ProcessGroup(*map(int, numbers))
     return ProcessGroup()
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmlab.errors import UserError
-from fmlab.evaluation.artifacts import SampleStore, open_store, write_nearest
-from fmlab.evaluation.cell_pass import CellPass
+from fmlab.evaluation.artifacts import NEAREST_PREFIX, SampleStore, open_store, write_nearest
+from fmlab.evaluation.cell_pass import CellPass, GeneratedSamples
 from fmlab.evaluation.cells import Cell, choose_draws
 from fmlab.evaluation.distributed import ProcessGroup
 from fmlab.evaluation.journal import Journal
 from fmlab.evaluation.likelihood import HeldOutImages
-from fmlab.evaluation.sources import GeneratedSamples, SampleSource
 from fmlab.fields import Guidance, resolve_precision
 from fmlab.inference.trained import Trained
 from fmlab.metrics.cache import cache_folder
@@ -23,7 +22,7 @@ from fmlab.metrics.halves import ReferenceHalf, real_vs_real
 from fmlab.metrics.measurement import setting
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.parts import MetricParts, Repeats
-from fmlab.metrics.registry import check_metrics, facts, usual_metrics
+from fmlab.metrics.registry import Side, check_metrics, facts, usual_metrics
 from fmlab.records.atomic import make_folder
 from fmlab.records.measurements import Record, Row, fingerprint, row_key
 
@@ -69,8 +68,8 @@ class Request:
 class Listener:
     """Follows an evaluation, on every process; a subclass shows what it wants."""
 
-    def begin(self, cell: Cell, number: int, cells: int) -> None:
-        """A cell begins, the `number`-th of so many."""
+    def begin(self, cell: Cell, number: int) -> None:
+        """A cell begins, the `number`-th of those requested."""
 
     def advance(self, samples: int) -> None:
         """So many more samples of the cell are measured by this process."""
@@ -118,14 +117,23 @@ class Evaluation:
         self.names = check_metrics(request.metrics or usual_metrics(kind), kind, count)
         self.source = self._source(count)
         self.draws = self.source.draws
-        self.metrics = self._metrics()
+        parts = MetricParts(
+            self.data,
+            self.draws.count,
+            cache_folder(),
+            request.features,
+            reference=request.reference,
+            device=trained.device,
+            repeats=request.repeats,
+        )
+        self.metrics = MetricSet(self.names, parts)
         self.measurement = self.metrics.measurement()
         self.folder = trained.origin.run / "evaluations" / (request.name or self._name())
         self.journal = Journal(self.folder)
         self._checkpoint: Record | None = None
         self._averaged: tuple[float, Trained] | None = None
 
-    def _source(self, count: int) -> SampleSource:
+    def _source(self, count: int) -> GeneratedSamples | HeldOutImages:
         """What gives the samples."""
         trained, request = self.trained, self.request
         if facts(self.names[0]).held_out:
@@ -136,23 +144,11 @@ class Evaluation:
         classes = trained.count_classes(request.cells[0].guidance) if request.cells else None
         return GeneratedSamples(choose_draws(trained, count, request.seed, request.labels, classes), self.precision)
 
-    def _metrics(self) -> MetricSet:
-        request = self.request
-        parts = MetricParts(
-            self.data,
-            self.draws.count,
-            cache_folder(),
-            request.features,
-            reference=request.reference,
-            device=self.trained.device,
-            repeats=request.repeats,
-        )
-        return MetricSet(self.names, parts)
-
     def _name(self) -> str:
         """`fid-kid_n10000_domain_3fa01c`: the metrics, the number, the features and the whole measurement's hash."""
         features = [self.measurement["features"]["name"]] if self.measurement["features"] else []
-        parts = ["-".join(self.names), f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
+        names = "-".join(facts(name).name for name in self.names)
+        parts = [names, f"n{self.draws.count}", *features, fingerprint(self.measurement)[:6]]
         return "_".join(parts)
 
     def remarks(self) -> list[str]:
@@ -170,18 +166,26 @@ class Evaluation:
             UserError: If a cell's parts do not go together, or the folder cannot be written to.
         """
         listener, keep = listener or Listener(), self.request.keep
-        self.source.check(self.request.cells, keep)
+        if isinstance(self.source, HeldOutImages):
+            self.source.check(self.request.cells, keep)
         for cell in self.request.cells:
             cell.check(self.network(cell))
         if keep is not None:
             open_store(keep, "", self.draws, self.trained.shape)
-        self._make_folder()
+        try:
+            make_folder(self.folder)
+        except OSError as error:
+            raise UserError(f"cannot make {self.folder}: {error.strerror}", key="out") from error
         # The first process decides for all which rows exist already: files may reach the others late.
         journaled: dict[str, Row] = self.processes.from_first(self.journal.rows())
         rows = [row for row in [self._real_vs_real(journaled, listener)] if row is not None]
         for number, cell in enumerate(self.request.cells, 1):
             rows.append(self._row(cell, number, journaled, listener))
         return rows
+
+    def results(self) -> tuple[list[Row], dict[str, Side]]:
+        """Every row of the folder, those of earlier requests included, and which way each of this one's is better."""
+        return list(self.journal.rows().values()), self.metrics.better
 
     def network(self, cell: Cell) -> Trained:
         """The trained network with a cell's weights; of averages one at a time is held.
@@ -203,7 +207,7 @@ class Evaluation:
             file = origin.checkpoint
             self._checkpoint = {"file": file.name, "step": origin.step, "hash": _file_hash(file)}
         return setting(
-            cell.sampling(),
+            cell,
             self.trained.path,
             cell.guidance,
             seeds=(self.draws.seed, self.draws.seed + self.draws.count - 1),
@@ -224,7 +228,7 @@ class Evaluation:
         if key in journaled and self.processes.from_first(store is None or store.done()):
             listener.finish(journaled[key], remembered=True)
             return journaled[key]
-        listener.begin(cell, number, len(self.request.cells))
+        listener.begin(cell, number)
         row = self._measure(cell, key, store, listener)
         listener.finish(row, remembered=False)
         return row
@@ -232,19 +236,21 @@ class Evaluation:
     def _measure(self, cell: Cell, key: str, store: SampleStore | None, listener: Listener) -> Row:
         """Measures a cell and writes its row."""
         processes, batch_size = self.processes, self.request.batch_size
-        partial = self.journal.partial(key, processes.rank, processes.count, batch_size, store is not None)
-        if store is not None and not processes.from_first(store.begin() if processes.first else None):
-            partial.forget()  # the samples that the statistics half way have seen were not kept
+        progress = self.journal.progress(key, processes.rank, processes.count, batch_size, store is not None)
+        # Statistics half way count only if the samples that they have seen were kept.
+        if store is None or processes.from_first(store.begin() if processes.first else None):
+            progress = progress.load()
         trained = self.network(cell)
         cell_pass = CellPass(trained, self.source, self.metrics, processes, batch_size, self.save_seconds)
-        result = cell_pass.run(cell, partial, store, listener.advance)
-        row = Row(key, self.measurement, self.setting(cell, result.nfe), result.values, result.seconds)
+        values, nfe, seconds = cell_pass.run(cell, progress, store, listener.advance)
+        row = Row(key, self.measurement, self.setting(cell, nfe), values, seconds)
         if processes.first:
-            write_nearest(self.folder, trained, self.source, self.metrics, cell, key)
+            picture = self.folder / f"{NEAREST_PREFIX}{type(cell.solver).__name__}{cell.steps}_{key[:6]}.png"
+            write_nearest(picture, self.metrics, lambda places: self.source.produce(cell, trained, places)[0])
             if store is not None:
                 store.finish()
             self.journal.append(row)
-            self.journal.forget_partials(key)
+            self.journal.forget_progress(key)
         return row
 
     def _store(self, cell: Cell, key: str) -> SampleStore | None:
@@ -278,12 +284,6 @@ class Evaluation:
             self.journal.append(row)
         listener.finish(row, remembered=False)
         return row
-
-    def _make_folder(self) -> None:
-        try:
-            make_folder(self.folder)
-        except OSError as error:
-            raise UserError(f"cannot make {self.folder}: {error.strerror}", key="out") from error
 
 
 def _file_hash(file: Path) -> str:

@@ -32,12 +32,12 @@ class Journal:
         torn = self.file.exists() and self.file.read_bytes()[-1:] not in (b"\n", b"")
         append(self.file, ("\n" * torn + row.line() + "\n").encode(), sync=True)
 
-    def partial(self, key: str, rank: int, count: int, batch_size: int, stored: bool = False) -> Partial:
-        """The statistics half way of one process's share of a row, whose samples are stored or not."""
+    def progress(self, key: str, rank: int, count: int, batch_size: int, stored: bool = False) -> Progress:
+        """How far one process's share of a row is, whose samples are stored or not."""
         file = self.folder / "partial" / f"{key[:16]}.{rank}of{count}.pt"
-        return Partial(file, [key, rank, count, batch_size, stored])
+        return Progress(file, [key, rank, count, batch_size, stored])
 
-    def forget_partials(self, key: str) -> None:
+    def forget_progress(self, key: str) -> None:
         """Removes the statistics half way of a row that is finished."""
         for file in (self.folder / "partial").glob(f"{key[:16]}.*"):
             file.unlink(missing_ok=True)
@@ -45,49 +45,37 @@ class Journal:
 
 @dataclass
 class Progress:
-    """How far one process is with its share of a row.
+    """How far one process is with its share of a row, and the file that keeps it: it is whole or not there.
 
     Attributes:
+        file: The file.
+        identity: Whose statistics they are; what was saved for another row or another division of it does not count.
         batches: Batches done, of its share in order.
         forwards: Network forwards, summed over the samples.
         seconds: Time spent.
         state: The metrics' state.
     """
 
+    file: Path
+    identity: list[Any]
     batches: int = 0
     forwards: float = 0.0
     seconds: float = 0.0
     state: dict[str, Any] = field(default_factory=dict)
 
-
-class Partial:
-    """A file of statistics half way, which is whole or not there.
-
-    Args:
-        file: The file.
-        identity: Whose statistics they are; what was saved for another row or another division of it does not count.
-    """
-
-    def __init__(self, file: Path, identity: list[Any]) -> None:
-        self.file, self.identity = file, identity
-
     def load(self) -> Progress:
-        """How far this share is; at the beginning if nothing that fits was saved."""
+        """What was saved; at the beginning if nothing that fits was."""
         try:
             saved = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception:  # missing, or of another version: the row is made anew
-            return Progress()
+            return self
         if not isinstance(saved, dict) or saved.pop("identity", None) != self.identity:
-            return Progress()
-        return Progress(**saved)
+            return self
+        return Progress(self.file, self.identity, **saved)
 
-    def forget(self) -> None:
-        """Removes what was saved."""
-        self.file.unlink(missing_ok=True)
-
-    def save(self, progress: Progress) -> None:
-        """Keeps how far this share is."""
+    def save(self) -> None:
+        """Keeps it."""
         buffer = io.BytesIO()
-        torch.save({"identity": self.identity, **vars(progress)}, buffer)
+        torch.save({name: value for name, value in vars(self).items() if name != "file"}, buffer)
         make_folder(self.file.parent)
         atomic_write_bytes(self.file, buffer.getvalue())

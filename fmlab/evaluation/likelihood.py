@@ -7,7 +7,6 @@ unconditional. A solve that is too coarse misses bits: a number counts once more
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,77 +16,57 @@ from fmlab.data.base import fixed_permutation
 from fmlab.data.dequantisation import GreyLevels
 from fmlab.errors import UserError
 from fmlab.evaluation.cells import Cell, Draws
-from fmlab.fields import PathField, ScheduleChange, compute_in
+from fmlab.fields import PathField, Sampling, ScheduleChange, compute_in
 from fmlab.inference.trained import Trained
 from fmlab.metrics.bits_per_dimension import HELD_OUT
 from fmlab.metrics.parts import Repeats
 from fmlab.paths import GaussianPath
 from fmlab.random import Purpose, keyed_generator
-from fmlab.solvers import Grid, HutchinsonDivergence, Solver, log_likelihood, seeded_probe
+from fmlab.solvers import HutchinsonDivergence, log_likelihood, seeded_probe
 
 
-@dataclass(frozen=True)
-class LikelihoodSolve:
-    """How the ODE is followed from images back to noise.
+def image_bits(
+    sampling: Sampling,
+    field: PathField,
+    images: Tensor,
+    seeds: Sequence[int],
+    levels: GreyLevels,
+    repeats: Repeats,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Bits per dimension of every image by every dequantisation and probe.
 
-    Attributes:
-        solver: An ODE solver.
-        steps: Solver steps.
-        grid: Where the steps lie.
-        path: The Gaussian path to follow the field along; its own if None.
+    Dequantisation and probe are keyed by (seed of the image, their number): they do not depend on the batch.
+
+    Args:
+        sampling: How the ODE is followed from images back to noise.
+        field: The field for these images, bound to their labels if it has any; counts its forwards.
+        images: uint8, of shape (B, *shape).
+        seeds: One integer per image.
+        levels: The grey levels that a pixel can take.
+        repeats: How many of both.
+        device: Where the field computes.
+
+    Returns:
+        Shape (B, dequantisations, probes), float64 on the CPU.
+
+    Raises:
+        UserError: If the field does not start from Gaussian noise, whose density alone is known here.
     """
-
-    solver: Solver
-    steps: int
-    grid: Grid
-    path: GaussianPath | None = None
-
-    def field(self, field: PathField) -> PathField:
-        """The field on the path along which it is followed.
-
-        Raises:
-            UserError: If it does not start from Gaussian noise, whose density alone is known here.
-        """
-        if not isinstance(field.path, GaussianPath):
-            name = type(field.path).__name__
-            raise UserError(f"bits per dimension need a start from Gaussian noise, here is {name}", key="metrics")
-        return field if self.path is None else ScheduleChange(field, self.path)
-
-    def bits(
-        self,
-        field: PathField,
-        images: Tensor,
-        seeds: Sequence[int],
-        levels: GreyLevels,
-        repeats: Repeats,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        """Bits per dimension of every image by every dequantisation and probe.
-
-        Dequantisation and probe are keyed by (seed of the image, their number): they do not depend on the batch.
-
-        Args:
-            field: The field for these images, bound to their labels if it has any; counts its forwards.
-            images: uint8, of shape (B, *shape).
-            seeds: One integer per image.
-            levels: The grey levels that a pixel can take.
-            repeats: How many of both.
-            device: Where the field computes.
-
-        Returns:
-            Shape (B, dequantisations, probes), float64 on the CPU.
-        """
-        followed, shape = self.field(field), images.shape[1:]
-        times = self.grid(self.steps, followed.path)
-        bits = torch.empty(len(images), repeats.dequantisations, repeats.probes, dtype=torch.float64)
-        for draw in range(repeats.dequantisations):
-            x = levels.dequantised(images, seeded_uniform(seeds, shape, draw)).to(device)
-            for number in range(repeats.probes):
-                probe = HutchinsonDivergence(seeded_probe(seeds, shape, draw, number).to(device))
-                with torch.no_grad():
-                    value = log_likelihood(followed, x, self.solver, times, divergence=probe)
-                bits[:, draw, number] = levels.bits_per_dimension(value.cpu().double(), images)
-        return bits
+    if not isinstance(field.path, GaussianPath):
+        name = type(field.path).__name__
+        raise UserError(f"bits per dimension need a start from Gaussian noise, here is {name}", key="metrics")
+    followed = field if sampling.path is None else ScheduleChange(field, sampling.path)
+    shape, times = images.shape[1:], sampling.grid(sampling.steps, followed.path)
+    bits = torch.empty(len(images), repeats.dequantisations, repeats.probes, dtype=torch.float64)
+    for draw in range(repeats.dequantisations):
+        x = levels.dequantised(images, seeded_uniform(seeds, shape, draw)).to(device)
+        for number in range(repeats.probes):
+            probe = HutchinsonDivergence(seeded_probe(seeds, shape, draw, number).to(device))
+            with torch.no_grad():
+                value = log_likelihood(followed, x, sampling.solver, times, divergence=probe)
+            bits[:, draw, number] = levels.bits_per_dimension(value.cpu().double(), images)
+    return bits
 
 
 def seeded_uniform(seeds: Sequence[int], shape: Sequence[int], number: int) -> Tensor:
@@ -141,8 +120,7 @@ class HeldOutImages:
         labels = self.draws.labels_of(places)
         field = cell.field(trained, None if labels is None else labels.to(trained.device))
         field.nfe = 0
-        solve = LikelihoodSolve(cell.solver, cell.steps, cell.grid, cell.path)
         images, seeds = self.split.take(self.rows[places]), self.draws.seeds(places)
         with compute_in(self.precision, trained.device):
-            bits = solve.bits(field, images, seeds, self.levels, self.repeats, trained.device)
+            bits = image_bits(cell, field, images, seeds, self.levels, self.repeats, trained.device)
         return bits, field.nfe // (self.repeats.dequantisations * self.repeats.probes)

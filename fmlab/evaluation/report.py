@@ -52,12 +52,10 @@ def as_csv(rows: Sequence[Row]) -> str:
 def write_plots(folder: Path, rows: Sequence[Row], better: Better) -> list[Path]:
     """Writes the plots of every measurement that has an axis with more than one value; returns their files."""
     files = []
-    for number, group in enumerate(grouped(rows)):
-        suffix = "" if number == 0 else f"_{number + 1}"
+    for number, group in enumerate(grouped(rows), 1):
         for name, picture in plots(table(group, better)):
-            file = folder / f"{name}{suffix}.png"
-            save_png(picture, file)
-            files.append(file)
+            files.append(folder / (f"{name}.png" if number == 1 else f"{name}_{number}.png"))
+            save_png(picture, files[-1])
     return files
 
 
@@ -73,7 +71,7 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
         ("guidance_scale", "steps", "guidance scale w", False),
     ):
         varied = "steps" if axis == "nfe" else axis
-        if varied not in shown.columns or len({setting.get(varied) for setting in _generated(shown)}) < 2:
+        if varied not in shown.columns or len({setting.get(varied) for setting in shown.settings} - {None}) < 2:
             continue
         for name in shown.names:
             panels = _panels(shown, name, axis, other)
@@ -83,28 +81,19 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
             yield f"{name}_by_{axis}", drawn
 
 
-def _generated(shown: Table) -> list[dict[str, Any]]:
-    return [setting for row, setting in zip(shown.rows, shown.settings) if not row.real_vs_real]
-
-
 def _panels(shown: Table, name: str, axis: str, other: str) -> dict[str, dict[str, QualityCurve]]:
     """The lines of a metric by panel and name, each with its points in order."""
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = defaultdict(lambda: defaultdict(list))
-    naming = [key for key in shown.columns if key not in (axis, other, "steps", "nfe") and _names_a_line(key)]
+    naming = [key for key in shown.columns if key not in (axis, other, "steps", "nfe")]
+    # A checkpoint names a line by its step alone.
+    naming = [key for key in naming if "." not in key or key.startswith("guidance.") or key == "checkpoint.step"]
     for row, setting in zip(shown.rows, shown.settings):
         if row.real_vs_real or name not in row.values or axis not in setting:
             continue
         heading = f"{other.replace('_', ' ')} {short(setting.get(other))}" if other in shown.columns else ""
         line = ", ".join(_word(key, setting.get(key)) for key in naming if setting.get(key) not in ("network", None))
         points[heading][line].append((float(setting[axis]), row.values[name], row.values.get(f"{name}{SPREAD}", 0.0)))
-    return {
-        heading: {line: _curve(line, values) for line, values in lines.items()} for heading, lines in points.items()
-    }
-
-
-def _names_a_line(key: str) -> bool:
-    """Whether a line of a plot is named by this setting; a checkpoint is, by its step alone."""
-    return "." not in key or key.startswith("guidance.") or key == "checkpoint.step"
+    return {panel: {name: _curve(name, points) for name, points in lines.items()} for panel, lines in points.items()}
 
 
 def _word(key: str, value: Any) -> str:

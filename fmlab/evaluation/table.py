@@ -69,22 +69,19 @@ class Table:
 
     Attributes:
         rows: In order.
+        settings: Those of the rows, by dotted key.
         common: What the settings of all generated rows share, by dotted key.
         columns: The dotted keys of settings that are columns.
         names: The metrics.
         better: Whether less or more of each is better.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
+    settings: list[dict[str, Any]]
     common: dict[str, Any]
     columns: list[str]
     names: list[str]
     better: Better
-
-    @property
-    def settings(self) -> list[dict[str, Any]]:
-        """The settings of the rows by dotted key."""
-        return [dict(flat(row.setting)) for row in self.rows]
 
 
 def table(rows: Sequence[Row], better: Better) -> Table:
@@ -92,22 +89,19 @@ def table(rows: Sequence[Row], better: Better) -> Table:
 
     What a row lacks does not differ, but for guidance, of which a record holds only what is not as usual.
     """
-    settings = [dict(flat(row.setting)) for row in rows if not row.real_vs_real]
+    settings_of_all = [dict(flat(row.setting)) for row in rows]
+    settings = [setting for row, setting in zip(rows, settings_of_all) if not row.real_vs_real]
     choices: dict[str, dict[str, Any]] = {}
     for setting in settings:
         for key, value in setting.items():
             if value is not None and (not key.startswith("versions.") or key in _SHOWN_VERSIONS):
                 choices.setdefault(key, {})[str(value)] = value
-    differ = [key for key, values in choices.items() if key in _ALWAYS or len(values) > 1 or _for_some(key, settings)]
+    guided = [key for key in choices if key.startswith("guidance.") and not all(key in each for each in settings)]
+    differ = [key for key, values in choices.items() if key in (*_ALWAYS, *guided) or len(values) > 1]
     common = {key: next(iter(values.values())) for key, values in choices.items() if key not in differ}
     columns = [key for key in differ if key not in _LAST] + [key for key in _LAST if key in differ]
     names = [name for name in dict.fromkeys(name for row in rows for name in row.values) if not is_spread(name)]
-    return Table(list(rows), common, columns, names, better)
-
-
-def _for_some(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether this is part of some rows' guidance, and not of all."""
-    return key.startswith("guidance.") and not all(key in setting for setting in settings)
+    return Table(rows, settings_of_all, common, columns, names, better)
 
 
 def is_spread(name: str) -> bool:
@@ -148,35 +142,24 @@ def _body(shown: Table) -> str:
     best = {name: ranked(rivals, name, side)[:1] for name, side in shown.better.items() if len(rivals) > 1}
     lines = []
     for row, setting in zip(shown.rows, shown.settings):
-        values = [_value(row, name, best.get(name, [])) for name in shown.names]
-        lines.append([*_row_settings(row, setting, shown.columns), *values])
+        values = [with_spread(row.values, name) for name in shown.names]
+        values = [f"**{text}**" if row in best.get(name, []) else text for name, text in zip(shown.names, values)]
+        if row.real_vs_real:
+            real = f"real against real: {setting['real']}, {setting['against']} others"
+            lines.append([real, *[""] * (len(shown.columns) - 1), *values])
+        else:
+            lines.append([*(_setting(setting.get(key)) for key in shown.columns), *values])
     return f"{common}\n\n{aligned(header, lines, len(shown.columns) - len(_LAST))}"
 
 
-def _row_settings(row: Row, setting: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
-    if row.real_vs_real:
-        return [f"real against real: {setting['real']}, {setting['against']} others", *[""] * (len(columns) - 1)]
-    return [
-        _number(setting[key]) if isinstance(setting.get(key), float) else short(setting.get(key)) for key in columns
-    ]
-
-
-def _value(row: Row, name: str, best: Sequence[Row]) -> str:
-    """A value, bold where it is the best."""
-    if name not in row.values:
-        return ""
-    text = with_spread(row.values, name)
-    return f"**{text}**" if row in best else text
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else short(value)
 
 
 def with_spread(values: Mapping[str, float], name: str) -> str:
-    """`3.1 ± 0.25`, or the value alone where there is no spread."""
+    """`3.1 ± 0.25`, or the value alone where there is no spread; nothing where there is no value."""
     spread = values.get(f"{name}{SPREAD}")
-    return _number(values[name]) + ("" if spread is None else f" ± {spread:.2g}")
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+    return (f"{values[name]:.4g}" if name in values else "") + ("" if spread is None else f" ± {spread:.2g}")
 
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int) -> str:
@@ -184,9 +167,9 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns:
     widths = [max(3, *(len(line[column]) for line in [header, *lines])) for column in range(len(header))]
 
     def row(cells: Sequence[str]) -> str:
+        texts = enumerate(zip(cells, widths))
         padded = [
-            cell.ljust(width) if column < text_columns else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths))
+            text.ljust(width) if column < text_columns else text.rjust(width) for column, (text, width) in columns
         ]
         return "| " + " | ".join(padded) + " |"
 

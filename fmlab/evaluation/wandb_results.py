@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fmlab.config.run_options import WandbOptions
+from fmlab.config.values import read_file
 from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder
 from fmlab.records.measurements import Row, flat
@@ -31,7 +30,7 @@ def _send(evaluation: Evaluation, rows: Sequence[Row], pictures: Sequence[Path])
     import wandb
 
     layout = RunLayout(evaluation.trained.origin.run)
-    config = yaml.safe_load(layout.config.read_text())
+    config = read_file(layout.config)
     options = WandbOptions(**(config.get("wandb") or {}))
     mode: Any = wandb_mode(WandbOptions() if options.mode == "disabled" else options)
     if mode == "disabled":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -89,12 +89,12 @@ class BitsPerDimension(SampleMetric):
 
     def measurement(self, parts: MetricParts) -> Record:
         """How the numbers are measured: on images of the held-out split."""
-        split = parts.data.split(HELD_OUT)
-        reference = {"data": type(parts.data).__name__, "split": HELD_OUT, "size": len(split)}
-        levels = len(list(getattr(parts.data, "grey_levels", range(256))))
+        data: Any = parts.data
+        split, levels = data.split(HELD_OUT), len(list(getattr(data, "grey_levels", range(256))))
+        size, content = len(split), split.content_hash
         return {
             "samples": parts.num_samples,
-            "reference": {**reference, "hash": split.content_hash},
+            "reference": {"data": type(data).__name__, "split": HELD_OUT, "size": size, "hash": content},
             "features": None,
             "resize": None,
             "uint8": f"uniform dequantisation in the cells of {levels} grey levels",

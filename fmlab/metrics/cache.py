@@ -19,8 +19,7 @@ _log = logging.getLogger(__name__)
 
 def cache_folder() -> Path:
     """Where feature networks and reference statistics are kept: $FMLAB_CACHE, or `fmlab` in the user's cache folder."""
-    chosen = os.environ.get("FMLAB_CACHE")
-    if chosen:
+    if chosen := os.environ.get("FMLAB_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "fmlab"
 

@@ -50,11 +50,7 @@ class InceptionScore(SampleMetric):
 
     @classmethod
     def build(cls, parts: MetricParts) -> InceptionScore:
-        """The score by the feature network.
-
-        Raises:
-            UserError: It is no classifier.
-        """
+        """The score by the feature network, which has to be a classifier."""
         network = parts.network
         network.logits_of(torch.zeros(1, network.dimension, device=network.device))  # refuses what is no classifier
         return cls(int(network.num_classes or 0), parts.num_samples)
@@ -110,11 +106,7 @@ class ClassAccuracy(SampleMetric):
 
     @classmethod
     def build(cls, parts: MetricParts) -> ClassAccuracy:
-        """The accuracy by the classifier of the data's classes.
-
-        Raises:
-            UserError: The data have no classes.
-        """
+        """The accuracy by the classifier of the data's classes."""
         return cls(int(parts.classifier.num_classes or 0), parts.classifier.weights_hash)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:

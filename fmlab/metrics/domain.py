@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from fmlab.metrics.network import SHRINK, FeatureNetwork, shrink
-from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.reference import ReferenceData
 
 SHIPPED = {"Digits": "digits", "FashionMNIST": "fashion_mnist", "CIFAR10": "cifar10"}
 """The data modules whose network ships, and its file's name."""
@@ -94,13 +94,8 @@ def to_bytes(network: DomainClassifier, metadata: Mapping[str, object]) -> bytes
     return save(half, {key: str(value) for key, value in {**built, **metadata}.items()})
 
 
-def load_classifier(path: Path) -> DomainClassifier:
-    """The frozen classifier of a file that `to_bytes` made; it computes in float32."""
-    return load_bytes(path.read_bytes())
-
-
 def load_bytes(content: bytes) -> DomainClassifier:
-    """The frozen classifier of a file's content."""
+    """The frozen classifier of the content of a file that `to_bytes` made; it computes in float32."""
     # A safetensors file begins with the length of its JSON header; the library's own reader gives tensors alone.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     metadata = header["__metadata__"]
@@ -113,7 +108,7 @@ def load_bytes(content: bytes) -> DomainClassifier:
 
 def shipped_network(name: str) -> DomainClassifier:
     """The classifier that ships as `digits`, `fashion_mnist` or `cifar10`."""
-    return load_classifier(Path(__file__).parent / "domain" / f"{name}.safetensors")
+    return load_bytes((Path(__file__).parent / "domain" / f"{name}.safetensors").read_bytes())
 
 
 def shipped_names(data: ReferenceData) -> list[str]:

@@ -18,15 +18,8 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
-from fmlab.metrics.domain import (
-    DomainClassifier,
-    load_bytes,
-    load_classifier,
-    shipped_names,
-    shipped_network,
-    to_bytes,
-)
-from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.domain import DomainClassifier, load_bytes, shipped_names, shipped_network, to_bytes
+from fmlab.metrics.reference import ReferenceData
 from fmlab.random import Purpose, fixed_generator
 
 _CPU = torch.device("cpu")
@@ -132,19 +125,15 @@ def network_file_name(data: ReferenceData) -> str:
 
 
 def trained_for(data: ReferenceData, recipe: Recipe | None = None) -> bytes:
-    """The file of a classifier trained on a labelled set, on the GPU where there is one."""
+    """The file of a classifier trained on a labelled set, on the GPU where there is one, with its held-out accuracy."""
     images, labels = data.labelled_images("train")
     recipe = recipe or recipe_for(data, len(images))
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else _CPU
     network = train_classifier(images, labels, int(data.num_classes or 0), recipe, device)
-    return with_accuracy(network, *data.labelled_images("validation"), recipe)
-
-
-def with_accuracy(network: DomainClassifier, images: Tensor, labels: Tensor, recipe: Recipe) -> bytes:
-    """The file of a classifier, with its recipe and the accuracy that the rounded weights reach on held-out images."""
     metadata: dict[str, object] = {f"recipe.{key}": value for key, value in dataclasses.asdict(recipe).items()}
+    images, labels = data.labelled_images("validation")
     if len(images):
-        accuracy = load_bytes(to_bytes(network, {})).accuracy(images, labels)
+        accuracy = load_bytes(to_bytes(network, {})).accuracy(images, labels)  # of the weights as they are rounded
         metadata |= {"held_out_accuracy": accuracy, "held_out_images": len(images)}
     return to_bytes(network, metadata)
 
@@ -166,4 +155,4 @@ def domain_network(data: ReferenceData, cache_dir: str | Path) -> DomainClassifi
     if not getattr(data, "in_memory", True):
         raise UserError("domain features need images that fit in memory", hint="choose features: inception or random")
     path = Path(cache_dir) / network_file_name(data)
-    return load_or_make(path, load_classifier, lambda: trained_for(data))
+    return load_or_make(path, lambda path: load_bytes(path.read_bytes()), lambda: trained_for(data))

@@ -9,10 +9,8 @@ import torch
 
 from fmlab.errors import UserError, nearest
 from fmlab.metrics.domain_training import domain_network
-from fmlab.metrics.network import FeatureNetwork
-from fmlab.metrics.own_features import OwnFeatures
-from fmlab.metrics.random_features import RandomFeatures
-from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.network import FeatureNetwork, OwnFeatures, RandomFeatures
+from fmlab.metrics.reference import ReferenceData
 from fmlab.metrics.torch_fidelity import ClipFeatures, DinoV2Features, InceptionFeatures
 
 FeatureKind = Literal[
@@ -53,9 +51,20 @@ def feature_network(
     """
     if data.kind != "images":
         raise UserError("feature networks see images; points are compared as they are")
+    if "." not in kind and kind not in get_args(FeatureKind):
+        raise UserError(f"there are no features called {kind!r}", hint=nearest(kind, get_args(FeatureKind)))
+    kind = choose_features(kind, data)
     # Layers draw initial weights when they are made; nobody else's random numbers should depend on that.
     with torch.random.fork_rng(devices=[]):
-        return _network(kind, data, cache_dir, weights)
+        if "." in kind:
+            return OwnFeatures(kind, data.shape)
+        if kind == "inception":
+            return InceptionFeatures(weights)
+        if kind.startswith("dinov2"):
+            return DinoV2Features("dinov2-vit-l-14" if kind == "dinov2" else kind, weights)
+        if kind.startswith("clip"):
+            return ClipFeatures("clip-vit-b-32" if kind == "clip" else kind, weights)
+        return domain_network(data, cache_dir) if kind == "domain" else RandomFeatures(data.shape)
 
 
 def choose_features(kind: str, data: ReferenceData) -> str:
@@ -65,18 +74,3 @@ def choose_features(kind: str, data: ReferenceData) -> str:
     # An image folder too large for memory could train no classifier in the time one has for a metric.
     labelled = data.num_classes is not None and data.num_classes > 1 and getattr(data, "in_memory", True)
     return "domain" if labelled else "random"
-
-
-def _network(kind: str, data: ReferenceData, cache_dir: str | Path, weights: str | Path | None) -> FeatureNetwork:
-    if "." in kind:
-        return OwnFeatures(kind, data.shape)
-    if kind not in get_args(FeatureKind):
-        raise UserError(f"there are no features called {kind!r}", hint=nearest(str(kind), get_args(FeatureKind)))
-    kind = choose_features(kind, data)
-    if kind == "inception":
-        return InceptionFeatures(weights)
-    if kind.startswith("dinov2"):
-        return DinoV2Features(weights=weights) if kind == "dinov2" else DinoV2Features(kind, weights)
-    if kind.startswith("clip"):
-        return ClipFeatures(weights=weights) if kind == "clip" else ClipFeatures(kind, weights)
-    return domain_network(data, cache_dir) if kind == "domain" else RandomFeatures(data.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,36 +12,6 @@ from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Facts
 from fmlab.metrics.subset import SPLITS, splits_of, sums_by_split
-
-
-class Statistics(Protocol):
-    """What is known of a reference set: mean (D,), unbiased covariance (D, D), and its `factor` where there is one."""
-
-    @property
-    def mu(self) -> Tensor: ...
-    @property
-    def sigma(self) -> Tensor: ...
-
-
-class FrechetReference:
-    """The reference of a Fréchet distance, on the CPU in float64; its covariance is factored when first needed.
-
-    Args:
-        known: Mean, covariance and perhaps its factor.
-    """
-
-    def __init__(self, statistics: Statistics) -> None:
-        self.mu = torch.as_tensor(statistics.mu, dtype=torch.float64, device="cpu")
-        self.sigma = torch.as_tensor(statistics.sigma, dtype=torch.float64, device="cpu")
-        factor: Tensor | None = getattr(statistics, "factor", None)
-        self._factor = None if factor is None else factor.to("cpu", torch.float64)
-
-    def distance(self, n: Tensor, total: Tensor, outer: Tensor) -> Tensor:
-        """The distance of a set known by its number, its sum (D,) and its sum of outer products (D, D)."""
-        mu, sigma = moments(n, total, outer)
-        if self._factor is None and bool(self.sigma.sum().isfinite()):
-            self._factor = covariance_factor(self.sigma)
-        return frechet_distance(mu.cpu(), sigma.cpu(), self.mu, self.sigma, self._factor, int(n) - 1)
 
 
 class FrechetDistance(SampleMetric):
@@ -54,7 +24,8 @@ class FrechetDistance(SampleMetric):
     device without float64 (Apple's) leave the metric on the CPU: `update` brings the features to it.
 
     Args:
-        reference: Mean and covariance of the reference set.
+        reference: What has the reference's mean `mu` (D,), its unbiased covariance `sigma` (D, D), and perhaps a
+            `factor` of it, such as `ReferenceStatistics`.
         num_samples: Images of the whole set, which decides the splits; None measures the distance alone.
         splits: Parts of the set that are left out in turn.
     """
@@ -76,12 +47,17 @@ class FrechetDistance(SampleMetric):
     sum: Tensor
     outer: Tensor
 
-    def __init__(self, reference: Statistics, num_samples: int | None = None, splits: int = SPLITS) -> None:
+    def __init__(self, reference: Any, num_samples: int | None = None, splits: int = SPLITS) -> None:
         super().__init__()
-        self.reference = FrechetReference(reference)
+        # Plain attributes, not buffers: they stay on the CPU, whatever device the sums are on.
+        self.mu, self.sigma = (each.to("cpu", torch.float64) for each in (reference.mu, reference.sigma))
+        factor: Tensor | None = getattr(reference, "factor", None)
+        if factor is None and bool(self.sigma.sum().isfinite()):
+            factor = covariance_factor(self.sigma)
+        self.factor = None if factor is None else factor.to("cpu", torch.float64)
         self._split_of = None if num_samples is None else splits_of(num_samples, splits)
         self.splits = 1 if num_samples is None else splits
-        dimension = len(self.reference.mu)
+        dimension = len(self.mu)
         self.add_state("n", torch.zeros(self.splits, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("sum", torch.zeros(self.splits, dimension, dtype=torch.float64), dist_reduce_fx="sum")
         outer = torch.zeros(self.splits, dimension, dimension, dtype=torch.float64)
@@ -93,12 +69,7 @@ class FrechetDistance(SampleMetric):
         return cls(parts.statistics, parts.set_size)
 
     def update(self, features: Tensor, places: Tensor | None = None) -> None:
-        """Adds features (B, D).
-
-        Args:
-            features: The features.
-            places: The places of their images in the set, int64 (B,), which a spread needs.
-        """
+        """Adds features (B, D), with the places of their images in the set, int64 (B,), which a spread needs."""
         features = features.to(self.sum.device, torch.float64)
         # Not in place: a state made under inference_mode could not be changed outside it.
         if self._split_of is None:
@@ -119,21 +90,22 @@ class FrechetDistance(SampleMetric):
         Raises:
             UserError: There are fewer than two images, which have no covariance, or without one of the splits.
         """
-        whole = (self.n.sum(), self.sum.sum(dim=0), self.outer.sum(dim=0))
+        n, total, outer = self.n.sum(), self.sum.sum(dim=0), self.outer.sum(dim=0)
+        distance = self._distance(n, total, outer)
         if self._split_of is None:
-            return {"fid": self.reference.distance(*whole)}
-        without = torch.stack(
-            [
-                self.reference.distance(whole[0] - n, whole[1] - total, whole[2] - outer)
-                for n, total, outer in zip(self.n, self.sum, self.outer)
-            ]
-        )
-        error = ((self.splits - 1) * without.var(correction=0)).sqrt()
-        return {"fid": self.reference.distance(*whole), "fid_std": error}
+            return {"fid": distance}
+        splits = zip(self.n, self.sum, self.outer)
+        without = torch.stack([self._distance(n - part[0], total - part[1], outer - part[2]) for part in splits])
+        return {"fid": distance, "fid_std": ((self.splits - 1) * without.var(correction=0)).sqrt()}
+
+    def _distance(self, n: Tensor, total: Tensor, outer: Tensor) -> Tensor:
+        """The distance of a set known by its number, its sum (D,) and its sum of outer products (D, D)."""
+        mu, sigma = moments(n, total, outer)
+        return frechet_distance(mu.cpu(), sigma.cpu(), self.mu, self.sigma, self.factor, int(n) - 1)
 
     def remarks(self, parts: MetricParts) -> list[str]:
         """That a covariance is singular, where it is."""
-        dimension = len(self.reference.mu)
+        dimension = len(self.mu)
         sets = {"generated": parts.num_samples, "reference": parts.statistics.n}
         return [
             f"fid: {n:,} {which} images have a singular covariance in {dimension:,} dimensions; the distance between "

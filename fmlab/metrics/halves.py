@@ -15,8 +15,7 @@ from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.parts import MetricParts
-from fmlab.metrics.reference import reference_key
-from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.reference import ReferenceData, statistics_key
 from fmlab.metrics.registry import facts
 from fmlab.metrics.subset import keyed_rows
 from fmlab.random import fold
@@ -24,6 +23,8 @@ from fmlab.random import fold
 
 class ReferenceHalf:
     """One half of a data set's reference split: of two neighbours a keyed coin gives one to each half.
+
+    It is a `ReferenceData` itself; its length is the number of its examples.
 
     Args:
         data: The data set.
@@ -35,21 +36,19 @@ class ReferenceHalf:
         self.shape, self.kind = data.shape, data.kind
         self.num_classes, self.class_names = data.num_classes, data.class_names
 
-    def holds(self, index: int) -> bool:
-        """Whether the example with this place in the split is in this half."""
-        return (fold(index // 2, 2) ^ index) & 1 == self.which
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Which of the examples at these places of the split are in this half, bool (stop - start,)."""
+        return torch.tensor([(fold(i // 2, 2) ^ i) & 1 == self.which for i in range(start, stop)], dtype=torch.bool)
 
     def __len__(self) -> int:
-        """Its images or points."""
-        return sum(self.holds(index) for index in range(reference_size(self.data)))
+        return int(self.rows(0, reference_size(self.data)).sum())
 
-    def reference_batches(self, batch_size: int, rank: int = 0, world_size: int = 1) -> Iterator[Tensor]:
+    def reference_batches(self, batch_size: int) -> Iterator[Tensor]:
         """The half's examples, at most `batch_size` at a time."""
-        start = held = 0
+        start = 0
         for batch in self.data.reference_batches(batch_size):
-            mine = batch[torch.tensor([self.holds(start + offset) for offset in range(len(batch))], dtype=torch.bool)]
-            yield mine[(rank - held) % world_size :: world_size]
-            start, held = start + len(batch), held + len(mine)
+            yield batch[self.rows(start, start + len(batch))]
+            start += len(batch)
 
     def reference_hash(self) -> str:
         """SHA-256 (hex) that names the half."""
@@ -58,24 +57,14 @@ class ReferenceHalf:
     def labelled_images(self, split: Literal["train", "validation"]) -> tuple[Tensor, Tensor]:
         """The half's images and labels of a split."""
         images, labels = self.data.labelled_images(split)
-        mine = torch.tensor([self.holds(index) for index in range(len(labels))], dtype=torch.bool)
-        return images[mine], labels[mine]
-
-    def split(self, name: Literal["train", "validation"]) -> Any:
-        """A half has no splits of its own."""
-        raise UserError(f"half of the reference split has no {name} split")
-
-    def training_examples(self) -> Tensor:
-        """A half is not trained on."""
-        raise UserError("half of the reference split is not trained on")
+        rows = self.rows(0, len(labels))
+        return images[rows], labels[rows]
 
 
-def reference_size(data: ReferenceData) -> int:
+def reference_size(data: Any) -> int:
     """The examples of a data set's reference split, counted by reading it where the data do not say."""
     name = getattr(data, "reference", None)
-    if name is not None:
-        return len(data.split(name))
-    return sum(len(batch) for batch in data.reference_batches(4096))
+    return sum(map(len, data.reference_batches(4096))) if name is None else len(data.split(name))
 
 
 def real_vs_real(metrics: MetricSet) -> dict[str, float]:
@@ -97,29 +86,27 @@ def real_vs_real(metrics: MetricSet) -> dict[str, float]:
     parts, data = metrics.parts, metrics.parts.data
     names = [name for name in metrics.names if facts(name).against_reference]
     if not getattr(data, "in_memory", True):
-        names = [name for name in names if name != "accuracy"]
+        names = [name for name in names if "labels" not in facts(name).inputs]
     if not names:
         return {}
     half, other = ReferenceHalf(data, 0), ReferenceHalf(data, 1)
-    images = data.kind == "images"
-    classifier = parts.classifier if "accuracy" in names else None
-    content = reference_key(half, parts.network) if images else half.reference_hash()
-    estimators = [facts(name).estimator for name in names]
-    decisive = [content, names, estimators, parts.num_samples, classifier and classifier.weights_hash]
-    key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    images, with_labels = data.kind == "images", any("labels" in facts(name).inputs for name in names)
+    content = statistics_key(half.reference_hash(), parts.network) if images else half.reference_hash()
+    estimators = [metrics.metrics[name].estimator() for name in names]
+    key = hashlib.sha256(json.dumps([content, names, estimators, parts.num_samples]).encode()).hexdigest()
 
     def measure() -> bytes:
-        size = len(half)
-        count = min(size, parts.num_samples)
+        count = min(len(half), parts.num_samples)
         for name in names:
             if count < facts(name).least:
                 cause = f"a half of the reference has {count} {data.kind}, and {name} needs {facts(name).least}"
                 raise UserError(cause, key="metrics")
         network: Any = parts.network if images else "auto"
+        classifier = parts.classifier if with_labels else None
         against = MetricParts(other, count, parts.cache_dir, network, classifier=classifier, device=parts.device)
         measured = MetricSet(names, against, alone=True)
-        taken = keyed_rows(size, count) if images else torch.arange(count)  # points come in no order
-        for batch in _taken(half, size, taken, "accuracy" in names):
+        # Points come in no order.
+        for batch in _taken(half, keyed_rows(len(half), count) if images else torch.arange(count), with_labels):
             measured.update(*batch)
         return json.dumps({**measured.compute(), "real_samples": count}).encode()
 
@@ -127,12 +114,10 @@ def real_vs_real(metrics: MetricSet) -> dict[str, float]:
     return load_or_make(path, lambda path: dict(json.loads(path.read_text())), measure)
 
 
-def _taken(
-    half: ReferenceHalf, size: int, taken: Tensor, with_labels: bool
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+def _taken(half: ReferenceHalf, taken: Tensor, with_labels: bool) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
     """The examples of a half that are taken, their labels if those are needed, and their places among them."""
     labels = half.labelled_images(getattr(half.data, "reference", "train"))[1] if with_labels else None
-    place_of_row = torch.full((size,), -1, dtype=torch.int64)
+    place_of_row = torch.full((len(half),), -1, dtype=torch.int64)
     place_of_row[taken] = torch.arange(len(taken))
     start = 0
     for batch in half.reference_batches(500):

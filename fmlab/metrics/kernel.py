@@ -78,17 +78,15 @@ def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def subset_size(num_samples: int, reference: int) -> int:
-    """Rows of a subset: 1,000 where both sets have them, else half of the smaller set."""
-    smaller = min(num_samples, reference)
-    return SUBSET_SIZE if smaller >= SUBSET_SIZE else smaller // 2
+def subset_estimates(x: Tensor, y: Tensor) -> Tensor:
+    """The estimates (100,), float64, from random subsets of both sets, drawn as torch-fidelity draws them.
 
-
-def subset_estimates(x: Tensor, y: Tensor, size: int, subsets: int = SUBSETS) -> Tensor:
-    """The estimates (subsets,), float64, from random subsets of both sets, drawn as torch-fidelity draws them."""
-    draws = np.random.RandomState(SEED)
+    A subset has 1,000 rows where both sets have them, else half of the smaller set.
+    """
+    smaller, draws = min(len(x), len(y)), np.random.RandomState(SEED)
+    size = SUBSET_SIZE if smaller >= SUBSET_SIZE else smaller // 2
     estimates = []
-    for _ in range(subsets):
+    for _ in range(SUBSETS):
         of_x, of_y = (draws.choice(len(rows), size, replace=False) for rows in (x, y))
         part_x, part_y = (rows[torch.from_numpy(which).to(rows.device)] for rows, which in ((x, of_x), (y, of_y)))
         estimates.append(discrepancy(part_x, part_y, polynomial_kernel))
@@ -119,39 +117,27 @@ class KernelDistance(KernelMetric):
         usual=True,
     )
 
+    kernel = staticmethod(polynomial_kernel)
+
     @classmethod
     def build(cls, parts: MetricParts) -> KernelDistance:
         """The distance from the reference's features."""
         return cls(parts.reference_features(cls.facts), parts.set_size)
 
-    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
-        """Kernel values (N, M) of all pairs of float64 rows (N, D) and (M, D)."""
-        return polynomial_kernel(x, y)
-
     def compute(self) -> dict[str, Tensor]:
-        """`kid` of all pairs; with a spread also the mean over subsets, `kid_subsets`, and `kid_std`; float64 scalars.
-
-        Raises:
-            UserError: There are fewer than two images.
-        """
+        """`kid` of all pairs; with a spread also `kid_subsets`, the mean of those, and `kid_std`; float64 scalars."""
         rows = self.gathered()
         values = {"kid": self.discrepancy(rows)}
         if self._chosen is None:
             return values
-        estimates = subset_estimates(rows, self.reference, subset_size(len(rows), len(self.reference)))
+        estimates = subset_estimates(rows, self.reference)
         return {**values, "kid_subsets": estimates.mean(), "kid_std": estimates.std(correction=0)}
-
-
-def median_distance(points: Tensor) -> Tensor:
-    """Median distance between two different rows, over a fixed choice of at most 2,000 of them; a float64 scalar."""
-    chosen = points[keyed_rows(len(points), _MEDIAN_ROWS).to(points.device)].double()
-    return torch.pdist(chosen).median()
 
 
 class MaximumMeanDiscrepancy(KernelMetric):
     """Unbiased squared discrepancy of the points it is given, by the kernel exp(-|x - y|^2 / (2 h^2)).
 
-    The bandwidth h is the median distance between reference points.
+    The bandwidth h is the median distance between reference points, of a fixed choice of at most 2,000 of them.
 
     Args:
         reference: Reference points (M, D).
@@ -173,7 +159,8 @@ class MaximumMeanDiscrepancy(KernelMetric):
 
     def __init__(self, reference: Tensor) -> None:
         super().__init__(reference)
-        self.register_buffer("bandwidth", median_distance(self.reference), persistent=False)
+        chosen = self.reference[keyed_rows(len(reference), _MEDIAN_ROWS).to(reference.device)].double()
+        self.register_buffer("bandwidth", torch.pdist(chosen).median(), persistent=False)
 
     @classmethod
     def build(cls, parts: MetricParts) -> MaximumMeanDiscrepancy:
@@ -185,9 +172,5 @@ class MaximumMeanDiscrepancy(KernelMetric):
         return (-torch.cdist(x, y).square() / (2 * self.bandwidth**2)).exp()
 
     def compute(self) -> dict[str, Tensor]:
-        """`mmd`, a float64 scalar.
-
-        Raises:
-            UserError: There are fewer than two points.
-        """
+        """`mmd`, a float64 scalar."""
         return {"mmd": self.discrepancy(self.gathered())}

@@ -16,6 +16,7 @@ from fmlab.records.meta import versions
 
 UINT8 = "floor(clip(127.5 x + 128, 0, 255))"
 """The rule of `fmlab.data.pixels.to_uint8`."""
+_versions = cache(versions)  # the metadata of a dozen packages take a tenth of a second to read
 
 
 def data_reference(data: Any, size: int | None) -> Record:
@@ -38,7 +39,7 @@ def measurement(estimators: Mapping[str, str], samples: int, reference: Record, 
         "samples": samples,
         "reference": reference,
         "features": {"name": network.name, "weights": network.weights_hash} if images else None,
-        "resize": getattr(network, "resize", "by the features' network, if any") if images else None,
+        "resize": network.resize if images else None,
         "uint8": UINT8 if images else None,
         "estimators": dict(estimators),
     }
@@ -94,9 +95,3 @@ def setting(
         "global_batch": getattr(data, "global_batch_size", None),
         "versions": _versions(),
     }
-
-
-@cache
-def _versions() -> Record:
-    """Versions as installed, looked up once: the metadata of a dozen packages take a tenth of a second to read."""
-    return versions()

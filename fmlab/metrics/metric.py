@@ -13,7 +13,7 @@ from torchmetrics.utilities import dim_zero_cat
 from fmlab.errors import UserError
 from fmlab.metrics.measurement import measurement
 from fmlab.metrics.parts import MetricParts
-from fmlab.metrics.registry import Facts, metric_key
+from fmlab.metrics.registry import Facts, metric_key, source_hash
 from fmlab.metrics.subset import MOST_ROWS, keyed_rows
 from fmlab.records.measurements import Record
 
@@ -44,8 +44,9 @@ class SampleMetric(Metric):
         raise NotImplementedError
 
     def estimator(self) -> str:
-        """How it is computed, for the measurement."""
-        return self.facts.estimator
+        """How it is computed, for the measurement; of a metric of the user's own its code is part of that."""
+        own = not type(self).__module__.startswith("fmlab.")
+        return self.facts.estimator + (f"; code {source_hash(type(self))}" if own else "")
 
     def measurement(self, parts: MetricParts) -> Record:
         """How its numbers are measured."""
@@ -95,12 +96,7 @@ class FeatureRows(SampleMetric):
         self.places.append(torch.zeros(0, dtype=torch.int64, device=self.reference.device))
 
     def update(self, rows: Tensor, places: Tensor | None = None) -> None:
-        """Adds rows (B, D).
-
-        Args:
-            rows: The rows.
-            places: Their places in the set, int64 (B,), which a metric that knows `num_samples` needs.
-        """
+        """Adds rows (B, D); a metric that knows `num_samples` needs their places in the set, int64 (B,)."""
         if self._chosen is None:
             self.rows.append(rows.detach().to(self.reference))
             return

@@ -6,7 +6,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torchmetrics import Metric
 from fmlab.errors import UserError
 from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts
-from fmlab.metrics.registry import Side, check_metrics, metric_class, metric_key, output_sides, spread_key
+from fmlab.metrics.registry import Side, check_metrics, metric_class, metric_key
 from fmlab.records.measurements import Record
 
 
@@ -50,45 +49,6 @@ class DuplicateGuard(Metric):
         return (self.counts > 0).sum()
 
 
-class SampleBatch:
-    """A batch of samples with what metrics see of it, each computed once and only where a metric asks for it.
-
-    Args:
-        parts: The networks.
-        samples: uint8 images (B, C, H, W) or float points (B, D).
-        labels: What they were made for, int64 (B,), or None.
-        places: Their places in the set, int64 (B,).
-    """
-
-    def __init__(self, parts: MetricParts, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
-        self.parts, self.samples, self.places, self._labels = parts, samples, places, labels
-
-    @cached_property
-    def labels(self) -> Tensor:
-        """The labels, refused where there are none."""
-        if self._labels is None:
-            raise UserError("class accuracy needs the labels that the images were made for", key="metrics")
-        return self._labels
-
-    @cached_property
-    def features(self) -> Tensor:
-        """Features (B, D) of the images."""
-        return self.parts.network(self.samples.to(self.parts.network.device))
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """Class logits of the feature network."""
-        return self.parts.network.logits_of(self.features)
-
-    @cached_property
-    def class_logits(self) -> Tensor:
-        """Class logits of the classifier of the data's classes."""
-        classifier = self.parts.classifier
-        if classifier is self.parts.network:
-            return self.logits
-        return classifier.logits_of(classifier(self.samples.to(classifier.device)))
-
-
 class MetricSet:
     """The requested metrics of a set of samples that come in batches, in any order, on any number of ranks.
 
@@ -100,12 +60,12 @@ class MetricSet:
         metrics.compute()                       # {"fid_domain": 1.2, "fid_domain_std": 0.1, ...}
 
     Attributes:
-        names: The metrics, in the order of `METRICS`.
+        names: The metrics, as `check_metrics` orders them.
         metrics: The metrics by name.
         better: Of each value's key, whether less or more of it is better, where either is; a spread has none.
 
     Args:
-        names: Which of `METRICS`.
+        names: Which of `METRICS`, or import paths of others.
         parts: What they are built from.
         alone: Whether this process measures the whole set by itself, whatever other ranks there are.
 
@@ -117,12 +77,13 @@ class MetricSet:
         self.names = check_metrics(names, parts.data.kind, parts.set_size)
         self.parts, self.guard = parts, DuplicateGuard(parts.num_samples)
         self.metrics: dict[str, SampleMetric] = {name: metric_class(name).build(parts) for name in self.names}
-        self.better: dict[str, Side] = {}
-        sides = output_sides()
-        for metric in self.metrics.values():
-            for output in metric.facts.values:
-                if (side := sides[output]) is not None:
-                    self.better[self._key(output, metric, "")] = side
+        self._inputs = {name for metric in self.metrics.values() for name in metric.facts.inputs}
+        self.better: dict[str, Side] = {
+            self._key(output, metric, ""): metric.facts.better
+            for metric in self.metrics.values()
+            for output in metric.facts.values
+            if metric.facts.better is not None
+        }
         for each in self._all().values():
             each.to(parts.device)
             if alone:
@@ -140,11 +101,28 @@ class MetricSet:
             UserError: Labels are needed and there are none, or one is out of range.
             ValueError: A place is outside the set or was there before.
         """
-        batch = SampleBatch(self.parts, samples, labels, places)
-        inputs = {name: [getattr(batch, part) for part in each.facts.inputs] for name, each in self.metrics.items()}
+        inputs = self._inputs_of(samples, labels, places)
         self.guard.update(places)
-        for name, metric in self.metrics.items():
-            metric.update(*inputs[name])
+        for metric in self.metrics.values():
+            metric.update(*(inputs[name] for name in metric.facts.inputs))
+
+    def _inputs_of(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> dict[str, Tensor]:
+        """What the metrics see of a batch, by the names of `Facts.inputs`: each is computed once for all of them."""
+        inputs, needed = {"samples": samples, "places": places}, set(self._inputs)
+        if "labels" in needed:
+            if labels is None:
+                raise UserError("class accuracy needs the labels that the images were made for", key="metrics")
+            inputs["labels"] = labels
+        if "class_logits" in needed and self.parts.classifier is self.parts.network:
+            needed.add("logits")
+        if needed & {"features", "logits"}:
+            inputs["features"] = self.parts.network(samples.to(self.parts.network.device))
+        if "logits" in needed:
+            inputs["logits"] = inputs["class_logits"] = self.parts.network.logits_of(inputs["features"])
+        if "class_logits" in needed and self.parts.classifier is not self.parts.network:
+            classifier = self.parts.classifier
+            inputs["class_logits"] = classifier.logits_of(classifier(samples.to(classifier.device)))
+        return inputs
 
     def compute(self, prefix: str = "") -> dict[str, float]:
         """The values and their spreads by key, of all ranks together; every rank has to call it.
@@ -173,44 +151,27 @@ class MetricSet:
         for metric in self._all().values():
             metric.reset()
 
-    def missing(self) -> Tensor:
-        """Places in the set, ascending int64, of the samples that were not counted here."""
-        return (self.guard.counts == 0).nonzero()[:, 0].cpu()
-
     def state(self) -> dict[str, Tensor]:
-        """What this process has counted, as plain tensors on the CPU, to be saved and given to `add_state`.
-
-        `guard.counts` (num_samples,) says which samples are in it.
-        """
+        """What this process has counted, as plain tensors on the CPU, to be saved and given to `load_state`."""
         state = {"identity": torch.frombuffer(bytearray(self._identity()), dtype=torch.uint8)}
         for name, metric in self._all().items():
             for part, value in metric.metric_state.items():
                 state[f"{name}.{part}"] = (torch.cat(value) if isinstance(value, list) else value).detach().cpu()
         return state
 
-    def add_state(self, state: dict[str, Tensor]) -> None:
-        """Adds what another process counted, or this one before an interruption.
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what `state` gave, and forgets what was counted here.
 
         Raises:
-            UserError: It is of other metrics, features, reference or number of samples, or a sample of it was counted
-                here already.
+            UserError: It is of other metrics, features, reference or number of samples.
         """
         if bytes(state["identity"].tolist()) != self._identity():
             raise UserError("the saved state belongs to other metrics, features, reference or number of samples")
-        if bool((state["guard.counts"].bool() & self.guard.counts.cpu().bool()).any()):
-            raise UserError("the saved state has samples that were counted already")
+        self.reset()
         for name, metric in self._all().items():
-            parts: dict[str, Any] = {}
             for part, value in metric.metric_state.items():
                 saved = state[f"{name}.{part}"].to(self.parts.device)
-                parts[part] = [saved] if isinstance(value, list) else saved
-            metric.merge_state(parts)
-            metric._computed = None  # torchmetrics would give the value of before
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what `state` gave, and forgets what was counted here."""
-        self.reset()
-        self.add_state(state)
+                setattr(metric, part, [saved] if isinstance(value, list) else saved)
 
     def measurement(self) -> Record:
         """How the numbers are measured: as the first metric is, with the estimators of all."""
@@ -228,8 +189,7 @@ class MetricSet:
     def _key(self, output: str, metric: SampleMetric, prefix: str) -> str:
         """The key of `kid`, `kid_std` ...; the ending of a spread comes last."""
         base = output.removesuffix("_std")
-        key = metric_key(base, self.parts.features_of(metric.facts), prefix)
-        return key if base == output else spread_key(key)
+        return metric_key(base, self.parts.features_of(metric.facts), prefix) + output[len(base) :]
 
     def _identity(self) -> bytes:
         """SHA-256 of all that decides the numbers besides the samples."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +53,9 @@ def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     away = x - origin  # squares are small where the sets are far from 0 and near each other
     best = x.new_full((len(x),), torch.inf)
     row = torch.zeros(len(x), dtype=torch.int64, device=device)
-    for first, block in _blocks(y, device):
-        block = block - origin
+    size = max(1, min(4096, _ENTRIES // y[0].numel()))
+    for first in range(0, len(y), size):
+        block = y[first : first + size].flatten(1).to(device).double() - origin
         # |x - y|^2 less |x|^2, which is the same for every y.
         square, index = (block.square().sum(1) - 2 * away @ block.mT).min(1)
         nearer = square < best
@@ -63,12 +63,6 @@ def _nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     # The difference itself, because the product cancels where points nearly coincide.
     chosen = y[row.to(y.device)].flatten(1).to(device).double()
     return (x - chosen).square().mean(1).sqrt().cpu(), row.cpu()
-
-
-def _blocks(y: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    size = max(1, min(4096, _ENTRIES // y[0].numel()))
-    for first in range(0, len(y), size):
-        yield first, y[first : first + size].flatten(1).to(device).double()
 
 
 @dataclass(frozen=True)
@@ -111,19 +105,16 @@ def memorisation(samples: Tensor, held_out: Tensor) -> Memorisation:
 
     repeats = torch.stack([_ratio_and_share(again(samples), again(held_out)) for _ in range(_RESAMPLES)])
     ratio, share = _ratio_and_share(samples, held_out).tolist()
-    errors = repeats.std(0).tolist()
-    return Memorisation(ratio, errors[0], share, errors[1], _median(samples).item(), _median(held_out).item())
+    ratio_error, share_error = repeats.std(0).tolist()
+    middles = (rows.quantile(0.5).item() for rows in (samples, held_out))
+    return Memorisation(ratio, ratio_error, share, share_error, *middles)
 
 
 def _ratio_and_share(samples: Tensor, held_out: Tensor) -> Tensor:
     below = samples < held_out.quantile(0.01)
-    middle = _median(held_out)
-    ratio = _median(samples) / middle if middle > 0 else middle.new_tensor(torch.nan)
+    middle = held_out.quantile(0.5)
+    ratio = samples.quantile(0.5) / middle if middle > 0 else middle.new_tensor(torch.nan)
     return torch.stack([ratio, below.double().mean()])
-
-
-def _median(rows: Tensor) -> Tensor:
-    return rows.quantile(0.5)
 
 
 class NearestNeighbours(SampleMetric):
@@ -176,11 +167,7 @@ class NearestNeighbours(SampleMetric):
 
     @classmethod
     def build(cls, parts: MetricParts) -> NearestNeighbours:
-        """The distances from the training split.
-
-        Raises:
-            UserError: The training set is not in memory, or too few examples are held out.
-        """
+        """The distances from the training split."""
         data = parts.data
         try:
             sets = neighbour_sets(data)
@@ -197,11 +184,9 @@ class NearestNeighbours(SampleMetric):
         self.nearest.append(self.held_out.new_zeros(0, 3))
 
     def update(self, samples: Tensor, places: Tensor | None = None) -> None:
-        """Adds samples (B, *event), of the training examples' kind: uint8 with uint8.
+        """Adds samples (B, *event), uint8 where the training examples are, with their places among all, int64 (B,).
 
-        Args:
-            samples: The samples.
-            places: Their places among all samples, int64 (B,); in the order in which they come here if left out.
+        Without places they are numbered in the order in which they come here.
         """
         if (samples.dtype == torch.uint8) != (self.training_examples.dtype == torch.uint8):
             raise TypeError(f"{samples.dtype} samples against {self.training_examples.dtype} training examples")
@@ -226,22 +211,14 @@ class NearestNeighbours(SampleMetric):
         return places.long(), self.training_examples[rows.long().to(self.training_examples.device)].cpu(), distances
 
     def compute(self) -> dict[str, float]:
-        """The ratio and the share, each with its spread, over the samples of all ranks; what has no value is left out.
-
-        Raises:
-            UserError: There are fewer than two samples, or held-out examples.
-        """
+        """The ratio and the share with their spreads, over all ranks; what has no value is left out."""
         self.pairs = dim_zero_cat(self.nearest).cpu()
         # Sorted, so that the bootstrap does not depend on the batches and ranks that the samples came in.
         self.pairs = self.pairs[self.pairs[:, 0].argsort()]
         summary = memorisation(self.pairs[:, 0], self.held_out)
-        values = {
-            "neighbour_ratio": summary.ratio,
-            "neighbour_ratio_std": summary.ratio_error,
-            "neighbour_share": summary.share,
-            "neighbour_share_std": summary.share_error,
-        }
-        return {name: value for name, value in values.items() if not math.isnan(value)}
+        names = ("neighbour_ratio", "neighbour_ratio_std", "neighbour_share", "neighbour_share_std")
+        values = zip(names, (summary.ratio, summary.ratio_error, summary.share, summary.share_error))
+        return {name: value for name, value in values if not math.isnan(value)}
 
     def measurement(self, parts: MetricParts) -> Record:
         """How the numbers are measured: against the training split and a choice of the held-out one."""
@@ -253,11 +230,7 @@ class NearestNeighbours(SampleMetric):
 def neighbour_sets(data: Any) -> tuple[Tensor, Tensor]:
     """The training examples, with their mirror images where training saw those, and at most 2,000 held-out examples.
 
-    Args:
-        data: A data module; of pairs the images that they are pairs of.
-
-    Returns:
-        Both as the data hold them, uint8 images or points.
+    Both are as the data module holds them, uint8 images or points; of pairs the images that they are pairs of.
 
     Raises:
         UserError: The training examples are not in memory, or fewer than 20 are held out.

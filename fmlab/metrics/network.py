@@ -1,17 +1,22 @@
-"""What every feature network promises, and the hash that names its weights."""
+"""What every feature network promises, the hash that names its weights, and the two networks that need no file."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
+from fmlab.metrics.registry import import_part, source_hash
+from fmlab.random import fixed_generator
 
 SHRINK = "none below 128 pixels; larger images are averaged by the whole factor that leaves at least 64"
 """What `shrink` does, in the words of the measurement."""
+_KEY = 20_150_712  # of the random network; any fixed number
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -27,17 +32,6 @@ def shrink(x: Tensor, side: int = 64) -> Tensor:
     """Average-pools images by the whole factor that keeps their shorter side at least `side`; smaller ones pass."""
     factor = min(x.shape[-2:]) // side
     return F.avg_pool2d(x, factor) if factor > 1 else x
-
-
-def as_colour(images: Tensor, name: str) -> Tensor:
-    """Images (B, 3, H, W) of those with 1 or 3 channels, grey ones repeated, for the network called `name`.
-
-    Raises:
-        UserError: They have another number of channels.
-    """
-    if images.shape[1] not in (1, 3):
-        raise UserError(f"{name} sees images of 1 or 3 channels, not {images.shape[1]}", hint="choose features: random")
-    return images.expand(-1, 3, -1, -1)
 
 
 class FeatureNetwork(nn.Module):
@@ -92,11 +86,7 @@ class FeatureNetwork(nn.Module):
 
     @torch.no_grad()
     def logits_of(self, features: Tensor) -> Tensor:
-        """Class logits (B, num_classes) of features (B, dimension), whatever precision surrounds the call.
-
-        Raises:
-            UserError: The network is no classifier.
-        """
+        """As `class_logits`, without gradients and whatever precision surrounds the call."""
         with torch.autocast(features.device.type, enabled=False):
             return self.class_logits(features)
 
@@ -113,3 +103,78 @@ class FeatureNetwork(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             parts = [self.extract(part).float() for part in images.split(self.images_at_once) if len(part)]
         return torch.cat(parts) if parts else images.new_zeros((0, self.dimension), dtype=torch.float32)
+
+
+class RandomFeatures(FeatureNetwork):
+    """Four convolutions with fixed random weights, averaged over the image; distances under it compare like with like.
+
+    Args:
+        shape: (channels, height, width) of the images.
+    """
+
+    name = "random"
+    resize = SHRINK
+    dimension = 128
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        generator = fixed_generator(_KEY)
+        widths = (shape[0], 32, 64, 96, self.dimension)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        for parameter in self.parameters():
+            # Uniform, because its bits are the same on every processor; of the scale that keeps activations alike.
+            bound = (6 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.1
+            uniform = torch.rand(parameter.shape, generator=generator)
+            parameter.data.copy_((2 * uniform - 1) * bound)
+        self.freeze()
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Features (B, 128) of uint8 images (B, C, H, W)."""
+        x = shrink(images.float() / 127.5 - 1)
+        for depth, layer in enumerate(self.layers):
+            if depth and min(x.shape[-2:]) >= 8:
+                x = F.avg_pool2d(x, 2)
+            x = F.relu(layer(x))
+        return x.mean(dim=(2, 3))
+
+
+class OwnFeatures(FeatureNetwork):
+    """An `nn.Module` without constructor arguments, from uint8 images (B, C, H, W) to features (B, D).
+
+    Its weights and the file of its source are hashed, so features that change are never taken for the old ones.
+    Parameters it draws at random are drawn from one seed.
+
+    Args:
+        path: Import path of the class, such as `my_features.MyFeatures`.
+        shape: (channels, height, width) of the images.
+
+    Raises:
+        UserError: There is no such class, it cannot be made, or its features are no (B, D).
+    """
+
+    resize = "the network's own"
+    images_at_once = 256
+
+    def __init__(self, path: str, shape: Sequence[int]) -> None:
+        super().__init__()
+        network_class = import_part(path, nn.Module, "features")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)
+                self.network = network_class().eval()
+            features = self.extract(torch.zeros(2, *shape, dtype=torch.uint8))
+        except Exception as error:  # whatever the user's code raises
+            cause = " ".join(str(error).split())
+            raise UserError(f"{path} failed: {type(error).__name__}: {cause}", key="features") from error
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+            shown = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise UserError(f"{path} makes {shown} of 2 images, not features (2, D)", key="features")
+        self.name = path.replace(".", "_")
+        self.dimension = features.shape[1]
+        self.code = source_hash(network_class)
+        self.freeze()
+
+    @torch.no_grad()
+    def extract(self, images: Tensor) -> Tensor:
+        """Features (B, D) of uint8 images (B, C, H, W)."""
+        return self.network(images)

@@ -15,8 +15,13 @@ from fmlab.metrics.domain_training import domain_network
 from fmlab.metrics.features import feature_network
 from fmlab.metrics.measurement import data_reference
 from fmlab.metrics.network import FeatureNetwork
-from fmlab.metrics.reference import ReferenceStatistics, reference_points, reference_statistics, sums_device
-from fmlab.metrics.reference_data import ReferenceData
+from fmlab.metrics.reference import (
+    ReferenceData,
+    ReferenceStatistics,
+    reference_points,
+    reference_statistics,
+    sums_device,
+)
 from fmlab.metrics.reference_file import statistics_file
 from fmlab.metrics.registry import Facts
 from fmlab.metrics.subset import MOST_ROWS
@@ -48,7 +53,7 @@ class Repeats:
 
 
 class MetricParts:
-    """The parts that metrics of one set of samples share.
+    """The parts that metrics of one set of samples share; each raises a UserError where it is not to be had.
 
     Every rank may ask for them: of what is computed once and cached, one rank computes it and the others wait.
 
@@ -99,11 +104,7 @@ class MetricParts:
 
     @cached_property
     def network(self) -> FeatureNetwork:
-        """The feature network.
-
-        Raises:
-            UserError: There is no such network, or its weights are missing.
-        """
+        """The feature network."""
         if not isinstance(self._features, str):
             return self._features
         try:
@@ -113,11 +114,7 @@ class MetricParts:
 
     @cached_property
     def classifier(self) -> DomainClassifier:
-        """The classifier of the data's classes.
-
-        Raises:
-            UserError: The data have none.
-        """
+        """The classifier of the data's classes."""
         if self.data.num_classes is None or self.data.num_classes < 2:
             raise UserError("class accuracy needs data of two or more classes", key="metrics")
         if isinstance(self.network, DomainClassifier):
@@ -129,11 +126,7 @@ class MetricParts:
 
     @cached_property
     def statistics(self) -> ReferenceStatistics:
-        """The statistics of the reference images under the feature network.
-
-        Raises:
-            UserError: A file of them is not fit.
-        """
+        """The statistics of the reference images under the feature network."""
         if isinstance(self._reference, ReferenceStatistics):
             return self._reference
         if self._reference is None:
@@ -141,18 +134,12 @@ class MetricParts:
         return statistics_file(self._reference, self.network, self.cache_dir)
 
     def reference_features(self, facts: Facts) -> Tensor:
-        """Features (M, D) of a fixed choice of the reference images, for a metric.
-
-        Raises:
-            UserError: They are fewer than it needs.
-        """
+        """Features (M, D) of a fixed choice of the reference images, no fewer than a metric needs."""
         features, least = self.statistics.features, 2 if self.set_size is None else facts.least
         if len(features) < least:
-            reference = self.statistics.file or "the reference"
+            cause = f"{facts.name} needs the features of {least} reference images or more"
             raise UserError(
-                f"{facts.name} needs the features of {least} reference images or more, and {reference} has "
-                f"{len(features)}",
-                key="metrics",
+                f"{cause}, and {self.statistics.file or 'the reference'} has {len(features)}", key="metrics"
             )
         return features
 

@@ -1,14 +1,14 @@
-"""Statistics of the reference split, computed once for its content and cached on disk."""
+"""What generated samples are compared with: the data, and statistics of its reference split, cached on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,42 @@ from fmlab.errors import UserError
 from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.gaussian_distance import covariance_factor, moments
 from fmlab.metrics.network import FeatureNetwork
-from fmlab.metrics.reference_data import ReferenceData
 from fmlab.metrics.subset import MOST_ROWS, KeyedSubset
 
 VERSION = "v2"
 """How statistics are computed and stored; another word makes every cached one new."""
+
+
+class ReferenceData(Protocol):
+    """A data set seen from the metrics; every `fmlab.data.DataModule` is one.
+
+    Attributes:
+        shape: Shape of one sample, (channels, height, width) for images.
+        num_classes: Number of classes, None for an unlabelled set.
+        class_names: Their names, where they have any.
+        kind: `images` or `points`.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def num_classes(self) -> int | None: ...
+    @property
+    def class_names(self) -> Sequence[str] | None: ...
+    @property
+    def kind(self) -> str: ...
+
+    def reference_batches(self, batch_size: int) -> Iterator[Tensor]:
+        """The reference split: uint8 images (B, C, H, W), or float points (B, D)."""
+        ...
+
+    def reference_hash(self) -> str:
+        """SHA-256 (hex) of the reference split's content."""
+        ...
+
+    def labelled_images(self, split: Literal["train", "validation"]) -> tuple[Tensor, Tensor]:
+        """All uint8 images and int64 labels of the split `train` or `validation`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,21 +78,11 @@ class ReferenceStatistics:
     key: str
     file: str = ""
 
-    def description(self) -> dict[str, Any]:
-        """What the measurement says of the reference beside the data's own hash."""
-        description = {"images": self.n, "key": self.key}
-        return {**description, "file": self.file} if self.file else description
-
 
 def statistics_key(content: str, network: FeatureNetwork) -> str:
     """SHA-256 (hex) of all that decides the statistics: the images' hash, and the features with weights and resize."""
     made_with = json.dumps(network.description(), sort_keys=True)
     return hashlib.sha256(f"{content}|{made_with}|{VERSION}".encode()).hexdigest()
-
-
-def reference_key(data: ReferenceData, network: FeatureNetwork) -> str:
-    """The `statistics_key` of a data set's reference split."""
-    return statistics_key(data.reference_hash(), network)
 
 
 def reference_statistics(
@@ -80,18 +101,16 @@ def reference_statistics(
     Returns:
         The statistics, on the CPU.
     """
-    return cached_statistics(data.reference_batches(batch_size), reference_key(data, network), network, cache_dir)
+    key = statistics_key(data.reference_hash(), network)
+    return cached_statistics(data.reference_batches(batch_size), key, network, cache_dir)
 
 
 def cached_statistics(
     batches: Iterable[Tensor], key: str, network: FeatureNetwork, cache_dir: str | Path
 ) -> ReferenceStatistics:
     """Statistics of uint8 images (B, C, H, W) known by a key; `batches` is read only if they are not cached."""
-    return load_or_make(
-        Path(cache_dir) / f"reference-{network.name}-{key[:16]}.npz",
-        load=lambda path: _load(path, key, network.dimension),
-        make=lambda: to_bytes(_compute(batches, network, key), network),
-    )
+    path = Path(cache_dir) / f"reference-{network.name}-{key[:16]}.npz"
+    return load_or_make(path, lambda path: _load(path, key, network.dimension), lambda: _compute(batches, network, key))
 
 
 def reference_points(data: ReferenceData, limit: int = MOST_ROWS) -> Tensor:
@@ -107,14 +126,14 @@ def sums_device(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> ReferenceStatistics:
-    device = network.device
-    sums_on = sums_device(device)
+def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> bytes:
+    """An `.npz` file: `mu` and `sigma`, which others read too, and ours: factor, n, features, key and `made_with`."""
+    sums_on = sums_device(network.device)
     total = torch.zeros(network.dimension, dtype=torch.float64, device=sums_on)
     outer = torch.zeros(network.dimension, network.dimension, dtype=torch.float64, device=sums_on)
     subset = KeyedSubset(MOST_ROWS)
     for images in batches:
-        features = network(images.to(device))
+        features = network(images.to(network.device))
         subset.add(features.cpu())
         rows = features.to(sums_on, torch.float64)
         total += rows.sum(dim=0)
@@ -124,15 +143,11 @@ def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> Re
     mu, sigma = (part.cpu() for part in moments(subset.seen, total, outer))
     if not bool(sigma.isfinite().all()):
         raise UserError(f"the {network.name} features of the reference are not all finite", key="features")
-    return ReferenceStatistics(mu, sigma, covariance_factor(sigma), subset.seen, subset.rows(), key)
-
-
-def to_bytes(statistics: ReferenceStatistics, network: FeatureNetwork) -> bytes:
-    """An `.npz` file: `mu` and `sigma`, which others read too, and ours: factor, n, features, key and `made_with`."""
-    file = io.BytesIO()
-    tensors = {name: getattr(statistics, name).numpy() for name in ("mu", "sigma", "factor", "features")}
+    tensors = {"mu": mu, "sigma": sigma, "factor": covariance_factor(sigma), "features": subset.rows()}
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
     made_with = np.str_(json.dumps(network.description(), sort_keys=True))
-    np.savez(file, **tensors, n=np.int64(statistics.n or 0), key=np.str_(statistics.key), made_with=made_with)
+    file = io.BytesIO()
+    np.savez(file, **arrays, n=np.int64(subset.seen), key=np.str_(key), made_with=made_with)
     return file.getvalue()
 
 

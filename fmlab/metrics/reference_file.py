@@ -93,16 +93,13 @@ def _statistics(path: Path, parts: dict[str, Any], network: FeatureNetwork, dige
     if mu.shape != (size,) or sigma.shape != (size, size):
         shapes = " and ".join(str(tuple(part.shape)) for part in (mu, sigma))
         raise UserError(f"{path.name} holds {shapes}, and {network.name} has {size} features", key="reference")
-    scale = float(sigma.abs().max())
-    if not (bool(mu.isfinite().all()) and bool(sigma.isfinite().all()) and _symmetric(sigma, scale)):
+    tolerance = 1e-4 * float(sigma.abs().max())
+    finite = bool(mu.isfinite().all()) and bool(sigma.isfinite().all())
+    if not finite or not torch.allclose(sigma, sigma.T, rtol=0, atol=tolerance):
         raise UserError(f"{path.name} holds no covariance: it is not finite or not symmetric", key="reference")
     features = torch.from_numpy(np.asarray(parts.get("features", np.zeros((0, size))), dtype=np.float32))
     n = int(parts["n"]) if parts.get("n") is not None else None
     return ReferenceStatistics(mu, sigma, covariance_factor(sigma), n, features, digest, path.name)
-
-
-def _symmetric(sigma: Tensor, scale: float) -> bool:
-    return bool(torch.allclose(sigma, sigma.T, rtol=0, atol=1e-4 * scale))
 
 
 def _check_own(path: Path, parts: dict[str, Any], network: FeatureNetwork) -> None:

@@ -1,17 +1,22 @@
 """The metrics by name, and the facts of each, from which every list, help text, key and check is derived.
 
-To add a metric, write one file with its class and one line in `METRICS`. Importing this module is light: the facts are
-read from the source of a class without running it, so that a command can check its options before it imports torch.
+To add a metric, write one file with its class and one line in `METRICS`. One of your own needs neither: wherever a
+metric is named, its import path serves as well, `my_parts.MyMetric`. Importing this module is light: the facts of the
+metrics here are read from the source without running it, so that a command can check its options before torch loads.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import importlib
 import importlib.util
+import inspect
+import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,11 +88,17 @@ class Facts:
 
 @cache
 def facts(name: str) -> Facts:
-    """The facts of a metric, read from the source of its class.
+    """The facts of a metric: read from the source of its class, or from the class of one of the user's own.
 
     Raises:
-        ValueError: The class does not state its facts in literals.
+        UserError: There is no class at an import path, or it is no metric.
+        ValueError: A class of this package does not state its facts in literals.
     """
+    if name not in METRICS:
+        stated = getattr(metric_class(name), "facts", None)
+        if isinstance(stated, Facts):
+            return stated
+        raise UserError(f"{name} does not state `facts = Facts(...)`", key="metrics")
     module, _, class_name = METRICS[name].rpartition(".")
     spec = importlib.util.find_spec(module)
     tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
@@ -103,9 +114,41 @@ def facts(name: str) -> Facts:
 
 
 def metric_class(name: str) -> Any:
-    """The class of a metric."""
-    module, _, class_name = METRICS[name].rpartition(".")
-    return getattr(import_module(module), class_name)
+    """The class of a metric, by its name or its import path."""
+    base = importlib.import_module("fmlab.metrics.metric").SampleMetric
+    return import_part(METRICS.get(name, name), base, "metrics")
+
+
+def import_part(path: str, base: type, key: str) -> Any:
+    """The class at an import path, also from a file in the working directory: what a user types, he trusts.
+
+    No run's record and no configuration file names what is imported here.
+
+    Raises:
+        UserError: There is no such module or class, or the class does not derive from `base`; it names the key.
+    """
+    module_name, _, name = path.rpartition(".")
+    try:
+        if importlib.util.find_spec(path.partition(".")[0]) is None and str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # last, so that nothing of the user's hides an installed package
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever the user's code raises while it is imported
+        cause = " ".join(str(error).split())
+        raise UserError(f"{module_name} cannot be imported: {type(error).__name__}: {cause}", key=key) from error
+    classes = {key: value for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, base)}
+    if name not in classes:
+        choices = [choice for choice in classes if classes[choice] is not base]
+        hint = nearest(name, choices) if choices else None
+        raise UserError(f"{module_name} has no {base.__name__} {name!r}", key=key, hint=hint)
+    return classes[name]
+
+
+def source_hash(cls: type) -> str:
+    """SHA-256 (hex) of the file in which a class is written; empty where there is none to read."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return ""
 
 
 def fitting_metrics(kind: str) -> list[str]:
@@ -119,7 +162,7 @@ def usual_metrics(kind: str) -> list[str]:
 
 
 def check_metrics(names: Iterable[str], kind: str | None = None, num_samples: int | None = None) -> list[str]:
-    """The names of metrics, each once, in the order of `METRICS`.
+    """The names of metrics, each once: those of `METRICS` in its order, then import paths.
 
     Args:
         names: What is asked for.
@@ -127,28 +170,30 @@ def check_metrics(names: Iterable[str], kind: str | None = None, num_samples: in
         num_samples: How many samples there will be; None does not check it.
 
     Raises:
-        UserError: A name is unknown, there is none, or a metric is of another kind or needs more samples.
+        UserError: A name is unknown, there is none, a metric is of another kind or needs more samples, or two of them
+            do not go together.
     """
-    names, choices = list(names), list(METRICS) if kind is None else fitting_metrics(kind)
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"there is no metric {name!r}", key="metrics", hint=nearest(name, choices))
-        if name not in choices:
-            cause = f"{name} compares {facts(name).kind}, and these are {kind}"
-            raise UserError(cause, key="metrics", hint=f"choose from: {', '.join(choices)}")
+    names, choices = list(dict.fromkeys(names)), list(METRICS) if kind is None else fitting_metrics(kind)
     if not names:
         raise UserError("no metric is named", key="metrics", hint=f"choose from: {', '.join(choices)}")
     for name in names:
+        if name not in METRICS and "." not in name:
+            raise UserError(f"there is no metric {name!r}", key="metrics", hint=nearest(name, choices))
         metric = facts(name)
+        if kind is not None and metric.kind not in (kind, "either"):
+            cause = f"{name} compares {metric.kind}, and these are {kind}"
+            raise UserError(cause, key="metrics", hint=f"choose from: {', '.join(choices)}")
         if num_samples is not None and num_samples < metric.least:
             examples = "samples" if metric.kind == "either" else metric.kind
             cause = f"{name}, {metric.title}, needs at least {metric.least} {examples}, not {num_samples}"
             raise UserError(cause, key="num_samples", hint=f"ask for {metric.least} or more")
-    if len(set(names)) > 1 and any(facts(name).held_out for name in names):
-        alone = next(name for name in names if facts(name).held_out)
+    if len(names) > 1 and (alone := next((name for name in names if facts(name).held_out), None)):
         cause = f"{alone} is measured on held-out examples, the other metrics on generated ones"
         raise UserError(cause, key="metrics", hint=f"measure it by itself: {alone} alone")
-    return [name for name in METRICS if name in names]
+    count = Counter(value for name in names for value in {facts(name).name, *facts(name).values})
+    if twice := [value for value in count if count[value] > 1]:
+        raise UserError(f"two metrics give the value {twice[0]}", key="metrics", hint="rename it in the `facts` of one")
+    return [*(name for name in METRICS if name in names), *(name for name in names if name not in METRICS)]
 
 
 def output_sides() -> dict[str, Side | None]:
@@ -166,8 +211,3 @@ def metric_key(output: str, features: str | None = None, prefix: str = "val") ->
     """
     suffix = "" if features in (None, "inception") else f"_{features}"
     return f"{prefix}/{output}{suffix}" if prefix else f"{output}{suffix}"
-
-
-def spread_key(key: str) -> str:
-    """The key of a value's spread: `val/fid_domain_std` beside `val/fid_domain`."""
-    return f"{key}_std"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fmlab.errors import UserError
-from fmlab.metrics.network import FeatureNetwork, as_colour
+from fmlab.metrics.network import FeatureNetwork
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
@@ -32,22 +32,11 @@ _SECONDS_WITHOUT_ANSWER = 20.0
 _BROKEN_WEIGHTS = (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError, KeyError, ValueError)
 
 
-def _resize(side: int) -> str:
-    """How torch-fidelity resizes images, in the words of the measurement."""
-    return f"to {side} x {side}, bilinear as in TensorFlow 1: corners not aligned, no antialiasing"
-
-
 def weights_file(network: str, path: str | Path | None, cached: str, url: str) -> Path:
-    """The file of weights: the path given, the one that $FMLAB_NETWORK names, or torch hub's own copy.
-
-    Args:
-        network: The network's name, such as `CLIP`.
-        path: The file, where it is given.
-        cached: The name of torch hub's copy, in `hub/checkpoints` of $TORCH_HOME.
-        url: Where it comes from.
+    """The file of a network's weights: `path`, the one that $FMLAB_NETWORK names, or `cached` in torch hub's folder.
 
     Raises:
-        UserError: There is none; it names the file and its origin.
+        UserError: There is none; it names the file and the `url` it comes from.
     """
     variable = f"FMLAB_{network.upper()}"
     named = path or os.environ.get(variable)
@@ -64,9 +53,11 @@ def weights_file(network: str, path: str | Path | None, cached: str, url: str) -
 
 
 def _download(target: Path, url: str) -> None:
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # torch's download would wait without end
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"), _impatient():
+        with FileLock(f"{target}.lock"):
             if not target.is_file():
                 torch.hub.download_url_to_file(url, str(target), progress=False)
     except (OSError, HTTPException, RuntimeError) as error:
@@ -74,17 +65,8 @@ def _download(target: Path, url: str) -> None:
             f"the Inception weights could not be downloaded from {url} ({error})",
             hint=f"put the file at {target}, or name it in $FMLAB_INCEPTION; or choose features: domain",
         ) from error
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Lets a connection that does not answer fail soon; torch's download would wait without end."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)
-    try:
-        yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(patience)
 
 
 @contextmanager
@@ -96,11 +78,36 @@ def _holding(path: Path, content: str, url: str) -> Iterator[None]:
         raise UserError(f"{path} does not hold {content}", key="features", hint=f"they come from {url}") from error
 
 
-class InceptionFeatures(FeatureNetwork):
-    """The 2048 pooled activations of torch-fidelity's InceptionV3, which also resizes the images to 299 x 299.
+class _LargeNetwork(FeatureNetwork):
+    """A network of torch-fidelity, which also resizes the images; grey ones are repeated to three channels."""
 
-    Grey images are repeated to three channels. Batch norm is folded into the convolutions, and these run with channels
-    last: another rounding, in two thirds of the time. The class logits are torch-fidelity's `logits_unbiased`.
+    images_at_once = 64
+    title: str
+    network: Any
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Features (B, dimension) of uint8 images (B, C, H, W), C = 1 or 3.
+
+        Raises:
+            UserError: They have another number of channels.
+        """
+        if images.shape[1] not in (1, 3):
+            cause = f"{self.title} sees images of 1 or 3 channels, not {images.shape[1]}"
+            raise UserError(cause, hint="choose features: random")
+        return self.network(images.expand(-1, 3, -1, -1))[0]
+
+    def finish(self, name: str, dimension: int, side: int) -> None:
+        """States what the measurement says of it, and freezes it."""
+        self.name, self.dimension = name.replace("-", "_"), dimension
+        self.resize = f"to {side} x {side}, bilinear as in TensorFlow 1: corners not aligned, no antialiasing"
+        self.freeze()
+
+
+class InceptionFeatures(_LargeNetwork):
+    """The 2048 pooled activations of torch-fidelity's InceptionV3.
+
+    Batch norm is folded into the convolutions, and these run with channels last: another rounding, in two thirds of the
+    time. The class logits are torch-fidelity's `logits_unbiased`.
 
     Args:
         weights: File of the weights; without one, $FMLAB_INCEPTION, torch's cache and a download are tried.
@@ -109,37 +116,30 @@ class InceptionFeatures(FeatureNetwork):
         UserError: The weights are not to be had, or the file does not hold them.
     """
 
-    name = "inception"
-    dimension = 2048
-    resize = _resize(299)
+    title = "Inception"
     num_classes = 1008
-    images_at_once = 64
 
     def __init__(self, weights: str | Path | None = None) -> None:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         super().__init__()
-        path = weights_file("Inception", weights, INCEPTION_FILE, INCEPTION_URL)
+        path = weights_file(self.title, weights, INCEPTION_FILE, INCEPTION_URL)
         with _holding(path, "torch-fidelity's Inception weights", INCEPTION_URL):
             # Read once as plain tensors: torch-fidelity itself would run whatever code the file holds.
             torch.load(path, weights_only=True, map_location="cpu")
             self.network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
-        self.freeze()  # the hash is that of the published weights
+        self.finish("inception", 2048, 299)  # before the change: the hash is that of the published weights
         for block in [module for module in self.network.modules() if hasattr(module, "conv") and hasattr(module, "bn")]:
             block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
         self.to(memory_format=torch.channels_last)
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Features (B, 2048) of uint8 images (B, C, H, W), C = 1 or 3."""
-        return self.network(as_colour(images, "Inception"))[0]
 
     def class_logits(self, features: Tensor) -> Tensor:
         """Class logits (B, 1008) of features (B, 2048)."""
         return features @ self.network.fc.weight.T
 
 
-class DinoV2Features(FeatureNetwork):
-    """The class token of one of the DINOv2 networks; grey images are repeated to three channels.
+class DinoV2Features(_LargeNetwork):
+    """The class token of one of the DINOv2 networks.
 
     Args:
         kind: torch-fidelity's name of the network, such as `dinov2-vit-s-14` or `dinov2-vit-l-14`.
@@ -149,16 +149,16 @@ class DinoV2Features(FeatureNetwork):
         UserError: The weights or the code are not there, or the file does not hold them.
     """
 
-    images_at_once = 64
+    title = "DINOv2"
 
-    def __init__(self, kind: str = "dinov2-vit-l-14", weights: str | Path | None = None) -> None:
+    def __init__(self, kind: str, weights: str | Path | None = None) -> None:
         from torch_fidelity.feature_extractor_base import FeatureExtractorBase
         from torch_fidelity.feature_extractor_dinov2 import MODEL_METADATA, FeatureExtractorDinoV2
 
         super().__init__()
         entry = MODEL_METADATA[kind]
         url = f"{DINOV2_URL}/{entry}/{entry}_pretrain.pth"
-        path = weights_file("DINOv2", weights, f"{entry}_pretrain.pth", url)
+        path = weights_file(self.title, weights, f"{entry}_pretrain.pth", url)
 
         class Extractor(FeatureExtractorDinoV2):
             """torch-fidelity's extractor round a network that is loaded already."""
@@ -170,14 +170,7 @@ class DinoV2Features(FeatureNetwork):
 
         model: Any = _dinov2_model(entry, path, url)
         self.network = Extractor(model)
-        self.name = kind.replace("-", "_")
-        self.dimension = int(model.embed_dim)
-        self.resize = _resize(FeatureExtractorDinoV2.INPUT_IMAGE_SIZE)
-        self.freeze()
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Features (B, dimension) of uint8 images (B, C, H, W), C = 1 or 3."""
-        return self.network(as_colour(images, "DINOv2"))[0]
+        self.finish(kind, int(model.embed_dim), FeatureExtractorDinoV2.INPUT_IMAGE_SIZE)
 
 
 def _dinov2_model(entry: str, weights: Path, url: str) -> nn.Module:
@@ -189,9 +182,15 @@ def _dinov2_model(entry: str, weights: Path, url: str) -> nn.Module:
             key="features",
             hint="unpack the repository there; or choose features: domain",
         )
-    with _without_xformers(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="xFormers")
-        model = torch.hub.load(str(code), entry, source="local", pretrained=False)
+    before = os.environ.get("XFORMERS_DISABLED")
+    os.environ["XFORMERS_DISABLED"] = "1"  # plain attention wherever one runs; read while the code is imported
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="xFormers")
+            model = torch.hub.load(str(code), entry, source="local", pretrained=False)
+    finally:
+        os.environ.pop("XFORMERS_DISABLED", None)
+        os.environ.update({} if before is None else {"XFORMERS_DISABLED": before})
     with _holding(weights, f"the weights of {entry}", url):
         missing = model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), False).missing_keys
         if set(missing) - {"mask_token"}:  # which no forward without masks reads
@@ -199,22 +198,8 @@ def _dinov2_model(entry: str, weights: Path, url: str) -> nn.Module:
     return model
 
 
-@contextmanager
-def _without_xformers() -> Iterator[None]:
-    """Plain attention wherever one runs, as torch-fidelity has it; what DINOv2's code asks while it is imported."""
-    before = os.environ.get("XFORMERS_DISABLED")
-    os.environ["XFORMERS_DISABLED"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XFORMERS_DISABLED"]
-        else:
-            os.environ["XFORMERS_DISABLED"] = before
-
-
-class ClipFeatures(FeatureNetwork):
-    """The image embeddings of one of OpenAI's CLIP networks; grey images are repeated to three channels.
+class ClipFeatures(_LargeNetwork):
+    """The image embeddings of one of OpenAI's CLIP networks.
 
     Args:
         kind: torch-fidelity's name of the network, such as `clip-vit-b-32` or `clip-vit-l-14`.
@@ -224,22 +209,15 @@ class ClipFeatures(FeatureNetwork):
         UserError: The weights are not there, or the file does not hold them.
     """
 
-    images_at_once = 64
+    title = "CLIP"
 
-    def __init__(self, kind: str = "clip-vit-b-32", weights: str | Path | None = None) -> None:
+    def __init__(self, kind: str, weights: str | Path | None = None) -> None:
         from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS, FeatureExtractorCLIP
 
         super().__init__()
         url = MODEL_URLS[kind]
-        path = weights_file("CLIP", weights, f"{kind}-{MODEL_METADATA[kind]['hash']}.pt", url)
+        path = weights_file(self.title, weights, f"{kind}-{MODEL_METADATA[kind]['hash']}.pt", url)
         with _holding(path, "CLIP's weights", url), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.load")  # the format of the weights
             self.network = FeatureExtractorCLIP(kind, ["clip"], str(path))
-        self.name = kind.replace("-", "_")
-        self.dimension = self.network.model.visual.output_dim
-        self.resize = _resize(self.network.resolution)
-        self.freeze()
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Features (B, dimension) of uint8 images (B, C, H, W), C = 1 or 3."""
-        return self.network(as_colour(images, "CLIP"))[0]
+        self.finish(kind, self.network.model.visual.output_dim, self.network.resolution)

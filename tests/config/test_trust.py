@@ -61,7 +61,7 @@ HOSTILE = [
     ({"class_path": "evil.json"}, nn.Module),
     (LAMBDA, Callback),
     ({"class_path": "InitialWeights", "init_args": {"weights": "evil.safetensors", "trust": True}}, Callback),
-    ({"class_path": "fmlab.metrics.own_features.OwnFeatures", "init_args": {"name": "evil:E"}}, nn.Module),
+    ({"class_path": "fmlab.metrics.network.OwnFeatures", "init_args": {"name": "evil:E"}}, nn.Module),
     (["evil.E"], list[nn.Module]),
     ({"class_path": "torch.nn.Sequential", "init_args": {"modules": ["evil.E"]}}, nn.Module),
     ("fmlab.training.flow_matching.torch.os.system", nn.Module),

@@ -29,7 +29,8 @@ from fmlab.distributions import EightGaussians, Gaussian
 from fmlab.errors import UserError
 from fmlab.fields import Sampling, count_evaluations, max_steps_within
 from fmlab.figures.convergence import Solve
-from fmlab.metrics import RandomFeatures, frechet_distance
+from fmlab.metrics.gaussian_distance import frechet_distance
+from fmlab.metrics.network import RandomFeatures
 from fmlab.networks import MLP
 from fmlab.paths import VE, VP, CondOT, Interpolant
 from fmlab.random import Purpose, fixed_generator

@@ -15,16 +15,17 @@ from fmlab.data import GreyLevels
 from fmlab.distributions import Gaussian
 from fmlab.errors import UserError
 from fmlab.evaluation import Cell, Evaluation, Request
-from fmlab.evaluation.likelihood import LikelihoodSolve, held_out_rows, seeded_uniform
-from fmlab.fields import ExactField
-from fmlab.metrics import BitsPerDimension, Repeats
+from fmlab.evaluation.likelihood import held_out_rows, image_bits, seeded_uniform
+from fmlab.fields import ExactField, Sampling
+from fmlab.metrics.bits_per_dimension import BitsPerDimension
+from fmlab.metrics.parts import Repeats
 from fmlab.paths import CondOT, Cosine, Interpolant
 from fmlab.random import Purpose
 from fmlab.records import RunLayout
 from fmlab.solvers import RK4, Euler, EulerMaruyama, Heun, UniformGrid
 
 LEVELS = GreyLevels(range(0, 256, 5))
-EXACT = LikelihoodSolve(RK4(), 24, UniformGrid())
+EXACT = Sampling(RK4(), 24, UniformGrid())
 
 
 def images(n: int = 4, *shape: int) -> Tensor:
@@ -41,7 +42,7 @@ def of_noise(std: float = 0.5, entries: int = 4) -> ExactField:
 def test_bits_are_those_of_the_density_at_the_dequantised_images() -> None:
     """By the exact field of a Gaussian, whose diagonal Jacobian leaves a probe no variance."""
     field, u, repeats = of_noise(), images(), Repeats(2, 2)
-    bits = EXACT.bits(field, u, [7, 8, 9, 10], LEVELS, repeats)
+    bits = image_bits(EXACT, field, u, [7, 8, 9, 10], LEVELS, repeats)
     assert bits.shape == (4, 2, 2)
     assert bits[..., 0] == pytest.approx(bits[..., 1], abs=1e-5)
     for draw in range(2):
@@ -67,7 +68,7 @@ def test_the_mean_over_dequantisations_bounds_the_images_own_bits() -> None:
     """-log2 of the probability of an image's cell under noise, from the normal distribution's own integral."""
     u = images(3)
     field: object = Still()
-    bits = LikelihoodSolve(Euler(), 1, UniformGrid()).bits(field, u, range(3), LEVELS, Repeats(400, 1))  # type: ignore[arg-type]
+    bits = image_bits(Sampling(Euler(), 1, UniformGrid()), field, u, range(3), LEVELS, Repeats(400, 1))  # type: ignore[arg-type]
     low, high = (LEVELS.dequantised(u, torch.full(u.shape, edge)).double() for edge in (0.0, 1.0))
     probability = torch.special.ndtr(high) - torch.special.ndtr(low)
     own = -probability.log2().flatten(1).mean(1)
@@ -78,8 +79,8 @@ def test_the_mean_over_dequantisations_bounds_the_images_own_bits() -> None:
 
 def test_an_image_s_bits_do_not_depend_on_its_batch() -> None:
     field, u, repeats = of_noise(), images(3), Repeats(1, 2)
-    together = EXACT.bits(field, u, [4, 5, 6], LEVELS, repeats)
-    alone = torch.cat([EXACT.bits(field, u[i : i + 1], [4 + i], LEVELS, repeats) for i in range(3)])
+    together = image_bits(EXACT, field, u, [4, 5, 6], LEVELS, repeats)
+    alone = torch.cat([image_bits(EXACT, field, u[i : i + 1], [4 + i], LEVELS, repeats) for i in range(3)])
     assert torch.allclose(together, alone, atol=1e-6)
     assert not torch.equal(seeded_uniform([4], (2,), 0), seeded_uniform([4], (2,), 1))
     assert not torch.equal(seeded_uniform([4], (2,), 0), seeded_uniform([5], (2,), 0))
@@ -89,15 +90,15 @@ def test_an_image_s_bits_do_not_depend_on_its_batch() -> None:
 def test_bits_along_another_path_are_those_of_its_end() -> None:
     """A path that keeps noise at its end, the field's own having none: N(0, 0.25 + 0.09)."""
     u = images(2)
-    along = LikelihoodSolve(RK4(), 24, UniformGrid(), Cosine(sigma_min=0.3))
-    bits = along.bits(of_noise(), u, [0, 1], LEVELS, Repeats(1, 1)).flatten()
+    along = Sampling(RK4(), 24, UniformGrid(), Cosine(sigma_min=0.3))
+    bits = image_bits(along, of_noise(), u, [0, 1], LEVELS, Repeats(1, 1)).flatten()
     x = LEVELS.dequantised(u, seeded_uniform([0, 1], (1, 2, 2), 0)).flatten(1).double()
     log_density = -0.5 * (x.square().sum(1) / 0.34 + 4 * math.log(2 * math.pi * 0.34))
     assert bits == pytest.approx(-log_density / math.log(2) / 4 + math.log2(127.5 / 5), abs=1e-3)
     field = of_noise()
     field.path = Interpolant()
     with pytest.raises(UserError, match="start from Gaussian noise, here is Interpolant"):
-        EXACT.bits(field, u, [0, 1], LEVELS, Repeats())
+        image_bits(EXACT, field, u, [0, 1], LEVELS, Repeats())
 
 
 def test_spreads_tell_probes_dequantisations_and_images_apart() -> None:

@@ -18,8 +18,7 @@ from fmlab.data.pixels import to_uint8
 from fmlab.evaluation import Cell, Evaluation, Request, make_cells, report
 from fmlab.evaluation.artifacts import NEAREST_SHOWN
 from fmlab.fields import Guidance
-from fmlab.metrics import NearestNeighbours
-from fmlab.metrics.neighbours import neighbour_sets
+from fmlab.metrics.neighbours import NearestNeighbours, neighbour_sets
 from fmlab.records import RunLayout
 from fmlab.solvers import Euler, Heun, UniformGrid
 

@@ -18,7 +18,9 @@ from fmlab.data.pixels import to_uint8
 from fmlab.evaluation import Cell, Evaluation, Request, Row, comparable, make_cells
 from fmlab.fields import Generated
 from fmlab.inference.trained import Trained
-from fmlab.metrics import KernelDistance, MetricSet, shipped_network
+from fmlab.metrics.domain import shipped_network
+from fmlab.metrics.kernel import KernelDistance
+from fmlab.metrics.metric_set import MetricSet
 from fmlab.paths import Cosine
 from fmlab.records import RunLayout, read_metrics
 from fmlab.solvers import Dopri5, Euler, Heun, UniformGrid

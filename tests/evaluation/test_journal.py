@@ -9,7 +9,6 @@ import torch
 from test_provenance import MADE, MEASURED
 
 from fmlab.evaluation import Journal, Row
-from fmlab.evaluation.journal import Progress
 
 
 def row(key: str, value: float) -> Row:
@@ -40,9 +39,11 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path) -> None:
 
 def test_statistics_half_way_belong_to_one_share_of_one_row(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    saved = Progress(3, 30.0, 1.5, {"fid": {"n": torch.tensor(7), "rows": [torch.ones(2, 3)]}})
-    journal.partial("a" * 64, 0, 2, 8).save(saved)
-    back = journal.partial("a" * 64, 0, 2, 8).load()
+    saved = journal.progress("a" * 64, 0, 2, 8)
+    saved.batches, saved.forwards, saved.seconds = 3, 30.0, 1.5
+    saved.state = {"fid": {"n": torch.tensor(7), "rows": [torch.ones(2, 3)]}}
+    saved.save()
+    back = journal.progress("a" * 64, 0, 2, 8).load()
     assert (back.batches, back.forwards, back.seconds) == (3, 30.0, 1.5)
     assert torch.equal(back.state["fid"]["rows"][0], torch.ones(2, 3))
     for key, rank, count, size, matches in (
@@ -52,9 +53,8 @@ def test_statistics_half_way_belong_to_one_share_of_one_row(tmp_path: Path) -> N
         ("a" * 64, 0, 2, 16, False),
         ("a" * 64, 0, 2, 8, True),
     ):
-        assert journal.partial(key, rank, count, size, matches).load() == Progress(), (key, rank, count, size, matches)
-    file = journal.partial("a" * 64, 0, 2, 8).file
-    file.write_bytes(file.read_bytes()[:100])
-    assert journal.partial("a" * 64, 0, 2, 8).load() == Progress(), "a torn file counts as none"
-    journal.forget_partials("a" * 64)
-    assert not list(file.parent.iterdir())
+        assert journal.progress(key, rank, count, size, matches).load().batches == 0, (key, rank, count, size, matches)
+    saved.file.write_bytes(saved.file.read_bytes()[:100])
+    assert journal.progress("a" * 64, 0, 2, 8).load().batches == 0, "a torn file counts as none"
+    journal.forget_progress("a" * 64)
+    assert not list(saved.file.parent.iterdir())

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fmlab.distributions import Empirical, Gaussian, GaussianMixture
 from fmlab.fields import ExactField, Sampling, collect, generate, guided
-from fmlab.metrics import MaximumMeanDiscrepancy, Wasserstein2
+from fmlab.metrics.kernel import MaximumMeanDiscrepancy
+from fmlab.metrics.transport import Wasserstein2
 from fmlab.paths import VP, CondOT
 from fmlab.solvers import Euler, EulerMaruyama, Heun, UniformGrid
 

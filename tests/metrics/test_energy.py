@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fmlab.fields import LearnedField
-from fmlab.metrics import normalised_path_energy, path_energy
+from fmlab.metrics.transport import normalised_path_energy, path_energy
 from fmlab.paths import Interpolant
 from fmlab.solvers import Euler, UniformGrid
 

@@ -14,16 +14,12 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import (
-    MetricParts,
-    MetricSet,
-    RandomFeatures,
-    ReferenceStatistics,
-    frechet_distance,
-    reference_statistics,
-    statistics_file,
-)
-from fmlab.metrics.network import FeatureNetwork
+from fmlab.metrics.gaussian_distance import frechet_distance
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.network import FeatureNetwork, RandomFeatures
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.reference import ReferenceStatistics, reference_statistics
+from fmlab.metrics.reference_file import statistics_file
 
 
 class SmallInception(FeatureNetwork):
@@ -69,7 +65,7 @@ def test_edm_and_pytorch_fid_files_are_mu_and_sigma_known_by_their_own_hash(netw
     np.testing.assert_array_equal(loaded.sigma.numpy(), arrays["sigma"])
     torch.testing.assert_close(loaded.factor @ loaded.factor.T, loaded.sigma)
     assert loaded.key == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert loaded.description() == {"images": None, "key": loaded.key, "file": "cifar10-32x32.npz"}
+    assert (loaded.n, loaded.file) == (None, "cifar10-32x32.npz")
     assert loaded.features.shape == (0, 5)
     metrics = metric_set(["fid"], network, loaded, tmp_path)
     images = torch.randint(0, 256, (30, 3, 8, 8), dtype=torch.uint8)

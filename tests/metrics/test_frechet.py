@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import FrechetDistance, frechet_distance
-from fmlab.metrics.gaussian_distance import congruent, covariance_factor
+from fmlab.metrics.frechet import FrechetDistance
+from fmlab.metrics.gaussian_distance import congruent, covariance_factor, frechet_distance
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:

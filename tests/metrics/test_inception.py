@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fmlab.errors import UserError
-from fmlab.metrics import FrechetDistance, InceptionFeatures, feature_network, reference_statistics
+from fmlab.metrics.features import feature_network
+from fmlab.metrics.frechet import FrechetDistance
 from fmlab.metrics.network import weights_hash
-from fmlab.metrics.torch_fidelity import INCEPTION_FILE, INCEPTION_URL, weights_file
+from fmlab.metrics.reference import reference_statistics
+from fmlab.metrics.torch_fidelity import INCEPTION_FILE, INCEPTION_URL, InceptionFeatures, weights_file
 
 extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import ClassAccuracy, InceptionScore
+from fmlab.metrics.classification import ClassAccuracy, InceptionScore
 from fmlab.metrics.subset import splits_of
 
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import KernelDistance
-from fmlab.metrics.kernel import mean_between, mean_within, polynomial_kernel
+from fmlab.metrics.kernel import KernelDistance, mean_between, mean_within, polynomial_kernel
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
-from fmlab.metrics import feature_network
+from fmlab.metrics.features import feature_network
 
 clip = pytest.importorskip("torch_fidelity.feature_extractor_clip")
 dinov2 = pytest.importorskip("torch_fidelity.feature_extractor_dinov2")

@@ -10,14 +10,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from fmlab.metrics import (
-    FrechetDistance,
-    InceptionScore,
-    KernelDistance,
-    MaximumMeanDiscrepancy,
-    PrecisionRecallDensityCoverage,
-    Wasserstein2,
-)
+from fmlab.metrics.classification import InceptionScore
+from fmlab.metrics.frechet import FrechetDistance
+from fmlab.metrics.kernel import KernelDistance, MaximumMeanDiscrepancy
+from fmlab.metrics.prdc import PrecisionRecallDensityCoverage
+from fmlab.metrics.transport import Wasserstein2
 
 
 def build() -> list:
@@ -30,7 +27,7 @@ def build() -> list:
 
 def build_placed() -> list:
     """Metrics that know each image by its place in the set."""
-    moments = FrechetDistance(SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))).reference
+    moments = SimpleNamespace(mu=torch.zeros(6), sigma=torch.eye(6))
     reference = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
     row_metrics = [kind(reference, 41) for kind in (KernelDistance, PrecisionRecallDensityCoverage)]
     return [FrechetDistance(moments, 41), InceptionScore(6, 41), *row_metrics]

@@ -14,8 +14,7 @@ from torch import Tensor
 
 import fmlab.metrics.neighbours as neighbours
 from fmlab.errors import UserError
-from fmlab.metrics import NearestNeighbours, nearest_rows
-from fmlab.metrics.neighbours import memorisation
+from fmlab.metrics.neighbours import NearestNeighbours, memorisation, nearest_rows
 
 
 def uniform(n: int, *event: int, seed: int) -> Tensor:

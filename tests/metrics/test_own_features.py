@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from fmlab.errors import UserError
-from fmlab.metrics import MetricParts, MetricSet, feature_network, reference_statistics
-from fmlab.metrics.reference import reference_key
+from fmlab.metrics.features import feature_network
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.reference import reference_statistics, statistics_key
 
 CODE = """
 import torch
@@ -87,15 +89,16 @@ def test_an_edit_of_its_source_makes_its_statistics_new(write, stripes, tmp_path
     keys = []
     for code in (CODE, CODE.replace("x.std(1)", "x.amax(1)"), CODE):
         write(code)
-        keys.append(reference_key(stripes, feature_network("my_features.Moments", stripes, tmp_path)))
+        network = feature_network("my_features.Moments", stripes, tmp_path)
+        keys.append(statistics_key(stripes.reference_hash(), network))
     assert keys[0] == keys[2] != keys[1]
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("my_features.MyFeature", "my_features has no nn.Module 'MyFeature'\n  did you mean MyFeatures?"),
-        ("my_features.NoModule", "my_features has no nn.Module 'NoModule'"),
+        ("my_features.MyFeature", "my_features has no Module 'MyFeature'\n  did you mean MyFeatures?"),
+        ("my_features.NoModule", "my_features has no Module 'NoModule'"),
         ("my_feature.MyFeatures", "my_feature cannot be imported: ModuleNotFoundError: No module named 'my_feature'"),
         ("my_features.Wrong", "my_features.Wrong makes (2, 1, 8, 8) of 2 images, not features (2, D)"),
         ("my_features.Broken", "my_features.Broken failed: RuntimeError: out of ideas"),

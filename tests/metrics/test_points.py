@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.metrics import MaximumMeanDiscrepancy, Wasserstein2, wasserstein2
+from fmlab.metrics.kernel import MaximumMeanDiscrepancy
+from fmlab.metrics.transport import Wasserstein2, wasserstein2
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:

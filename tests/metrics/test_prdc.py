@@ -3,9 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fmlab.metrics import PrecisionRecallDensityCoverage
 from fmlab.metrics.metric import FeatureRows
-from fmlab.metrics.prdc import distance_blocks
+from fmlab.metrics.prdc import PrecisionRecallDensityCoverage, distance_blocks
 
 NAMES = ("precision", "recall", "density", "coverage")
 

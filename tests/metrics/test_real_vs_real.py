@@ -7,16 +7,12 @@ from torch import Tensor
 
 from fmlab.data import Digits
 from fmlab.errors import UserError
-from fmlab.metrics import (
-    FeatureNetwork,
-    MetricParts,
-    MetricSet,
-    RandomFeatures,
-    ReferenceHalf,
-    real_vs_real,
-    reference_statistics,
-    shipped_network,
-)
+from fmlab.metrics.domain import shipped_network
+from fmlab.metrics.halves import ReferenceHalf, real_vs_real
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.network import FeatureNetwork, RandomFeatures
+from fmlab.metrics.parts import MetricParts
+from fmlab.metrics.reference import reference_statistics
 
 
 def test_every_image_is_in_one_half_and_both_have_all_sorts(make_set: type) -> None:
@@ -30,14 +26,6 @@ def test_every_image_is_in_one_half_and_both_have_all_sorts(make_set: type) -> N
     first = torch.cat(list(ReferenceHalf(alternating, 0).reference_batches(64))).float()
     assert 0.4 < first.mean() < 0.6
     assert ReferenceHalf(data, 0).reference_hash() != ReferenceHalf(data, 1).reference_hash()
-
-
-def test_shares_of_a_half_are_the_half(make_set: type) -> None:
-    half = ReferenceHalf(make_set(torch.arange(101, dtype=torch.uint8).view(-1, 1, 1, 1)), 1)
-    whole = torch.cat(list(half.reference_batches(10))).flatten().tolist()
-    shares = [torch.cat(list(half.reference_batches(10, rank, 3))).flatten().tolist() for rank in range(3)]
-    assert sorted(value for share in shares for value in share) == sorted(whole)
-    assert [len(share) for share in shares] == [len(whole[rank::3]) for rank in range(3)]
 
 
 def distances_of_halves(

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from fmlab.errors import UserError
-from fmlab.metrics import RandomFeatures, cache_folder, reference_points, reference_statistics
-from fmlab.metrics.cache import load_or_make
-from fmlab.metrics.reference import reference_key
+from fmlab.metrics.cache import cache_folder, load_or_make
+from fmlab.metrics.network import RandomFeatures
+from fmlab.metrics.reference import reference_points, reference_statistics, statistics_key
 from fmlab.metrics.subset import KeyedSubset, keyed_rows
 
 
@@ -41,23 +41,23 @@ def test_the_second_caller_reads_the_file(stripes, network, tmp_path: Path) -> N
 
 
 def test_one_pixel_another_network_or_other_weights_change_the_key(make_set: type, stripes, network) -> None:
-    key = reference_key(stripes, network)
+    key = statistics_key(stripes.reference_hash(), network)
     changed = stripes.x.clone()
     changed[5, 0, 3, 3] ^= 1
-    assert reference_key(make_set(changed), network) != key
-    assert reference_key(make_set(stripes.x.clone()), network) == key
+    assert statistics_key(make_set(changed).reference_hash(), network) != key
+    assert statistics_key(make_set(stripes.x.clone()).reference_hash(), network) == key
     other = RandomFeatures((1, 8, 8))
     other.layers[0].bias.data[0] += 1e-3
-    assert reference_key(stripes, other.freeze()) != key
+    assert statistics_key(stripes.reference_hash(), other.freeze()) != key
     renamed = RandomFeatures((1, 8, 8))
     renamed.name = "domain"
-    assert reference_key(stripes, renamed) != key
+    assert statistics_key(stripes.reference_hash(), renamed) != key
     resized = RandomFeatures((1, 8, 8))
     resized.resize = "to 299 x 299"
-    assert reference_key(stripes, resized) != key
+    assert statistics_key(stripes.reference_hash(), resized) != key
     edited = RandomFeatures((1, 8, 8))
     edited.code = "another source"
-    assert reference_key(stripes, edited) != key
+    assert statistics_key(stripes.reference_hash(), edited) != key
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])

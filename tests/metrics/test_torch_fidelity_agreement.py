@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fmlab.data import Digits
-from fmlab.metrics import MetricParts, MetricSet, shipped_network
+from fmlab.metrics.domain import shipped_network
+from fmlab.metrics.metric_set import MetricSet
+from fmlab.metrics.parts import MetricParts
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 base = pytest.importorskip("torch_fidelity.feature_extractor_base")
