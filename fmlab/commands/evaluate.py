@@ -52,7 +52,7 @@ class EvaluateOptions(TrainedOptions):
     torchrun or under srun.
 
     Args:
-        metrics: Metrics, see fmlab list metrics; the usual ones of the data if left out.
+        metrics: Metrics, see fmlab list metrics, or an import path; the usual ones of the data if left out.
         num_samples: Samples to generate, 10000 images or 2000 points if left out; of bpd, held-out images.
         solver: Solvers, see fmlab list solvers; --solver.NAME VALUE gives an argument.
         grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE likewise.

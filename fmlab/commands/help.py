@@ -12,6 +12,7 @@ from fmlab.config.describe import describe_entry
 from fmlab.config.option_help import describe_options, summary, table
 from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
+from fmlab.metrics.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,12 @@ def explain(name: str, kind: str | None = None) -> str:
     Raises:
         UserError: If the package has no such class, or not of that kind.
     """
+    if kind in (None, "metrics"):
+        path = next((path for word, path in METRICS.items() if name in (word, path.rpartition(".")[2])), None)
+        if path is not None and (entry := catalog.find_entry(*path.rsplit(".", 1))):
+            return f"{path}\n\n{describe_entry(entry)}"
+        if kind is not None:
+            raise UserError("is no metric", key=name, hint=nearest(name, METRICS))
     entries = catalog.of_kind(kind) if kind else catalog.named(name)
     matches = [entry for entry in entries if entry.name == name]
     if not matches:

@@ -46,7 +46,7 @@ def run(options: ListOptions) -> int:
         print("what a network outputs, named in a configuration at model.prediction\n")
         print(table(catalog.predictions()))
         return 0
-    if kind == METRICS:
+    if kind == METRICS and not options.names:
         print("what an evaluation measures, named by --metrics\n")
         print(table([(name, registry.facts(name).about) for name in registry.METRICS]))
         return 0

@@ -167,10 +167,8 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]], text_columns:
     widths = [max(3, *(len(line[column]) for line in [header, *lines])) for column in range(len(header))]
 
     def row(cells: Sequence[str]) -> str:
-        texts = enumerate(zip(cells, widths))
-        padded = [
-            text.ljust(width) if column < text_columns else text.rjust(width) for column, (text, width) in columns
-        ]
+        columns = enumerate(zip(cells, widths))
+        padded = [each.ljust(width) if i < text_columns else each.rjust(width) for i, (each, width) in columns]
         return "| " + " | ".join(padded) + " |"
 
     rule = ["-" * width if column < text_columns else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
