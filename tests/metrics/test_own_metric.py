@@ -57,7 +57,7 @@ class Factless(SampleMetric):
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with `my_parts.py`, which is not on Python's path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder])
@@ -68,8 +68,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     facts.cache_clear()
 
 
-def test_it_is_measured_beside_others_and_its_code_is_part_of_the_measurement(here: Path, stripes) -> None:
-    metrics = MetricSet(["my_parts.Brightness", "kid"], MetricParts(stripes, 60, here / "cache", "random"))
+def test_it_is_measured_beside_others_and_its_code_is_part_of_the_measurement(own_folder: Path, stripes) -> None:
+    metrics = MetricSet(["my_parts.Brightness", "kid"], MetricParts(stripes, 60, own_folder / "cache", "random"))
     assert metrics.names == ["kid", "my_parts.Brightness"]
     metrics.update(stripes.x[:60], None, torch.arange(60))
     values = metrics.compute("val")
@@ -91,21 +91,21 @@ def test_it_is_measured_beside_others_and_its_code_is_part_of_the_measurement(he
         (["fid", "my_parts.Clash"], "two metrics give the value fid"),
     ],
 )
-def test_what_is_wrong_with_it_is_said_in_one_line(here: Path, names: list[str], message: str) -> None:
+def test_what_is_wrong_with_it_is_said_in_one_line(own_folder: Path, names: list[str], message: str) -> None:
     with pytest.raises(UserError) as caught:
         check_metrics(names)
     assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 2
 
 
-def test_the_kind_of_its_data_is_checked(here: Path) -> None:
+def test_the_kind_of_its_data_is_checked(own_folder: Path) -> None:
     with pytest.raises(UserError, match=r"my_parts\.Brightness compares images, and these are points"):
         check_metrics(["my_parts.Brightness"], "points")
 
 
 def test_help_explains_a_metric_by_its_name_and_its_class(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["help", "FrechetDistance"], ["list", "metrics", "fid"]):
-        assert main(words) == 0
+    for argv in (["help", "FrechetDistance"], ["list", "metrics", "fid"]):
+        assert main(argv) == 0
         output = capsys.readouterr().out
         assert "fmlab.metrics.frechet.FrechetDistance" in output
         assert "The standard error is the jackknife's" in output
