@@ -32,12 +32,17 @@ def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
         return
     path = value.get("class_path")
-    if path is None:
+    if not isinstance(path, str):
         yield key, PRESENT
     else:  # a class of the package or an optimizer by its name alone, the user's own by its path
         yield key, path.rpartition(".")[2] if path.startswith(_SHORTENED) else path
-    for name, argument in (value if path is None else value.get("init_args") or {}).items():
+    for name, argument in _arguments(value, path).items():
         yield from _flatten(f"{key}.{name}", argument)
+
+
+def _arguments(value: Mapping[str, Any], path: Any) -> Mapping[str, Any]:
+    arguments = value.get("init_args") if isinstance(path, str) else value
+    return arguments if isinstance(arguments, Mapping) else {}
 
 
 def deciding_flags(flags: Flags) -> Flags:

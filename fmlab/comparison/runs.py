@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fmlab.comparison.configs import SEED, Flags, flatten_config
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, Status, find_run, read_meta, read_status
+from fmlab.records.bounded import read_json_object, read_yaml_mapping
 from fmlab.records.csv_metrics import read_columns
 from fmlab.records.measurements import Record, Row, read_rows
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of the two that read the same, the fast one
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,8 @@ class Run:
 
 def read_run(layout: RunLayout) -> Run:
     """Reads a run from its record; what is missing or torn counts as absent, except for the configuration."""
-    try:
-        config = yaml.load(layout.config.read_bytes(), _Loader)
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError("cannot be read", key=str(layout.config), hint=str(error).splitlines()[0]) from error
-    if not isinstance(config, dict):
-        raise UserError("is no configuration", key=str(layout.config))
-    try:
-        measured = json.loads((layout.root / "measurement.json").read_bytes())
-    except (OSError, ValueError):
-        measured = None
-    measured = measured if isinstance(measured, dict) else {}
+    config = read_yaml_mapping(layout.config)
+    measured = read_json_object(layout.root / "measurement.json")
     rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in read_rows(file)]
     return Run(
         layout,
@@ -91,7 +78,7 @@ def _curves(file: Path) -> dict[str, Curve]:
     """Every metric but those by time, of which there are ten for each loss."""
     try:
         columns = read_columns(file, lambda name: "_t_bin_" not in name)
-    except ValueError:  # not a file of ours
+    except UserError:  # not a file of ours
         return {}
     return {name: Curve(steps, values) for name, (steps, values) in columns.items()}
 

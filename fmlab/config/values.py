@@ -10,14 +10,11 @@ from typing import Any, ClassVar
 import yaml
 
 from fmlab.errors import UserError
+from fmlab.records.bounded import TooLargeError, bounded_node, construct, read_text
 
 _BOOL, _NULL = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _MERGE, _STR = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
-
-# No configuration comes near these; a hostile one must not take the memory or the stack.
-MAX_BYTES, MAX_NODES, MAX_DEPTH = 1_000_000, 100_000, 50
-TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 # The core schema of YAML 1.2, and beyond it: thousands may be grouped (400_000), and Python's own words for
 # null, true and false are read as such, because sweep agents write them.
@@ -35,24 +32,10 @@ _SCALARS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-class TooLargeError(yaml.MarkedYAMLError):
-    """A document that is nested too deeply, or that its aliases make too large."""
-
-
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars above."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Stops at what is nested too deeply, since reading on takes time quadratic in the depth."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH + 1:
-            raise TooLargeError(problem=TOO_DEEP, problem_mark=self.peek_event().start_mark)
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -101,19 +84,16 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def read_file_and_texts(path: Path) -> tuple[dict[str, Any], dict[tuple[str | int, ...], tuple[Any, str]]]:
     """The mapping in a YAML file; and each number, truth value and null in it with its text, by its keys."""
+    text = read_text(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"is larger than {MAX_BYTES:,} bytes", key=str(path))
-        node = _compose(path.read_text(encoding="utf-8"))
+        node = _compose(text)
         content = _construct(node)
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror or error}", key=str(path)) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = " ".join((error.problem or "not valid YAML").split())
         raise UserError(problem, key=where, hint=_quote_line(path, mark.line) if mark else None) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError("is not YAML text: " + " ".join(str(error).split())[:120], key=str(path)) from error
     if content is None:
         return {}, {}
@@ -124,56 +104,30 @@ def read_file_and_texts(path: Path) -> tuple[dict[str, Any], dict[tuple[str | in
 
 def _compose(text: str) -> yaml.Node | None:
     """The document's nodes, once they are known to be of bounded depth and size and without a key given twice."""
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-    finally:
-        loader.dispose()
+    node = bounded_node(text, _Loader)
     if node is not None:
-        _measure(node, 0, {})
+        _check_keys(node, set())
     return node
 
 
 def _construct(node: yaml.Node | None) -> Any:
-    loader = _Loader("")
-    try:
-        return None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
+    return construct(node, _Loader)
 
 
-def _measure(node: yaml.Node, depth: int, measured: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How many nodes a node expands to and how deep; an alias of what contains it is endlessly deep.
-
-    Raises:
-        TooLargeError: If that is too much.
-        MarkedYAMLError: If a key is given twice.
-    """
-    if id(node) not in measured:
-        children = [] if isinstance(node, yaml.ScalarNode) else node.value
-        if isinstance(node, yaml.MappingNode):
-            _check_keys(node)
-            children = [child for pair in node.value for child in pair]
-        if depth > MAX_DEPTH:
-            raise TooLargeError(problem=TOO_DEEP, problem_mark=node.start_mark)
-        sizes = [_measure(child, depth + 1, measured) for child in children]
-        measured[id(node)] = 1 + sum(size for size, _ in sizes), 1 + max((height for _, height in sizes), default=0)
-    size, height = measured[id(node)]
-    if depth + height > MAX_DEPTH + 1:
-        raise TooLargeError(problem=TOO_DEEP, problem_mark=node.start_mark)
-    if size > MAX_NODES:
-        raise TooLargeError(problem=f"has more than {MAX_NODES:,} values", problem_mark=node.start_mark)
-    return size, height
-
-
-def _check_keys(node: yaml.MappingNode) -> None:
+def _check_keys(node: yaml.Node, checked: set[int]) -> None:
+    """Raises at a key of a mapping, however deep, that is given twice or is no word."""
+    if isinstance(node, yaml.ScalarNode) or id(node) in checked:
+        return
+    checked.add(id(node))
     seen: set[str] = set()
-    for key, _ in node.value:
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="a key has to be a word", problem_mark=key.start_mark)
         if key.tag != _MERGE and key.value in seen:
             raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
         seen.add(key.value)
+    for child in node.value:
+        _check_keys(child[1] if isinstance(child, tuple) else child, checked)
 
 
 def _untextual_scalars(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fmlab.inference.card import model_card
 from fmlab.inference.exported import Exported, check_target, write_exported
 from fmlab.inference.load import Weights, load_module
 from fmlab.records import RunLayout, atomic_write_text, read_meta, read_metrics
+from fmlab.records.bounded import read_json_object, read_yaml_mapping
 
 _ONLY_TRAINING = ("optimizer", "lr_scheduler")
 """Arguments of a model that play no part in what it is."""
@@ -50,7 +48,7 @@ def export_run(
     loaded = load_module(layout, checkpoint, weights, ema_std, trust)
     scores = _scores(layout, loaded.origin.step) if loaded.validated else {}
     measured = _measured(layout) if scores else {}
-    config = yaml.safe_load(layout.config.read_text())
+    config = read_yaml_mapping(layout.config)
     model = config["model"]
     arguments = {name: value for name, value in model["init_args"].items() if name not in _ONLY_TRAINING}
     record = Exported(
@@ -89,4 +87,4 @@ def _scores(layout: RunLayout, step: int) -> dict[str, float]:
 def _measured(layout: RunLayout) -> dict[str, Any]:
     """How the run's validation measures."""
     file = layout.root / "measurement.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
+    return read_json_object(file)

@@ -232,7 +232,7 @@ def make_recorded(name: str, section: Any, trust: bool, where: Path | None = Non
     Raises:
         UserError: If it names such code without trust, or what is not there, or arguments that do not fit.
     """
-    if name == "model" and isinstance(section, dict):
+    if name == "model" and isinstance(section, dict) and isinstance(section.get(ARGS) or {}, dict):
         section = {**section, ARGS: {**(section.get(ARGS) or {}), "compile": False}}
     try:
         return make_section(name, section, trust)

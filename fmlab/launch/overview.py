@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fmlab.errors import UserError
 from fmlab.launch.slurm.client import read_queue
 from fmlab.records import RunLayout, Status, read_metrics, read_status
+from fmlab.records.bounded import read_json_object, read_yaml_mapping
 from fmlab.records.layout import created
 
 COLUMNS = ("run", "state", "step", "speed", "best", "job", "updated")
@@ -44,10 +43,8 @@ def _runs_in(folder: Path) -> list[Path]:
 
 
 def _job(layout: RunLayout) -> str | None:
-    try:
-        return str(json.loads((layout.root / "slurm.json").read_text())["job"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    job = read_json_object(layout.root / "slurm.json").get("job")
+    return None if job is None else str(job)
 
 
 def _combine(recorded: str, queued: str) -> str:
@@ -61,20 +58,23 @@ def _combine(recorded: str, queued: str) -> str:
 
 def _row(layout: RunLayout, status: Status, state: str, job: str | None) -> tuple[str, ...]:
     config = _config(layout)
-    most = (config.get("trainer") or {}).get("max_steps")
+    most = _section(config, "trainer").get("max_steps")
     step = f"{status.step}/{most}" if isinstance(most, int) and most > 0 else str(status.step)
-    metrics = read_metrics(layout.metrics) if layout.metrics.is_file() else []
+    try:
+        metrics = read_metrics(layout.metrics)
+    except UserError:  # none yet, or spoilt: the other runs are still to be seen
+        metrics = []
     speeds = [row["perf/images_per_second"] for row in metrics if "perf/images_per_second" in row]
     speed = f"{speeds[-1]:.0f} images/s" if speeds else ""
     job = job or status.life.partition(":")[0]  # a sweep's trial knows its job once it runs
-    best = _best(metrics, config.get("checkpoint") or {})
+    best = _best(metrics, _section(config, "checkpoint"))
     return f"{layout.experiment}/{layout.id}", state, step, speed, best, job, _ago(status.updated)
 
 
 def _best(rows: Sequence[dict[str, float]], checkpoint: dict[str, Any]) -> str:
     """The best value of the metric by which the best checkpoint is chosen."""
     names = dict.fromkeys(name for row in rows for name in row if name.startswith("val/"))
-    prefixes = [checkpoint["monitor"]] if checkpoint.get("monitor") else ["val/fid", "val/w2", "val/loss"]
+    prefixes = [str(checkpoint["monitor"])] if checkpoint.get("monitor") else ["val/fid", "val/w2", "val/loss"]
     name = next((name for prefix in prefixes for name in names if name.startswith(prefix)), None)
     values = [row[name] for row in rows if name in row and math.isfinite(row[name])] if name else []
     if not values:
@@ -84,10 +84,14 @@ def _best(rows: Sequence[dict[str, float]], checkpoint: dict[str, Any]) -> str:
 
 def _config(layout: RunLayout) -> dict[str, Any]:
     try:
-        content = yaml.load(layout.config.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, yaml.YAMLError):
+        return read_yaml_mapping(layout.config)
+    except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def _ago(updated: float) -> str:

@@ -51,11 +51,12 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics file, each with the metrics it has; `step` is an integer.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or what should be a number is none.
     """
     if not path.is_file():
         raise UserError("there are no metrics", key=str(path))
-    return [{name: int(text) if name == STEP else float(text) for name, text in row.items()} for row in _read(path)[1]]
+    rows = _read(path)[1]
+    return [{name: _number(path, name, text) for name, text in row.items()} for row in rows]
 
 
 def read_columns(path: Path, select: Callable[[str], bool]) -> dict[str, tuple[list[int], list[float]]]:
@@ -64,7 +65,7 @@ def read_columns(path: Path, select: Callable[[str], bool]) -> dict[str, tuple[l
     columns = {}
     for index, name in enumerate(names):
         if name != STEP and select(name):
-            pairs = [(int(row[0]), float(row[index])) for row in rows if row[index]]
+            pairs = [(int(_number(path, STEP, row[0])), _number(path, name, row[index])) for row in rows if row[index]]
             if pairs:
                 columns[name] = ([step for step, _ in pairs], [value for _, value in pairs])
     return columns
@@ -111,6 +112,18 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
+
+
+def _number(path: Path, name: str, text: str) -> float:
+    """A step or a value.
+
+    Raises:
+        UserError: If the text is no number.
+    """
+    try:
+        return int(text) if name == STEP else float(text)
+    except ValueError:
+        raise UserError(f"{text[:40]!r} is no number", key=f"{path}: {name[:40]}") from None
 
 
 def _text(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from fmlab.errors import UserError, nearest
 from fmlab.records.atomic import torn_files
+from fmlab.records.bounded import read_json_object
 
 _NAME = re.compile(r"\w[\w.+=@-]*")
 _NAME_HINT = "letters, digits and . _ - + = @"
@@ -192,8 +192,8 @@ def _runs_in(folder: Path) -> Iterator[Path]:
 
 def created(run: Path) -> str:
     """When a run was made, as ISO time: from its record, or from its id."""
-    try:
-        return str(json.loads((run / "meta.json").read_text())["created"])
-    except (OSError, ValueError, KeyError, TypeError):
-        match = _ID.fullmatch(run.name)
-        return "{}-{}-{}T{}:{}:{}".format(*match.groups()) if match else ""
+    recorded = read_json_object(run / "meta.json").get("created")
+    if recorded is not None:
+        return str(recorded)
+    match = _ID.fullmatch(run.name)
+    return "{}-{}-{}T{}:{}:{}".format(*match.groups()) if match else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 
 from fmlab._version import __version__
 from fmlab.records.atomic import atomic_write_json
+from fmlab.records.bounded import read_json_object
 from fmlab.records.layout import RunLayout
 from fmlab.records.secrets import values_without_secrets
 
@@ -70,11 +70,7 @@ def add_to_meta(layout: RunLayout, **facts: Any) -> None:
 
 def read_meta(layout: RunLayout) -> dict[str, Any]:
     """What `write_meta` recorded; empty if it cannot be read."""
-    try:
-        content = json.loads(layout.meta.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_json_object(layout.meta)
 
 
 def versions() -> dict[str, str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fmlab.records.atomic import atomic_write_json
+from fmlab.records.bounded import read_json_object
 from fmlab.records.layout import RunLayout
 from fmlab.records.secrets import without_secrets
 
@@ -92,10 +92,14 @@ def is_this_machine(host: str) -> bool:
 
 
 def _read(layout: RunLayout) -> Status:
+    unknown = Status("unknown")
     try:
-        return Status(**json.loads(layout.status.read_text()))
-    except (OSError, ValueError, TypeError):
-        return Status("unknown")
+        status = Status(**read_json_object(layout.status))
+    except TypeError:
+        return unknown
+    kinds: dict[str, Any] = {field.name: type(getattr(unknown, field.name)) for field in fields(Status)}
+    kinds |= {"error": (str, type(None)), "updated": (int, float)}
+    return status if all(isinstance(getattr(status, name), kind) for name, kind in kinds.items()) else unknown
 
 
 def _life() -> str:

@@ -176,5 +176,5 @@ def test_torn_records_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     layout.metrics.unlink()
     assert compare(layout.root).metrics == []
     layout.config.write_text("a: [")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"config.yaml:\d: did not find expected node content"):
         read_run(layout)
