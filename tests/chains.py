@@ -1,6 +1,6 @@
 """Measures how many files deep one training step and the way from one seed to a PNG go.
 
-`python tests/chains.py` prints both; `python tests/structure.py --write` puts them into ARCHITECTURE.md.
+`python tests/chains.py` trains and samples a tiny run, and puts both into ARCHITECTURE.md.
 
 A chain is a stack of calls, written as its files of `fmlab/` in order; one that follows itself counts once. Frames of
 Lightning and torch are left out, and so is what runs while a module is imported.
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from structure import PACKAGE, ROOT
+from structure import PACKAGE, ROOT, write_page
 
 Chain = tuple[str, ...]
 
@@ -91,4 +91,4 @@ def _record(recorder: ChainRecorder, command: Callable[[], int]) -> None:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as run_folder:
-        print(sentence(digits_chains(Path(run_folder))))
+        write_page(sentence(digits_chains(Path(run_folder))), "<!-- chains: begin -->", "<!-- chains: end -->")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -140,20 +139,15 @@ def summary() -> str:
     return "\n\n".join([picture(room_graph()), "\n".join(table_lines), " ".join(facts)])
 
 
-def write_page() -> None:
-    """Replaces what stands between the two marks of ARCHITECTURE.md; a tiny run is trained for the chains."""
-    from chains import digits_chains, sentence
-
-    with tempfile.TemporaryDirectory() as folder:
-        chains = sentence(digits_chains(Path(folder)))
+def write_page(content: str, begin: str = BEGIN, end: str = END) -> None:
+    """Replaces what stands between two marks of ARCHITECTURE.md."""
     text = PAGE.read_text(encoding="utf-8")
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{summary()}\n\n{chains}\n\n{END}{after}", encoding="utf-8")
+    before, after = text.partition(begin)[0], text.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n\n{content}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     if "--write" in sys.argv:
-        write_page()
+        write_page(summary())
     else:
         print(summary())

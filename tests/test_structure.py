@@ -47,5 +47,5 @@ def test_a_chain_starts_at_its_root_and_takes_a_file_that_follows_itself_once() 
 
 @pytest.mark.slow
 def test_the_chains_of_files_are_current(tmp_path: Path) -> None:
-    hint = "run: python tests/structure.py --write"
+    hint = "run: python tests/chains.py"
     assert sentence(digits_chains(tmp_path)) in structure.PAGE.read_text(encoding="utf-8"), hint
