@@ -105,20 +105,20 @@ def nodes() -> st.SearchStrategy[Any]:
     return st.recursive(leaves, larger, max_leaves=6)
 
 
-def places(tree: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def positions(tree: Any, prefix: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The way to every value of a configuration, itself among them."""
     yield prefix
     children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, child in children:
-        yield from places(child, (*prefix, key))
+        yield from positions(child, (*prefix, key))
 
 
-def put(tree: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """The configuration with another value at a place."""
-    if not place:
+def put(tree: Any, position: tuple[Any, ...], value: Any) -> Any:
+    """The configuration with another value at a position."""
+    if not position:
         return value
     copy = dict(tree) if isinstance(tree, dict) else list(tree)
-    copy[place[0]] = put(tree[place[0]], place[1:], value)
+    copy[position[0]] = put(tree[position[0]], position[1:], value)
     return copy
 
 

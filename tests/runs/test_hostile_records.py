@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.hostile import DOCUMENTS, EVIL, Watch, dump, nodes, places, put, snapshot
+from helpers.hostile import DOCUMENTS, EVIL, Watch, dump, nodes, positions, put, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,13 +37,13 @@ Change = Callable[[RunLayout], None]
 
 def with_value(draw: Callable[..., Any], config: Any) -> Change:
     """One value of the configuration, in both of its files, is another."""
-    place, value = draw(st.sampled_from(list(places(config)))), draw(nodes())
+    position, value = draw(st.sampled_from(list(positions(config)))), draw(nodes())
 
     def change(run: RunLayout) -> None:
         for file in (run.config, run.raw_config):
             tree = yaml.safe_load(file.read_text())
-            if place in set(places(tree)):
-                file.write_text(dump(put(tree, place, value)))
+            if position in set(positions(tree)):
+                file.write_text(dump(put(tree, position, value)))
 
     return change
 
@@ -90,16 +90,16 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> RunLayout:
     """A finished run on points, four steps long."""
     folder = tmp_path_factory.mktemp("original")
     experiment = Path(__file__).parents[2] / "experiments/toy2d.yaml"
-    words = ["--trainer.max_steps=4", "--trainer.val_check_interval=2", "--fid.num_samples=20", "--fid.steps=2"]
-    words += ["--samples.points=20", "--samples.steps=2", "--data.train_size=240", "--data.validation_size=60"]
-    words += [
+    argv = ["--trainer.max_steps=4", "--trainer.val_check_interval=2", "--fid.num_samples=20", "--fid.steps=2"]
+    argv += ["--samples.points=20", "--samples.steps=2", "--data.train_size=240", "--data.validation_size=60"]
+    argv += [
         "--data.global_batch_size=60",
         "--wandb.mode=disabled",
         "--floor.enabled=false",
         "--model.network.width=16",
     ]
-    words += [f"--run.dir={folder}", "--checkpoint.every_n_steps=2"]
-    assert main(["fit", f"--config={experiment}", *words]) == 0
+    argv += [f"--run.dir={folder}", "--checkpoint.every_n_steps=2"]
+    assert main(["fit", f"--config={experiment}", *argv]) == 0
     (run,) = (folder / "toy2d").iterdir()
     return RunLayout(run)
 
@@ -113,16 +113,16 @@ def answer(
     (folder / "out").mkdir()
     (folder / "outside/kept.txt").write_text("kept")
     run = RunLayout(Path(shutil.copytree(original.root, folder / "runs/toy2d" / original.id)))
-    for place in (folder, run.root):
-        (place / "evil.py").write_text(EVIL)
-        (place / "evil.json").write_text('{"class_path": "evil.E"}')
+    for position in (folder, run.root):
+        (position / "evil.py").write_text(EVIL)
+        (position / "evil.json").write_text('{"class_path": "evil.E"}')
     change(run)
     os.chdir(folder)
     before = {name: entry for name, entry in snapshot(folder).items() if not name.startswith(("runs", "out/"))}
     capsys.readouterr()
-    words = [word.replace("RUN", str(run.root)).replace("OUT", str(folder / "out")) for word in verb]
+    argv = [word.replace("RUN", str(run.root)).replace("OUT", str(folder / "out")) for word in verb]
     with watch.watching(seconds=20):
-        code = main(words)
+        code = main(argv)
     error = capsys.readouterr().err.splitlines()
     after = {name: entry for name, entry in snapshot(folder).items() if not name.startswith(("runs", "out/"))}
     del before["out"], after["out"]
