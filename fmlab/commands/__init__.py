@@ -11,36 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-
-@dataclass(frozen=True)
-class Verb:
-    """A word after `fmlab`.
-
-    Args:
-        module: The module in this folder, imported when the verb is used.
-        about: One line of help.
-    """
-
-    module: str
-    about: str
-
-
-VERBS: Mapping[str, Verb] = {
-    "fit": Verb("fit", "train what a configuration describes, or continue a run"),
-    "validate": Verb("validate", "measure a finished run again, as its training did"),
-    "sample": Verb("sample", "draw images from a finished run"),
-    "evaluate": Verb("evaluate", "measure a finished run: metrics, over a grid of settings"),
-    "diagnose": Verb("diagnose", "where the error of a run comes from: network, solver, guidance, data"),
-    "sweep": Verb("sweep", "many runs from one file: here, on SLURM, through W&B; continues where it stopped"),
-    "compare": Verb("compare", "runs side by side: a table, and a page that says which is better"),
-    "export": Verb("export", "a finished run as one file, with a model card"),
-    "import": Verb("import_weights", "published DiT or SiT weights as such a file"),
-    "submit": Verb("submit", "hand a run to SLURM, checked before it waits in the queue"),
-    "runs": Verb("runs", "a table of runs: state, step, speed, best score, job"),
-    "draw": Verb("draw", "pictures of the theory: paths, fields, flows, trajectories, solvers"),
-    "list": Verb("list", "what there is: networks, paths, solvers, data, experiments, ..."),
-    "help": Verb("help", "explain a verb, a section or a class"),
+VERBS: Mapping[str, tuple[str, str]] = {
+    "fit": ("fit", "train what a configuration describes, or continue a run"),
+    "validate": ("validate", "measure a finished run again, as its training did"),
+    "sample": ("sample", "draw images from a finished run"),
+    "evaluate": ("evaluate", "measure a finished run: metrics, over a grid of settings"),
+    "diagnose": ("diagnose", "where the error of a run comes from: network, solver, guidance, data"),
+    "sweep": ("sweep", "many runs from one file: here, on SLURM, through W&B; continues where it stopped"),
+    "compare": ("compare", "runs side by side: a table, and a page that says which is better"),
+    "export": ("export", "a finished run as one file, with a model card"),
+    "import": ("import_weights", "published DiT or SiT weights as such a file"),
+    "submit": ("submit", "hand a run to SLURM, checked before it waits in the queue"),
+    "runs": ("runs", "a table of runs: state, step, speed, best score, job"),
+    "draw": ("draw", "pictures of the theory: paths, fields, flows, trajectories, solvers"),
+    "list": ("list", "what there is: networks, paths, solvers, data, experiments, ..."),
+    "help": ("help", "explain a verb, a section or a class"),
 }
+"""For each word after `fmlab`, the module in this folder, imported when the verb is used, and one line of help."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +51,6 @@ class Command:
 
 def commands_of(verb: str) -> dict[str, Command]:
     """The sub-verbs of a verb, by name; under the empty name the verb itself where it has none."""
-    module = importlib.import_module(f"fmlab.commands.{VERBS[verb].module}")
+    module = importlib.import_module(f"fmlab.commands.{VERBS[verb][0]}")
     functions: Mapping[str, Callable[[Any], int]] = getattr(module, "SUB_VERBS", None) or {"": module.run}
     return {name: Command(f"{verb} {name}".strip(), function) for name, function in functions.items()}

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import textwrap
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
-from fmlab.commands.shared import Count, Finite, Precision, TrainedOptions, check_run
-from fmlab.config.options import Component
+from fmlab.commands.shared import Count, Finite, SamplingOptions, check_run
+from fmlab.config.options import Component, Named
 from fmlab.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
-class OwnScale:
-    """How the field is guided.
-
-    Args:
-        scale: The guidance scale w: 0 is unconditional, 1 conditional, more than 1 guided; the run's own if left out.
-    """
-
-    scale: Finite | None = None
-
-
 @dataclass(frozen=True, kw_only=True)
-class DiagnoseOptions(TrainedOptions):
+class DiagnoseOptions(SamplingOptions):
     """Says where the error of a run comes from: its network, its solver, guidance, or too few data.
 
       fmlab diagnose digits
@@ -38,23 +27,18 @@ class DiagnoseOptions(TrainedOptions):
     Args:
         solver: The solver, see fmlab list solvers; the run's own if left out. --solver.NAME VALUE gives an argument.
         grid: Where the steps lie, see fmlab list grids, likewise.
-        path: A Gaussian path to sample along, see fmlab list paths, likewise.
         steps: Solver steps; the run's own if left out.
+        guidance_scale: The guidance scale w: 0 is unconditional, 1 conditional, more than 1 guided; the run's own if
+            left out.
         num_samples: Samples in each set.
-        seed: The first sample's seed; the others follow.
-        batch_size: Samples per solve.
-        precision: What the network computes in while it makes samples; auto is the fastest on the device.
     """
 
     solver: Component = Component()
     grid: Component = Component()
-    path: Component = Component()
     steps: Count | None = None
-    guidance: OwnScale = field(default_factory=OwnScale)
+    guidance_scale: Annotated[Finite | None, Named("guidance.scale")] = None
     num_samples: Annotated[int, Ge(2)] = 500
     seed: int = 1_000_000
-    batch_size: Count = 250
-    precision: Precision = "float32"
 
 
 def run(options: DiagnoseOptions) -> int:
@@ -71,7 +55,7 @@ def run(options: DiagnoseOptions) -> int:
 
     began, layout = time.perf_counter(), find_run(options.run)
     loaded = load_module(layout, options.checkpoint, options.weights, trust=options.trust)
-    own, scale = read_run_sampler(layout, options.trust), options.guidance.scale
+    own, scale = read_run_sampler(layout, options.trust), options.guidance_scale
     sampling = change_sampling(own, options.solver, options.grid, options.path, options.steps)
     scale = own.guidance_scale if scale is None else scale
     check_guidance(scale, loaded.module, "guidance.scale")

@@ -2,127 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Annotated, Literal
-
-from annotated_types import Gt
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fmlab.commands.draw_options import (
     FILM_SUFFIX,
-    FollowedOptions,
-    GuidanceScale,
+    FieldOptions,
+    FlowOptions,
+    PathOptions,
+    ProcessOptions,
+    SolversOptions,
     SubjectOptions,
-    TimesOptions,
     TrajectoriesOptions,
-    check_out,
 )
-from fmlab.commands.shared import Count, Finite
+from fmlab.commands.shared import check_run
 from fmlab.config.options import Component
 from fmlab.errors import UserError
+from fmlab.records import find_run
 
-
-@dataclass(frozen=True, kw_only=True)
-class PathOptions(TimesOptions):
-    """Draws conditional and marginal probability paths, or images on their way from noise.
-
-      fmlab draw path --data Checkerboard --path VP --times 0,0.5,1
-      fmlab draw path --data Digits
-
-    Args:
-        num_samples: Points that are drawn (300 if left out), or images (4).
-    """
-
-    num_samples: Count | None = None
-    out: Path = Path("path.png")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldOptions(TimesOptions):
-    """Draws conditional, marginal and learned vector fields.
-
-      fmlab draw field --data Moons --style streams
-      fmlab draw field toy2d --times 0.25,0.5,0.75
-
-    Args:
-        style: Arrows or stream lines.
-    """
-
-    times: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 0.95)
-    style: Literal["arrows", "streams"] = "arrows"
-    guidance: GuidanceScale = field(default_factory=GuidanceScale)
-    out: Path = Path("field.png")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlowOptions(TimesOptions, FollowedOptions):
-    """Draws a mesh and samples carried along by the flow map.
-
-      fmlab draw flow --data Checkerboard --steps 50 --out flow.gif
-
-    Args:
-        num_samples: Samples that are carried along beside the mesh.
-    """
-
-    num_samples: Count = 400
-    guidance: GuidanceScale = field(default_factory=GuidanceScale)
-    out: Path = Path("flow.png")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolversOptions(SubjectOptions):
-    """Draws the error of solvers against evaluations, on the exact field.
-
-      fmlab draw solvers --data mixture --solver Euler,Heun,RK4
-
-    Args:
-        solver: ODE solvers, see fmlab list solvers.
-        grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE gives an argument.
-        nfe: Budgets of field evaluations.
-        num_samples: How many samples the error is a mean over.
-    """
-
-    solver: tuple[str, ...] = ("Euler", "Midpoint", "Heun", "RK3", "RK4", "AB2", "AB4", "Dopri5")
-    grid: Component = Component("UniformGrid")
-    nfe: tuple[Count, ...] = (8, 16, 32, 64, 128, 256)
-    num_samples: Count = 256
-    out: Path = Path("solvers.png")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessOptions:
-    """Draws sample paths of a process against its exact law.
-
-      fmlab draw process --process OrnsteinUhlenbeck --process.theta 1 --until 5 --num_samples 20
-
-    Args:
-        process: The process, see fmlab list processes; --process.NAME VALUE gives an argument.
-        solver: The solver, see fmlab list solvers; --solver.NAME VALUE likewise.
-        steps: Solver steps.
-        until: The last time; the first is 0.
-        num_samples: How many paths are drawn.
-        start: X_0: a number, one point as [1,0], or several as [-2,2] in one dimension and [[1,0],[0,1]] in two, in
-            turn. 0 if left out; for an ODE, samples of N(0, I).
-        seed: The seed of all noise.
-        out: The picture, .png, .pdf or .svg.
-    """
-
-    process: Component
-    solver: Component = Component("EulerMaruyama")
-    steps: Count = 200
-    until: Annotated[Finite, Gt(0)] = 5.0
-    num_samples: Count = 20
-    start: str | None = None
-    seed: int = 0
-    out: Path = Path("process.png")
-
-    def __post_init__(self) -> None:
-        check_out(self.out, moving=False)
+if TYPE_CHECKING:
+    from fmlab.figures import ImageScene, Scene
+    from fmlab.solvers import Solver
 
 
 def draw_path(options: PathOptions) -> int:
     """Draws the conditional and the marginal path, or images on their way."""
-    from fmlab.commands.draw_subject import read_subject
     from fmlab.figures import ImageScene, path_panels, theory
 
     times, subject = theory.frame_times(options.times, options.frames, options.out), read_subject(options)
@@ -139,11 +44,10 @@ def draw_path(options: PathOptions) -> int:
 
 def draw_field(options: FieldOptions) -> int:
     """Draws vector fields: conditional, marginal and learned."""
-    from fmlab.commands.draw_subject import read_scene
     from fmlab.figures import field_panels, theory
 
     times = theory.frame_times(options.times, options.frames, options.out)
-    scene = replace(read_scene(options, "field"), guidance_scale=options.guidance.scale)
+    scene = replace(read_scene(options, "field"), guidance_scale=options.guidance_scale)
     rows = theory.choose_rows(options.rows, scene, theory.ROWS)
     print(scene.describe())
     panels = field_panels(scene, rows, times, streams=options.style == "streams")
@@ -152,12 +56,13 @@ def draw_field(options: FieldOptions) -> int:
 
 def draw_flow(options: FlowOptions) -> int:
     """Draws the flow map: a mesh and samples carried along."""
-    from fmlab.commands.draw_subject import build_grid, build_ode_solver, read_scene
+    from fmlab.config.parts import build_component
     from fmlab.figures import flow_panels, theory
+    from fmlab.solvers import Grid
 
     times = theory.frame_times(options.times, options.frames, options.out)
-    solver, grid = build_ode_solver(options.solver), build_grid(options.grid)
-    scene = replace(read_scene(options, "flow"), guidance_scale=options.guidance.scale)
+    solver, grid = build_ode_solver(options.solver), build_component("grid", options.grid, Grid)
+    scene = replace(read_scene(options, "flow"), guidance_scale=options.guidance_scale)
     rows = theory.choose_rows(options.rows, scene, theory.ROWS[1:])
     print(scene.describe())
     panels = flow_panels(scene, rows, times, options.num_samples, solver, grid, options.steps)
@@ -166,14 +71,12 @@ def draw_flow(options: FlowOptions) -> int:
 
 def draw_trajectories(options: TrajectoriesOptions) -> int:
     """Draws trajectories of the ODE and of SDEs, or the ODE's of several guidance scales."""
-    from fmlab.commands.draw_subject import build_columns, build_grid, build_ode_solver, read_scene
+    from fmlab.config.parts import build_component
     from fmlab.figures import theory
+    from fmlab.solvers import Grid
 
-    solver, grid, scene = (
-        build_ode_solver(options.solver),
-        build_grid(options.grid),
-        read_scene(options, "trajectories"),
-    )
+    solver, grid = build_ode_solver(options.solver), build_component("grid", options.grid, Grid)
+    scene = read_scene(options, "trajectories")
     usual = theory.ROWS[:2] if scene.learned is None and scene.label is None else theory.ROWS[1:]
     rows = theory.choose_rows(options.rows, scene, usual)
     columns = build_columns(options, scene, solver, rows)
@@ -184,11 +87,12 @@ def draw_trajectories(options: TrajectoriesOptions) -> int:
 
 def draw_solvers(options: SolversOptions) -> int:
     """Draws the error of solvers on the exact field against evaluations, and prints it."""
-    from fmlab.commands.draw_subject import build_grid, build_ode_solver, read_scene
+    from fmlab.config.parts import build_component
     from fmlab.figures import save_figure
     from fmlab.figures.convergence import SceneCase, draw_convergence
+    from fmlab.solvers import Grid
 
-    grid = build_grid(options.grid)
+    grid: Grid = build_component("grid", options.grid, Grid)
     solvers = {name: build_ode_solver(Component(name)) for name in options.solver}
     scene = read_scene(options, "solvers")
     case = SceneCase(scene, options.num_samples)
@@ -216,6 +120,127 @@ def draw_process(options: ProcessOptions) -> int:
     save_figure(draw_simulation(simulation, options.num_samples), options.out)
     print(simulation.describe())
     return _conclude(options)
+
+
+def read_scene(options: SubjectOptions, figure: str) -> Scene:
+    """Makes the scene that the options name.
+
+    Raises:
+        UserError: If there is none, or it is of images.
+    """
+    from fmlab.figures import ImageScene
+
+    subject = read_subject(options)
+    if isinstance(subject, ImageScene):
+        cause = f"{type(subject.data).__name__} has images, and {figure} is drawn of points on the plane"
+        raise UserError(cause, key=f"draw {figure}", hint="of images fmlab draw path shows the path")
+    return subject
+
+
+def read_subject(options: SubjectOptions) -> Scene | ImageScene:
+    """Makes what the options name: of a run, of a configuration with options over its files, or of parts.
+
+    Raises:
+        UserError: If run, file or options do not make a path between two laws.
+    """
+    if options.run is not None:
+        check_run(options.run, options.checkpoint)
+    import torch
+
+    from fmlab.config.prepare import make_section, prepare
+    from fmlab.figures import ImageScene
+    from fmlab.inference.load import load_module
+    from fmlab.inference.scene import module_scene, parts_scene
+
+    label, z = getattr(options, "label", None), getattr(options, "z", None)
+    if options.run is not None:
+        loaded = load_module(find_run(options.run), options.checkpoint, options.weights)
+        if label is not None and getattr(loaded.module, "num_classes", None) is None:
+            raise UserError("this model was trained without labels", key="label", hint="leave it out")
+        subject = module_scene(loaded.module, loaded.data(), trained=True)
+    elif options.config:
+        prepared = prepare(_configuration(options))
+        subject = module_scene(make_section("model", prepared.config["model"]), prepared.data, trained=False)
+    else:
+        subject = parts_scene(options.data, options.path, options.source, options.coupling)
+    if isinstance(subject, ImageScene):
+        return replace(subject, seed=options.seed)
+    point = None if z is None else torch.tensor(z, dtype=torch.float64)
+    return replace(subject, label=label, z=point, seed=options.seed)
+
+
+def build_ode_solver(component: Component) -> Solver:
+    """Builds a solver of the ODE.
+
+    Raises:
+        UserError: If it adds noise.
+    """
+    from fmlab.config.parts import build_component
+    from fmlab.solvers import Solver
+
+    solver: Solver = build_component("solver", component, Solver)
+    if solver.stochastic:
+        cause = f"{component.name} adds noise, and this figure needs a solver of the ODE"
+        raise UserError(cause, key="solver", hint="use Heun, RK4, ...; fmlab draw trajectories --sde draws SDEs")
+    return solver
+
+
+def build_columns(
+    options: TrajectoriesOptions, scene: Scene, ode: Solver, rows: Sequence[str]
+) -> dict[str, tuple[Scene, Solver]]:
+    """Builds the columns of trajectories: the ODE and the SDEs, or of several guidance scales the ODE of each.
+
+    Raises:
+        UserError: If SDEs of several scales are asked for, or there is no such diffusion.
+    """
+    from fmlab.solvers import ConstantDiffusion
+
+    scales, diffusions = options.guidance_scale, options.diffusion
+    if len(scales) > 1:
+        if diffusions not in ((), ("none",)):
+            raise UserError("of several guidance scales the ODEs are drawn", key="diffusion", hint="leave it out")
+        return {f"$w={scale:g}$": (replace(scene, guidance_scale=scale), ode) for scale in scales}
+    scene = replace(scene, guidance_scale=scales[0])
+    columns: dict[str, tuple[Scene, Solver]] = {"ODE": (scene, ode)}
+    usual = ("0.5", "1") if scene.knows_score(rows) else ()
+    for name in () if diffusions == ("none",) else diffusions or usual:
+        sde = _build_sde_solver(options.sde, name)
+        coefficient: Any = getattr(sde, "diffusion", None)
+        constant = isinstance(coefficient, ConstantDiffusion)
+        columns[f"SDE, $\\sigma={coefficient.scale:g}$" if constant else f"SDE, {name}"] = (scene, sde)
+    return columns
+
+
+def _build_sde_solver(component: Component, diffusion: str) -> Solver:
+    """Builds the SDEs' solver with a diffusion coefficient: a number, or a class."""
+    from fmlab.config.parts import build_component
+    from fmlab.config.values import read_value
+    from fmlab.solvers import Solver
+
+    arguments = {**component.arguments, "diffusion": read_value(diffusion)}
+    try:
+        solver: Solver = build_component("sde", Component(component.name, arguments), Solver)
+    except UserError as error:
+        # Its own key is that of an argument of the coefficient, which nobody typed.
+        key = error.key if error.key and error.key.startswith("sde") else "diffusion"
+        raise UserError(error.message, key=key, hint=error.hint) from error
+    return solver
+
+
+def _configuration(options: SubjectOptions) -> list[str]:
+    """The files of a configuration, and what options say of its data, path, source and coupling."""
+    from fmlab.distributions import SHAPES_2D
+
+    argv = [word for file in options.config for word in ("--config", file)]
+    shapes = {law.__name__: shape for shape, law in SHAPES_2D.items()} | {shape: shape for shape in SHAPES_2D}
+    for key in ("data", "model.path", "model.source", "model.coupling"):
+        component: Component = getattr(options, key.rpartition(".")[2])
+        if key == "data" and component.name in shapes:
+            argv += ["--data=Toy2D", f"--data.name={shapes[component.name]}"]
+        elif component.name is not None:
+            argv.append(f"--{key}={component.name}")
+        argv += [f"--{key}.{argument}={value}" for argument, value in component.arguments.items()]
+    return argv
 
 
 def _conclude(options: SubjectOptions | ProcessOptions, frames: int = 1) -> int:

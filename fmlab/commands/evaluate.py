@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from fmlab.commands.shared import (
-    Count,
-    Finite,
-    GuidanceOptions,
-    Precision,
-    TrainedOptions,
-    check_guidance_is_used,
-    check_run,
-    check_sampler,
-    parse_labels,
-)
-from fmlab.config.options import Component, Named
+from fmlab.commands.shared import Count, Finite, GuidanceOptions, SamplingOptions, check_run, parse_labels
+from fmlab.config.options import Named
 from fmlab.errors import UserError
 from fmlab.metrics.registry import check_metrics
 
@@ -29,18 +19,7 @@ FREQUENCIES = "frequencies"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuidanceAxes(GuidanceOptions):
-    """How the field is guided, at several scales.
-
-    Args:
-        scale: Guidance scales w: 0 is unconditional, 1 conditional, more than 1 guided.
-    """
-
-    scale: tuple[Finite, ...] = (1.0,)  # type: ignore[assignment]  # an axis in the place of one number
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(TrainedOptions):
+class EvaluateOptions(SamplingOptions, GuidanceOptions):
     """Measures a finished run under every combination of settings, and continues an earlier evaluation that stopped.
 
       fmlab evaluate digits --metrics fid,kid --num_samples 1000 --solver Euler,Heun --steps 5,10,20
@@ -54,20 +33,15 @@ class EvaluateOptions(TrainedOptions):
     Args:
         metrics: Metrics, see fmlab list metrics, or an import path; the usual ones of the data if left out.
         num_samples: Samples to generate, 10000 images or 2000 points if left out; of bpd, held-out images.
-        solver: Solvers, see fmlab list solvers; --solver.NAME VALUE gives an argument.
-        grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE likewise.
-        path: A Gaussian path to sample along, see fmlab list paths; the trained one if left out.
         steps: Solver steps.
+        guidance_scale: Guidance scales w: 0 is unconditional, 1 conditional, more than 1 guided.
         labels: Drawn by the training set's frequencies, or such as 0-9 or 1,4, in turn.
         features: The network that sees the images: auto, domain, inception, dinov2, clip, random, or an import path.
         reference: A file of reference statistics (.npz, .pkl) in the place of the run's data.
-        seed: The first sample's seed; the others follow.
         probes: Of bpd: probes of the divergence for each dequantisation.
         dequantisations: Of bpd: dequantisations of each held-out image.
         exact: Measure the exact field of the run's training data too.
         ema_std: Widths of power-function averages to measure, such as 0.05,0.10.
-        batch_size: Samples per solve.
-        precision: What the network computes in; auto is the fastest on the device.
         keep: Keep the samples: a folder for one PNG each, or a .npz.
         out: The evaluation's name, RUN/evaluations/NAME; named after the measurement if left out.
         wandb: Send the results to Weights & Biases too, as a run of their own.
@@ -75,27 +49,21 @@ class EvaluateOptions(TrainedOptions):
 
     metrics: tuple[str, ...] = ()
     num_samples: Count | None = None
-    solver: Component = Component("Heun")
-    grid: Component = Component("UniformGrid")
-    path: Component = Component()
     steps: tuple[Count, ...] = (20,)
-    guidance: GuidanceAxes = field(default_factory=GuidanceAxes)
+    guidance_scale: Annotated[tuple[Finite, ...], Named("guidance.scale")] = (1.0,)
     labels: str = FREQUENCIES
     features: str = "auto"
     reference: str | None = None
-    seed: int = 0
     probes: int = 3
     dequantisations: int = 2
     exact: bool = False
     ema_std: Annotated[tuple[float, ...], Named("ema.std")] = ()
-    batch_size: Count = 250
-    precision: Precision = "float32"
     keep: Path | None = None
     out: str | None = None
     wandb: bool = False
 
     def __post_init__(self) -> None:
-        check_sampler(self.solver, self.grid, self.path)
+        super().__post_init__()
         if self.metrics:
             check_metrics(self.metrics)
         if self.labels != FREQUENCIES:
@@ -123,9 +91,7 @@ def run(options: EvaluateOptions) -> int:
     with join_processes() as processes:
         device = processes.device(options.device)
         trained = load(options.run, options.checkpoint, options.weights, device, trust=options.trust)
-        guidances = [options.guidance.guidance(scale) for scale in options.guidance.scale]
-        check_guidance_is_used(guidances)
-        axes = (solvers, grids, paths, list(options.steps), guidances)
+        axes = (solvers, grids, paths, list(options.steps), options.guidances(*options.guidance_scale))
         request = Request(
             cells=make_cells(*axes, exact=options.exact, ema_stds=options.ema_std or (None,)),
             metrics=options.metrics,

@@ -6,33 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fmlab.commands.shared import Weights
-from fmlab.config.options import Named, Positional
+from fmlab.commands.shared import TrainedOptions
+from fmlab.config.options import Named
 from fmlab.records import find_run
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(TrainedOptions):
     """Writes a run's weights with all that is needed to sample, and a model card beside them.
 
       fmlab export digits --to digits.safetensors
 
     Args:
-        run: A run's folder, its id, or an experiment's name (its newest run).
         to: The file, called .safetensors; the word safetensors alone names it after the experiment, in this folder.
-        checkpoint: Which checkpoint: best, last or a file.
-        weights: The averaged weights, or those of the last step.
         ema_std: The width of a power-function average to use instead, such as 0.05.
-        trust: Import the run author's own code, which the run names.
         overwrite: Replace the file and its card if they are there already.
     """
 
-    run: Annotated[str, Positional()]
     to: str
-    checkpoint: str = "best"
-    weights: Weights = "averaged"
     ema_std: Annotated[float | None, Named("ema.std")] = None
-    trust: bool = False
     overwrite: bool = False
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from typing import Annotated
 
 from fmlab._version import __version__
 from fmlab.commands import VERBS, commands_of
 from fmlab.config import catalog, schema
-from fmlab.config.describe import describe_entry
-from fmlab.config.option_help import describe_options, summary, table
+from fmlab.config.option_help import describe_options, documented_arguments, summary, table
 from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
 from fmlab.metrics.registry import METRICS
@@ -44,7 +44,7 @@ def run(options: HelpOptions) -> int:
 
 def first_page() -> str:
     """What `fmlab` alone prints."""
-    verbs = table([(name, verb.about) for name, verb in VERBS.items()])
+    verbs = table([(name, about) for name, (_, about) in VERBS.items()])
     return (
         f"fmlab {__version__}: flow matching and diffusion, every part of it to be swapped from one YAML file\n\n"
         f"usage: fmlab VERB ...\n\n{verbs}\n\n"
@@ -60,10 +60,18 @@ def explain_verb(verb: str, sub_verb: str = "") -> str:
     """The help of a verb, or the list of its sub-verbs."""
     commands = commands_of(verb)
     if sub_verb not in commands:
-        rows = [(name, summary(command.options).splitlines()[0]) for name, command in commands.items()]
+        rows = [(name, summary(command.options.__doc__).splitlines()[0]) for name, command in commands.items()]
         return f"usage: fmlab {verb} WORD [--help], where WORD is one of\n\n{table(rows)}"
     text = describe_options(commands[sub_verb].options, commands[sub_verb].name)
-    return f"{text}\n\n{_sections()}" if verb == "fit" else text
+    if verb != "fit":
+        return text
+    sections = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
+    sections += [(section.name, section.about) for section in schema.SECTIONS]
+    return (
+        f"{text}\n\nsections of a configuration:\n{table(sections)}\n\n"
+        f"fmlab list KIND shows the classes there are, by kind: {', '.join(catalog.KINDS)}.\n"
+        "fmlab help WORD explains a section (fmlab help fid) or a class with its arguments (fmlab help DiT)."
+    )
 
 
 def explain_word(word: str) -> str:
@@ -75,26 +83,14 @@ def explain_word(word: str) -> str:
     if word in VERBS:
         return explain_verb(word)
     section = schema.BY_NAME.get(word)
-    if section and section.component:
+    if section is None:
+        return explain(word)
+    if section.component:
         return f"{word}: {section.about}; fmlab list {'models' if word == 'model' else word} shows the choices"
-    if section and section.target.startswith("fmlab."):
-        entry = catalog.find_entry(*section.target.rsplit(".", 1))
-        return f"{word}: {section.about}\n\n{describe_entry(entry) if entry else section.target}"
-    if section:
+    entry = catalog.find_entry(section.target)
+    if entry is None:
         return f"{word}: {section.about}; the arguments of {section.target}"
-    return explain(word)
-
-
-def _sections() -> str:
-    """The sections of a configuration, and where to read on."""
-    rows = [(schema.SEED, f"the seed of everything random, {schema.DEFAULT_SEED} if left out")]
-    rows += [(section.name, section.about) for section in schema.SECTIONS]
-    kinds = ", ".join(catalog.KINDS)
-    return (
-        f"sections of a configuration:\n{table(rows)}\n\n"
-        f"fmlab list KIND shows the classes there are, by kind: {kinds}.\n"
-        "fmlab help WORD explains a section (fmlab help fid) or a class with its arguments (fmlab help DiT)."
-    )
+    return f"{word}: {section.about}\n\n{_describe_entry(entry)}"
 
 
 def explain(name: str, kind: str | None = None) -> str:
@@ -105,15 +101,30 @@ def explain(name: str, kind: str | None = None) -> str:
     """
     if kind in (None, "metrics"):
         path = next((path for word, path in METRICS.items() if name in (word, path.rpartition(".")[2])), None)
-        if path is not None and (entry := catalog.find_entry(*path.rsplit(".", 1))):
-            return f"{path}\n\n{describe_entry(entry)}"
+        if path is not None and (entry := catalog.find_entry(path)):
+            return f"{path}\n\n{_describe_entry(entry)}"
         if kind is not None:
             raise UserError("is no metric", key=name, hint=nearest(name, METRICS))
-    entries = catalog.of_kind(kind) if kind else catalog.named(name)
+    entries = catalog.of_kind(kind) if kind else [entry for entry in [catalog.find_entry(name)] if entry]
     matches = [entry for entry in entries if entry.name == name]
     if not matches:
         hint = nearest(name, [entry.name for entry in entries] if kind else [*VERBS, *schema.BY_NAME])
         hint = hint if kind or hint.startswith("did") else nearest(name, catalog.exported_names())
         hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
         raise UserError("is not known", key=name, hint=hint)
-    return "\n\n".join(f"{entry.path}\n\n{describe_entry(entry)}" for entry in matches)
+    return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in matches)
+
+
+def _describe_entry(entry: catalog.Entry) -> str:
+    """Docstring and arguments of a class; the text of its `Args:` stands beside each argument."""
+    texts: dict[str, str] = {}
+    for documented in reversed([entry, *entry.ancestors()]):
+        texts |= dict(documented_arguments(documented.docstring))
+    lines = []
+    for name, argument in list((entry.arguments() or {}).items())[entry.kind.supplied if entry.kind else 0 :]:
+        hint = ast.unparse(argument.hint) if argument.hint else "anything"
+        default = f" = {ast.unparse(argument.default)}" if argument.default else "  (needed)"
+        lines.append(f"  {name}: {hint}{default}")
+        lines += [f"      {texts[name]}"] if name in texts else []
+    arguments = "\n\narguments:\n" + "\n".join(lines) if lines else "\n\nno arguments"
+    return summary(entry.docstring) + arguments + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from fmlab.commands.help import explain
@@ -12,7 +13,11 @@ from fmlab.config.options import Positional
 from fmlab.errors import UserError, nearest
 from fmlab.metrics import registry
 
-EXPERIMENTS, METRICS, PREDICTIONS = "experiments", "metrics", "predictions"
+OTHER_KINDS = {
+    "predictions": "what a network outputs, named in a configuration at model.prediction",
+    "experiments": "experiment files, for fmlab fit --config FILE",
+    "metrics": "what an evaluation measures, named by --metrics",
+}
 
 
 @dataclass(frozen=True)
@@ -30,44 +35,44 @@ class ListOptions:
 
 def run(options: ListOptions) -> int:
     """Prints the kinds, the classes of a kind, or what a class says of itself."""
-    kinds = [(kind.name, kind.about) for kind in catalog.KINDS.values()]
-    kinds += [(PREDICTIONS, "what a network outputs"), (EXPERIMENTS, "experiment files")]
-    kinds += [(METRICS, "what an evaluation measures")]
-    if options.kind is None:
-        print("fmlab list KIND [NAME], where KIND is one of\n")
-        print(table(kinds))
-        return 0
+    kinds = {name: kind.about for name, kind in catalog.KINDS.items()} | OTHER_KINDS
     kind = options.kind
-    if kind not in dict(kinds):
-        raise UserError("there is no such list", key=kind, hint=nearest(kind, dict(kinds)))
-    if kind == EXPERIMENTS:
-        return _list_experiments()
-    if kind == PREDICTIONS:
-        print("what a network outputs, named in a configuration at model.prediction\n")
-        print(table(catalog.predictions()))
-        return 0
-    if kind == METRICS and not options.names:
-        print("what an evaluation measures, named by --metrics\n")
-        print(table([(name, registry.facts(name).about) for name in registry.METRICS]))
-        return 0
-    if options.names:
+    if kind is None:
+        print(f"fmlab list KIND [NAME], where KIND is one of\n\n{table(list(kinds.items()))}")
+    elif kind not in kinds:
+        raise UserError("there is no such list", key=kind, hint=nearest(kind, kinds))
+    elif kind in OTHER_KINDS and not (options.names and kind == "metrics"):
+        print(f"{kinds[kind]}\n\n{table(_rows(kind))}")
+    elif options.names:
         for name in options.names:
             print(explain(name, kind))
-        return 0
-    print(f"{catalog.KINDS[kind].about}, named {_where(catalog.KINDS[kind].key)}\n")
-    print(table([(entry.name, entry.about) for entry in catalog.of_kind(kind)]))
-    print(f"\nfmlab list {kind} NAME shows the arguments of one.")
+    else:
+        key = catalog.KINDS[kind].key
+        where = f"in a configuration at {key}" if key.partition(".")[0] in schema.BY_NAME else f"by --{key}"
+        print(f"{kinds[kind]}, named {where}\n")
+        print(table([(entry.name, entry.docstring.split("\n", 1)[0]) for entry in catalog.of_kind(kind)]))
+        print(f"\nfmlab list {kind} NAME shows the arguments of one.")
     return 0
 
 
-def _where(key: str) -> str:
-    return f"in a configuration at {key}" if key.partition(".")[0] in schema.BY_NAME else f"by --{key}"
+def _rows(kind: str) -> list[tuple[str, str]]:
+    if kind == "predictions":
+        return list(catalog.PREDICTIONS.items())
+    if kind == "metrics":
+        return [(name, registry.facts(name).about) for name in registry.METRICS]
+    files = sorted(Path("experiments").glob("*.yaml"))
+    if not files:
+        raise UserError("there is no folder experiments here", key=kind, hint="it lies beside fmlab's README")
+    return [(str(file), _header(file)) for file in files]
 
 
-def _list_experiments() -> int:
-    experiments = catalog.experiments()
-    if not experiments:
-        raise UserError("there is no folder experiments here", key=EXPERIMENTS, hint="it lies beside fmlab's README")
-    print("experiment files, for fmlab fit --config FILE\n")
-    print(table([(str(experiment.path), experiment.about) for experiment in experiments]))
-    return 0
+def _header(path: Path) -> str:
+    """The first sentence of the comment at the top; a line with the command itself says nothing new."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            break
+        lines.append(line.strip("# "))
+    text = " ".join(line for line in lines if line and not line.startswith("fmlab "))
+    sentence, stop, _ = text.partition(". ")
+    return sentence + "." if stop else text

@@ -1,4 +1,4 @@
-"""Options that several verbs have, with one meaning: the run and its weights, guidance, labels, counts and ranges."""
+"""Options that several verbs have, with one meaning: the run and its weights, sampling, guidance, the queue."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Predicate
 
-from fmlab.config.option_values import split_list
-from fmlab.config.options import Component, Named, Positional, Typed
+from fmlab.config.options import Component, Named, Positional, Typed, split_list
 from fmlab.config.precheck import check_component
 from fmlab.errors import UserError
 from fmlab.records import find_run
@@ -26,26 +25,52 @@ Count = Annotated[int, Ge(1)]
 Finite = Annotated[float, Predicate(math.isfinite)]
 Share = Annotated[float, Ge(0), Le(1)]
 Weights = Literal["averaged", "raw"]
-Precision = Literal["auto", "float32", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOptions:
-    """A run, and which of its weights are loaded where.
+    """A run, and which of its weights are loaded.
 
     Args:
         run: A run's folder, its id, or an experiment's name (its newest run).
         checkpoint: Which checkpoint: best, last or a file.
         weights: The averaged weights, or those of the last step.
-        device: Where to compute, such as cpu, cuda or cuda:1; a GPU if there is one.
         trust: Import the run author's own code, which the run names.
     """
 
     run: Annotated[str, Positional()]
     checkpoint: str = "best"
     weights: Weights = "averaged"
-    device: str | None = None
     trust: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(TrainedOptions):
+    """How samples of a run are made.
+
+    Args:
+        device: Where to compute, such as cpu, cuda or cuda:1; a GPU if there is one.
+        solver: The solver, see fmlab list solvers; --solver.NAME VALUE gives an argument.
+        grid: Where the steps lie, see fmlab list grids; --grid.NAME VALUE likewise.
+        path: A Gaussian path to sample along, see fmlab list paths; the trained one if left out.
+        seed: The first sample's seed; the others follow.
+        batch_size: Samples per solve.
+        precision: What the network computes in; auto is the fastest on the device.
+    """
+
+    device: str | None = None
+    solver: Component = Component("Heun")
+    grid: Component = Component("UniformGrid")
+    path: Component = Component()
+    seed: int = 0
+    batch_size: Count = 250
+    precision: Literal["auto", "float32", "bf16-mixed", "16-mixed"] = "float32"
+
+    def __post_init__(self) -> None:
+        for key in ("solver", "grid", "path"):
+            component: Component = getattr(self, key)
+            for name in split_list(key, component.name) if component.name else ():
+                check_component(name, key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,36 +78,40 @@ class GuidanceOptions:
     """How the field is guided.
 
     Args:
-        scale: The guidance scale w: 0 is unconditional, 1 conditional, more than 1 guided.
-        interval: The first and the last t that are guided, such as 0.1,0.9; w is 1 outside.
-        rescale: How far the data prediction's deviation is brought back to the conditional one, in [0, 1];
+        guidance_interval: The first and the last t that are guided, such as 0.1,0.9; w is 1 outside.
+        guidance_rescale: How far the data prediction's deviation is brought back to the conditional one, in [0, 1];
             0 if left out.
-        eta: A factor of the guidance along the conditional data prediction; 0 against over-saturation, 1 if left out.
-        norm_threshold: The largest norm of the guidance in the data prediction; no limit if left out.
-        weak: Autoguidance by the run of a weaker network, as RUN, RUN@last, RUN@raw or RUN@FILE.
-        classifier: Classifier guidance by the run of a NoisyClassifier, likewise.
+        guidance_eta: A factor of the guidance along the conditional data prediction; 0 against over-saturation, 1 if
+            left out.
+        guidance_norm_threshold: The largest norm of the guidance in the data prediction; no limit if left out.
+        guidance_weak: Autoguidance by the run of a weaker network, as RUN, RUN@last, RUN@raw or RUN@FILE.
+        guidance_classifier: Classifier guidance by the run of a NoisyClassifier, likewise.
     """
 
-    scale: Finite = 1.0
-    interval: tuple[float, float] | None = None
-    rescale: Share | None = None
-    eta: Finite | None = None
-    norm_threshold: Annotated[float, Gt(0)] | None = None
-    weak: str | None = None
-    classifier: str | None = None
+    guidance_interval: Annotated[tuple[float, float] | None, Named("guidance.interval")] = None
+    guidance_rescale: Annotated[Share | None, Named("guidance.rescale")] = None
+    guidance_eta: Annotated[Finite | None, Named("guidance.eta")] = None
+    guidance_norm_threshold: Annotated[Annotated[float, Gt(0)] | None, Named("guidance.norm_threshold")] = None
+    guidance_weak: Annotated[str | None, Named("guidance.weak")] = None
+    guidance_classifier: Annotated[str | None, Named("guidance.classifier")] = None
 
-    def guidance(self, scale: float) -> Guidance:
-        """The guidance at a scale, with every run it names found.
+    def guidances(self, *scales: float) -> list[Guidance]:
+        """The guidance at each scale, with every run it names found.
 
         Raises:
-            UserError: If a value is out of its range, there is no such run, or nothing is guided at this scale.
+            UserError: If a value is out of its range, there is no such run, or nothing is guided.
         """
         from fmlab.fields import Guidance
         from fmlab.inference.guides import resolve_guides
 
         names = ("interval", "rescale", "eta", "norm_threshold", "weak", "classifier")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return resolve_guides(Guidance(scale, **given))
+        settings: dict[str, Any] = {name: getattr(self, f"guidance_{name}") for name in names}
+        settings = {name: value for name, value in settings.items() if value is not None}
+        guidances = [resolve_guides(Guidance(scale, **settings)) for scale in scales]
+        if all(one.scale == 1 and one.classifier is None and one.changes for one in guidances):
+            first = next(iter(guidances[0].changes))
+            raise UserError("nothing is guided at scale 1", key=f"guidance.{first}", hint="add --guidance.scale 2")
+        return guidances
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +144,6 @@ class QueueOptions:
         return Submission(typed, cluster, self.at_once, after, self.max_restarts, self.dry_run)
 
 
-def check_guidance_is_used(guidances: list[Guidance]) -> None:
-    """Refuses settings of guidance where nothing is guided.
-
-    Raises:
-        UserError: If every scale is 1, and there is no classifier.
-    """
-    for guidance in guidances:
-        if guidance.scale != 1 or guidance.classifier is not None or not guidance.changes:
-            return
-    first = next(iter(guidances[0].changes))
-    raise UserError("nothing is guided at scale 1", key=f"guidance.{first}", hint="add --guidance.scale 2")
-
-
 def check_run(run: str, checkpoint: str = "best") -> None:
     """Refuses a run, an exported file or a checkpoint that is not there, before anything heavy is imported.
 
@@ -140,27 +156,12 @@ def check_run(run: str, checkpoint: str = "best") -> None:
         raise UserError("there is no such file", key=run, hint=f"you are in {Path.cwd()}")
 
 
-def check_sampler(solver: Component, grid: Component, path: Component) -> None:
-    """Refuses classes that do not exist, and arguments of a path that no option names, before a run is loaded.
-
-    Raises:
-        UserError: If there are some.
-    """
-    for key, component in (("solver", solver), ("grid", grid), ("path", path)):
-        for name in split_list(key, component.name) if component.name else ():
-            check_component(name, key)
-    if path.name is None and path.arguments:
-        raise UserError("no path takes this argument", key=f"path.{next(iter(path.arguments))}", hint="add --path VP")
-
-
-def parse_labels(text: str | None) -> list[int] | None:
-    """`3`, `0-9` or `1,4,7` as a list; None stays None.
+def parse_labels(text: str) -> list[int]:
+    """`3`, `0-9` or `1,4,7` as a list.
 
     Raises:
         UserError: If the text reads otherwise.
     """
-    if text is None:
-        return None
     labels: list[int] = []
     try:
         for item in text.split(","):

@@ -4,52 +4,43 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmlab.errors import UserError
 
-_KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
+KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
 _NEGATIVE = re.compile(r"-(?:\d|\.\d|\.inf)")
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What was asked for, in the order it was typed.
-
-    Attributes:
-        files: The `--config` files, which exist.
-        overrides: Dotted keys and the text of their values.
-    """
-
-    files: list[Path] = field(default_factory=list)
-    overrides: list[tuple[str, str]] = field(default_factory=list)
-
-
-def parse_arguments(argv: list[str]) -> Arguments:
+def parse_arguments(argv: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Takes `--config FILE`, `--a.b=c`, `--a.b c` and `a.b=c` apart.
+
+    Returns:
+        The files, which exist, and the dotted keys with the texts of their values, in the order they were typed.
 
     Raises:
         UserError: If a file is missing, a flag has no value, or a word is neither.
     """
-    arguments, argv = Arguments(), list(argv)
+    files: list[Path] = []
+    overrides: list[tuple[str, str]] = []
+    argv = list(argv)
     while argv:
         word = argv.pop(0)
         name, equals, text = word.partition("=")
         dashed = name.startswith("-")
         key = name.lstrip("-")
         if name in ("--config", "-c"):
-            value = text if equals else take_value(name, argv)
-            arguments.files.append(existing_file(value))
+            files.append(existing_file(text if equals else take_value(name, argv)))
         elif dashed and not name.startswith("--"):
             raise UserError("is no option", key=name, hint="overrides have two dashes: --model.path=VP")
-        elif not _KEY.fullmatch(key):
+        elif not KEY.fullmatch(key):
             raise UserError("is not a key", key=word, hint="an override reads --model.path=VP")
         elif not dashed and not equals:
-            raise UserError("neither an option nor an override", key=word, hint=_stray(word))
+            hint = f"write --config {word}" if word.endswith((".yaml", ".yml")) else "an override reads --model.path=VP"
+            raise UserError("neither an option nor an override", key=word, hint=hint)
         else:
-            arguments.overrides.append((key, text if equals else take_value(name, argv)))
-    return arguments
+            overrides.append((key, text if equals else take_value(name, argv)))
+    return files, overrides
 
 
 def existing_file(text: str) -> Path:
@@ -91,9 +82,3 @@ def take_value(name: str, argv: list[str]) -> str:
     if name in ("--config", "-c"):
         raise UserError("needs a file", key=name, hint="write --config experiments/digits.yaml")
     raise UserError("needs a value", key=name, hint=f"write {name}=true (or {name}=VALUE)")
-
-
-def _stray(word: str) -> str:
-    if word.endswith((".yaml", ".yml")):
-        return f"write --config {word}"
-    return "an override reads --model.path=VP"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fmlab.config.classes import candidates, find_class, find_function, import_path, parameters, untrusted
+from fmlab.config.classes import find_class, find_function, import_path, is_known_name, parameters, untrusted
 from fmlab.config.hints import (
     Mismatch,
     accepts_none,
@@ -114,7 +114,7 @@ def plan(node: Any, hint: Any, key: str, context: Context, default: Any = None) 
         cls = find_class(node, bases, key, context.trust)
         return Plan(import_path(cls), lambda: cls)
     plain, choices = without_components(hint), literals_of(hint)
-    if choices and isinstance(node, str) and node not in choices and "." not in node and not candidates(node):
+    if choices and isinstance(node, str) and node not in choices and "." not in node and not is_known_name(node):
         raise UserError(mismatch(hint, node), key=key, hint=nearest(node, [*choices, *(c.__name__ for c in classes)]))
     try:
         value, written = _fit_plain(plain if classes else hint, node, key, context)

@@ -11,6 +11,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+PREDICTIONS: Mapping[str, str] = {
+    "velocity": "the path's velocity, dx/dt",
+    "score": "the gradient of the log-density",
+    "noise": "the noise in x_t",
+    "data": "the data in x_t",
+    "velocity_and_score": "both, from a network with outputs: 2; for paths on which neither gives the other",
+}
+"""What a network may output."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -19,45 +28,51 @@ class Kind:
     A class counts if the room exports it in `__all__` and derives from one of the bases without being one.
 
     Attributes:
-        name: The word.
         room: The folder of the classes.
-        bases: The names of the bases.
+        bases: The names of the bases, with blanks between them.
         key: Where such a class is named in a configuration.
         about: One line of help.
         supplied: How many leading arguments a configuration leaves to the code.
     """
 
-    name: str
     room: str
-    bases: frozenset[str]
+    bases: str
     key: str
     about: str
     supplied: int = 0
 
 
-def _kind(name: str, room: str, bases: str, key: str, about: str, supplied: int = 0) -> Kind:
-    return Kind(name, room, frozenset(bases.split()), key, about, supplied)
-
-
 KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        _kind("models", "training", "GenerativeModule NetworkModule", "model", "what is trained"),
-        _kind("networks", "networks", "Network DiffusersNetwork", "model.network", "networks"),
-        _kind("paths", "paths", "GaussianPath ProbabilityPath", "model.path", "probability paths"),
-        _kind("time_samplers", "objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
-        _kind("couplings", "objectives", "Coupling", "model.coupling", "which draw of the source goes with which data"),
-        _kind("weights", "objectives", "Weight", "model.weight", "how much the error counts at each time"),
-        _kind("losses", "objectives", "Loss", "model.loss", "what is made of an error"),
-        _kind("distributions", "distributions", "Distribution Shape2D", "model.source", "laws with known samples"),
-        _kind("lr_schedulers", "training", "LRScheduler", "model.lr_scheduler", "learning-rate schedules", supplied=1),
-        _kind("data", "data", "DataModule ImageData", "data", "data sets"),
-        _kind("solvers", "solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
-        _kind("grids", "solvers", "Grid", "samples.grid", "time grids of a solve"),
-        _kind("diffusions", "solvers", "DiffusionCoefficient", "samples.solver.diffusion", "noise of an SDE solve"),
-        _kind("processes", "figures", "Process", "process", "SDEs and ODEs of known law, for fmlab draw process"),
-    )
+    "models": Kind("training", "GenerativeModule NetworkModule", "model", "what is trained"),
+    "networks": Kind("networks", "Network DiffusersNetwork", "model.network", "networks"),
+    "paths": Kind("paths", "GaussianPath ProbabilityPath", "model.path", "probability paths"),
+    "time_samplers": Kind("objectives", "TimeSampler", "model.time_sampler", "where training draws t"),
+    "couplings": Kind("objectives", "Coupling", "model.coupling", "which draw of the source goes with which data"),
+    "weights": Kind("objectives", "Weight", "model.weight", "how much the error counts at each time"),
+    "losses": Kind("objectives", "Loss", "model.loss", "what is made of an error"),
+    "distributions": Kind("distributions", "Distribution Shape2D", "model.source", "laws with known samples"),
+    "lr_schedulers": Kind("training", "LRScheduler", "model.lr_scheduler", "learning-rate schedules", supplied=1),
+    "data": Kind("data", "DataModule ImageData", "data", "data sets"),
+    "solvers": Kind("solvers", "Solver", "samples.solver", "ODE and SDE solvers"),
+    "grids": Kind("solvers", "Grid", "samples.grid", "time grids of a solve"),
+    "diffusions": Kind("solvers", "DiffusionCoefficient", "samples.solver.diffusion", "noise of an SDE solve"),
+    "processes": Kind("figures", "Process", "process", "SDEs and ODEs of known law, for fmlab draw process"),
 }
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a constructor.
+
+    Attributes:
+        hint: Its type hint, or None.
+        default: Its default, or None where it has to be given.
+        module: The module in which the names of the hint stand.
+    """
+
+    hint: ast.expr | None
+    default: ast.expr | None
+    module: str
 
 
 @dataclass(frozen=True)
@@ -82,9 +97,8 @@ class Entry:
         return f"fmlab.{self.room}.{self.name}"
 
     @property
-    def about(self) -> str:
-        """The first line of its docstring."""
-        return (ast.get_docstring(self.node) or "").split("\n", 1)[0]
+    def docstring(self) -> str:
+        return ast.get_docstring(self.node) or ""
 
     @property
     def kind(self) -> Kind | None:
@@ -92,116 +106,66 @@ class Entry:
         return next((kind for kind in KINDS.values() if self.is_a(kind)), None)
 
     def is_a(self, kind: Kind) -> bool:
-        if not isinstance(self.node, ast.ClassDef) or self.room != kind.room or self.name in kind.bases:
-            return False
-        return any(base.name in kind.bases for base in self.ancestors()) or bool(kind.bases & set(self.foreign_bases()))
+        names = {base.name if isinstance(base, Entry) else base for base in self._bases()}
+        bases = set(kind.bases.split())
+        return self.room == kind.room and self.name not in bases and bool(bases & names)
 
-    def bases(self) -> Iterator[Entry | str]:
-        """The bases it names; those of other packages by their names alone."""
-        if isinstance(self.node, ast.ClassDef):
-            for name in map(_name, self.node.bases):
-                yield _find_in_module(self.module, name) or name
-
-    def ancestors(self) -> Iterator[Entry]:
+    def ancestors(self) -> list[Entry]:
         """The bases within the package, transitively, nearest first."""
-        for base in self.bases():
-            if isinstance(base, Entry):
-                yield base
-                yield from base.ancestors()
-
-    def foreign_bases(self) -> Iterator[str]:
-        """The names of the bases from other packages, its ancestors' included."""
-        for entry in (self, *self.ancestors()):
-            yield from (base for base in entry.bases() if isinstance(base, str))
+        return [base for base in self._bases() if isinstance(base, Entry)]
 
     def arguments(self) -> dict[str, Argument] | None:
         """What its constructor takes, inherited arguments included; None where a base of another package decides."""
         function = self.node if isinstance(self.node, ast.FunctionDef) else _constructor(self.node)
-        arguments: dict[str, Argument] = {}
-        if function is not None:
-            arguments = _arguments_of(function, self.module)
-            if function.args.kwarg is None:
-                return arguments
-        elif isinstance(self.node, ast.ClassDef) and _is_dataclass(self.node):
-            return _fields(self.node, self.module)
-        bases = list(self.bases())
-        if not bases:
+        if function is None and isinstance(self.node, ast.ClassDef) and _is_dataclass(self.node):
+            fields = [item for item in self.node.body if isinstance(item, ast.AnnAssign)]
+            return {ast.unparse(item.target): Argument(item.annotation, item.value, self.module) for item in fields}
+        arguments = {} if function is None else _arguments_of(function, self.module)
+        base = next(self._bases(), None)
+        if base is None or (function is not None and function.args.kwarg is None):
             return arguments
-        inherited = bases[0].arguments() if isinstance(bases[0], Entry) else _ARGUMENTS_OF.get(bases[0])
+        if isinstance(base, Entry):
+            inherited = base.arguments()
+        else:
+            inherited = {} if base in ("ABC", "Protocol", "Callback", "Module") else None
         if inherited is None:
             return None
-        return {**arguments, **{name: inherited[name] for name in inherited if name not in arguments}}
+        return arguments | {name: inherited[name] for name in inherited if name not in arguments}
 
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of a constructor.
-
-    Attributes:
-        hint: Its type hint, or None.
-        default: Its default, or None where it has to be given.
-        module: The module in which the names of the hint stand.
-    """
-
-    hint: ast.expr | None
-    default: ast.expr | None
-    module: str
-
-    def classes(self) -> list[Entry]:
-        """The package's classes that its hint names."""
-        names = {_name(node) for node in ast.walk(self.hint) if isinstance(node, ast.Name)} if self.hint else set()
-        entries = [_find_in_module(self.module, name) for name in sorted(names)]
-        return [entry for entry in entries if entry and isinstance(entry.node, ast.ClassDef)]
-
-
-_ARGUMENTS_OF: Mapping[str, dict[str, Argument]] = {name: {} for name in ("ABC", "Protocol", "Callback", "Module")}
-"""Bases of other packages whose constructors take nothing."""
-
-
-def predictions() -> list[tuple[str, str]]:
-    """What a network may output, each with a line on it."""
-    descriptions = {
-        "velocity": "the path's velocity, dx/dt",
-        "score": "the gradient of the log-density",
-        "noise": "the noise in x_t",
-        "data": "the data in x_t",
-        "velocity_and_score": "both, from a network with outputs: 2; for paths on which neither gives the other",
-    }
-    for node in _parsed(_source("fmlab.paths.base")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Output":
-            return [(word, descriptions.get(word, "")) for word in ast.literal_eval(node.value.slice)]  # type: ignore[attr-defined]
-    return []
-
-
-def rooms() -> list[str]:
-    """The folders of the package that are packages themselves."""
-    return sorted(init.parent.name for init in PACKAGE.glob("*/__init__.py"))
+    def _bases(self) -> Iterator[Entry | str]:
+        """The bases, transitively; those of other packages by their names alone."""
+        for node in self.node.bases if isinstance(self.node, ast.ClassDef) else ():
+            name = _name(node)
+            base = find_in_module(self.module, name) or name
+            yield base
+            if isinstance(base, Entry):
+                yield from base._bases()
 
 
 def of_kind(kind: str) -> list[Entry]:
     """The entries of a kind, by name."""
     room = KINDS[kind].room
-    entries = [find_entry(f"fmlab.{room}", name) for name in public_names(f"fmlab.{room}")]
+    entries = [find_entry(f"fmlab.{room}.{name}") for name in public_names(f"fmlab.{room}")]
     return sorted((entry for entry in entries if entry and entry.is_a(KINDS[kind])), key=lambda one: one.name.lower())
 
 
-def named(name: str) -> list[Entry]:
-    """Every exported entry with that short name, whatever the room."""
-    modules = [f"fmlab.{room}" for room in rooms()]
-    entries = [find_entry(module, name) for module in modules if name in public_names(module)]
-    return [entry for entry in entries if entry]
-
-
 @cache
-def find_entry(module: str, name: str) -> Entry | None:
-    """What a module of the package defines or imports by this name."""
-    room = module.split(".")[1] if "." in module else ""
-    return _find_in_module(module, name, room)
+def find_entry(word: str) -> Entry | None:
+    """What the package defines or exports under an import path or a short name, which no two rooms share."""
+    module, _, name = word.rpartition(".")
+    if not module:
+        module = next((f"fmlab.{room}" for room in rooms() if word in public_names(f"fmlab.{room}")), "")
+    return find_in_module(module, name, module.partition(".")[2].partition(".")[0])
 
 
 def exported_names() -> list[str]:
     """Every name that a room of the package exports."""
     return [name for room in rooms() for name in public_names(f"fmlab.{room}")]
+
+
+def rooms() -> list[str]:
+    """The folders of the package that are packages themselves."""
+    return sorted(init.parent.name for init in PACKAGE.glob("*/__init__.py"))
 
 
 @cache
@@ -213,41 +177,15 @@ def public_names(module: str) -> frozenset[str]:
     return frozenset()
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment file and the first sentence of its header, after the command."""
-
-    name: str
-    path: Path
-    about: str
-
-
-def experiments(folder: Path = Path("experiments")) -> list[Experiment]:
-    """The experiment files under a folder."""
-    return [Experiment(path.stem, path, _header(path)) for path in sorted(folder.glob("*.yaml"))]
-
-
-def _header(path: Path) -> str:
-    """The first sentence of the comment at the top; a line with the command itself says nothing new."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
-            break
-        lines.append(line.strip("# "))
-    text = " ".join(line for line in lines if line and not line.startswith("fmlab "))
-    sentence, stop, _ = text.partition(". ")
-    return sentence + "." if stop else text
-
-
-def _find_in_module(module: str, name: str, room: str = "") -> Entry | None:
-    """The entry that a name means in a module, its imports within the package followed."""
+def find_in_module(module: str, name: str, room: str = "") -> Entry | None:
+    """The entry that a name means in a module of the package, its imports within the package followed."""
     if not module.startswith("fmlab."):
         return None
     definitions, imports = _contents(module)
     if name in definitions:
         return Entry(name, room or module.split(".")[1], module, definitions[name])
     if name in imports and imports[name] != (module, name):
-        return _find_in_module(*imports[name], room)
+        return find_in_module(*imports[name], room)
     return None
 
 
@@ -301,12 +239,6 @@ def _is_dataclass(node: ast.ClassDef) -> bool:
     return any(ast.unparse(decorator).startswith("dataclass") for decorator in node.decorator_list)
 
 
-def _fields(node: ast.ClassDef, module: str) -> dict[str, Argument]:
-    fields = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
-    return {ast.unparse(field.target): Argument(field.annotation, field.value, module) for field in fields}
-
-
 def _name(node: ast.expr) -> str:
-    if isinstance(node, ast.Subscript):
-        return _name(node.value)
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    """The last word of a base: `Metric` of `torchmetrics.Metric`, `Generic` of `Generic[T]`."""
+    return ast.unparse(node).partition("[")[0].rpartition(".")[2]

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -49,8 +49,14 @@ def add_import_folders(files: Iterable[Path]) -> list[str]:
     So `my_net.MyNet` is found in `my_net.py` beside the YAML, and nothing of the user's hides an installed package. A
     run's folder is no place for code: whoever resumes another's run would run what lies in it.
     """
-    beside = [file.resolve().parent for file in files if not _is_run(RunLayout(file.resolve().parent))]
+    layouts = [RunLayout(file.resolve().parent) for file in files]
+    beside = [layout.root for layout in layouts if not _is_run(layout)]
     return extend_import_path([*map(str, beside), str(Path.cwd())])
+
+
+def _is_run(layout: RunLayout) -> bool:
+    """Whether a folder is a run's: any one file of its record says so."""
+    return any(file.is_file() for file in (layout.meta, layout.raw_config, layout.command, layout.status))
 
 
 def extend_import_path(folders: Iterable[str]) -> list[str]:
@@ -73,16 +79,18 @@ def find_class(word: Any, bases: Sequence[type], key: str, trust: bool = True) -
     Raises:
         UserError: If there is none, saying which part of the word fails and what comes near; or if it needs trust.
     """
+    wanted = " or ".join(base.__name__ for base in bases)
     if not isinstance(word, str) or not _NAME.fullmatch(word):
-        raise UserError(f"expected the name of a {_names(bases)}, got {word!r}"[:160], key=key)
-    if "." in word:
-        if not trust and not word.startswith(tuple(f"{module}." for module in _IMPORTABLE)):
-            raise untrusted(word, key)
-        cls = _import_class(word, key)
+        raise UserError(f"expected the name of a {wanted}, got {word!r}"[:160], key=key)
+    if "." not in word:
+        cls, message = _short_class(word, bases), f"no {wanted} is called {word!r}"
+    elif trust or is_safe_path(word):
+        cls, message = _import_class(word, key), ""
     else:
-        cls = _short_named(word, bases, key)
-    if not is_any(cls, bases):
-        raise UserError(f"{word} is no {_names(bases)}", key=key, hint=_choices(word.rpartition(".")[2], bases, key))
+        raise untrusted(word, key)
+    if cls is None or not _is_any(cls, bases):
+        cause = message if cls is None else f"{word if '.' in word else import_path(cls)} is no {wanted}"
+        raise UserError(cause, key=key, hint=nearest(word.rpartition(".")[2], set(_known_names(bases, key))))
     if not trust and not _is_safe(cls):
         raise untrusted(word, key)
     return cls
@@ -113,96 +121,6 @@ def is_safe_path(path: str) -> bool:
     return path.startswith(tuple(f"{module}." for module in _IMPORTABLE))
 
 
-@cache
-def parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The parameters of a constructor with their hints, those its `**kwargs` pass on to the bases included."""
-    accepted: dict[str, inspect.Parameter] = {}
-    for owner in cls.__mro__:
-        constructor = inspect.unwrap(vars(owner).get("__init__", _nothing))
-        if not inspect.isfunction(constructor) or constructor is _nothing:
-            continue
-        signature = list(inspect.signature(constructor).parameters.values())[1:]
-        for parameter in signature:
-            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                accepted.setdefault(parameter.name, parameter.replace(annotation=_hint(constructor, parameter)))
-        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature):
-            break
-    return accepted
-
-
-def accepted_arguments(new: str, old: str, trust: bool = True) -> set[str] | None:
-    """The parameters of the class `new` that is to stand where `old` stood; None if `new` cannot be found.
-
-    Of several classes with that short name it is the one from the package of the old class. Classes of this package
-    are looked up in its source, so that nothing is imported for them.
-    """
-    try:
-        homes = {home for home, _ in _meanings(old, trust)}
-        meanings = sorted(_meanings(new, trust), key=lambda meaning: meaning[0] not in homes)
-    except UserError:
-        return None
-    return meanings[0][1] if meanings else None
-
-
-def import_path(cls: type) -> str:
-    """The shortest path from which a class can be imported."""
-    module, name = cls.__module__, cls.__qualname__
-    parts = module.split(".")
-    for count in range(1, len(parts)):
-        package = sys.modules.get(".".join(parts[:count]))
-        if getattr(package, name, None) is cls:
-            return ".".join([*parts[:count], name])
-    return f"{module}.{name}"
-
-
-def candidates(word: str) -> list[type]:
-    """What a short name may mean: in the package's rooms, then in torch and Lightning."""
-    package_classes = [getattr(importlib.import_module(f"fmlab.{entry.room}"), word) for entry in catalog.named(word)]
-    return [cls for cls in [*package_classes, *_foreign(word)] if inspect.isclass(cls)]
-
-
-def is_known_name(word: str) -> bool:
-    """Whether a short name may mean anything; nothing is imported."""
-    return bool(catalog.named(word)) or any(word in catalog.public_names(module) for module in FOREIGN_MODULES)
-
-
-def is_any(cls: type, bases: Sequence[type]) -> bool:
-    """Whether a class derives from one of the bases; a protocol that cannot tell says yes."""
-    return any(_is_subclass(cls, base) for base in bases)
-
-
-def subclasses(base: type) -> list[type]:
-    """Every imported subclass of a class that is public and not abstract."""
-    classes: dict[type, None] = {}
-    queue: list[type] = [base]
-    while queue:
-        subclasses_of: list[type] = type.__subclasses__(queue.pop(0))
-        derived = [cls for cls in subclasses_of if cls not in classes]
-        classes |= dict.fromkeys(derived)
-        queue += derived
-    return [cls for cls in classes if not cls.__name__.startswith("_") and not inspect.isabstract(cls)]
-
-
-def known_names(bases: Sequence[type], key: str) -> list[str]:
-    """The short names that fit at a key: the package's own, or where it has none, all that are imported."""
-    last = key.rpartition(".")[2]
-    kinds = [kind for kind in catalog.KINDS.values() if kind.key.rpartition(".")[2] == last] or catalog.KINDS.values()
-    entries = [entry for kind in kinds for entry in catalog.of_kind(kind.name)]
-    names = [entry.name for entry in entries if is_any(_import_class(entry.path, key), bases)]
-    foreign = [cls for base in bases for cls in subclasses(base) if cls.__module__.startswith("torch.optim")]
-    return names + [cls.__name__ for cls in foreign] or [cls.__name__ for base in bases for cls in subclasses(base)]
-
-
-def _short_named(word: str, bases: Sequence[type], key: str) -> type:
-    classes = candidates(word)
-    fitting = [cls for cls in classes if is_any(cls, bases)]
-    fitting += [cls for base in bases for cls in subclasses(base) if cls.__name__ == word]
-    if fitting:
-        return fitting[0]
-    cause = f"{import_path(classes[0])} is no {_names(bases)}" if classes else f"no {_names(bases)} is called {word!r}"
-    raise UserError(cause, key=key, hint=_choices(word, bases, key))
-
-
 def _is_safe(cls: type) -> bool:
     """Whether a class, wherever its name was imported from, needs no trust."""
     service = any(base.__name__ in _SERVICES and base.__module__.startswith("lightning.") for base in cls.__mro__)
@@ -211,31 +129,21 @@ def _is_safe(cls: type) -> bool:
     return defined and (not service or cls.__name__ in _SAFE_SERVICES)
 
 
-def _is_run(layout: RunLayout) -> bool:
-    """Whether a folder is a run's: any one file of its record says so."""
-    return any(file.is_file() for file in (layout.meta, layout.raw_config, layout.command, layout.status))
-
-
-def _foreign(word: str) -> Iterator[Any]:
-    for module in FOREIGN_MODULES:
-        if word in catalog.public_names(module):
-            yield getattr(importlib.import_module(module), word)
-
-
-def _meanings(word: str, trust: bool) -> Iterator[tuple[str, set[str]]]:
-    """For each class that a word may name, the package it lives in (`fmlab.paths`, `torch.optim`) and its arguments."""
-    module, _, name = word.rpartition(".")
-    entries = catalog.named(name) if not module else [entry for entry in [catalog.find_entry(module, name)] if entry]
-    for entry in entries:
-        arguments = entry.arguments()
-        yield f"fmlab.{entry.room}", set(parameters(_import_class(entry.path, "")) if arguments is None else arguments)
-    if not entries:
-        classes: list[type] = [find_class(word, [object], "", trust)] if module else list(_foreign(word))
-        for cls in classes:
-            yield ".".join(cls.__module__.split(".")[:2]), set(parameters(cls))
-
-
-def _nothing(self: Any) -> None: ...
+@cache
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a constructor with their hints, those its `**kwargs` pass on to the bases included."""
+    accepted: dict[str, inspect.Parameter] = {}
+    for owner in cls.__mro__:
+        constructor = inspect.unwrap(vars(owner).get("__init__", object.__init__))
+        if not inspect.isfunction(constructor):
+            continue
+        signature = list(inspect.signature(constructor).parameters.values())[1:]
+        for parameter in signature:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                accepted.setdefault(parameter.name, parameter.replace(annotation=_hint(constructor, parameter)))
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature):
+            break
+    return accepted
 
 
 def _hint(constructor: Any, parameter: inspect.Parameter) -> Any:
@@ -252,19 +160,82 @@ def _hint(constructor: Any, parameter: inspect.Parameter) -> Any:
         return parameter.empty
 
 
-def _choices(word: str, bases: Sequence[type], key: str) -> str:
-    return nearest(word, set(known_names(bases, key)))
+def accepted_arguments(word: str, trust: bool = True) -> set[str] | None:
+    """The parameters of the class that `word` names; None if it cannot be found.
 
-
-def _names(bases: Sequence[type]) -> str:
-    return " or ".join(base.__name__ for base in bases)
-
-
-def _is_subclass(cls: type, base: type) -> bool:
+    Classes of this package are looked up in its source, so that nothing is imported for them.
+    """
+    entry = catalog.find_entry(word)
+    arguments = entry.arguments() if entry else None
+    if arguments is not None:
+        return set(arguments)
     try:
-        return issubclass(cls, base)
+        return set(parameters(find_class(word, [object], "", trust))) if "." in word or is_known_name(word) else None
+    except UserError:
+        return None
+
+
+def import_path(cls: type) -> str:
+    """The shortest path from which a class can be imported."""
+    module, name = cls.__module__, cls.__qualname__
+    parts = module.split(".")
+    for count in range(1, len(parts)):
+        package = sys.modules.get(".".join(parts[:count]))
+        if getattr(package, name, None) is cls:
+            return ".".join([*parts[:count], name])
+    return f"{module}.{name}"
+
+
+def is_known_name(word: str) -> bool:
+    """Whether a short name is one of the package's rooms, of torch or of Lightning; nothing is imported."""
+    return bool(_homes(word))
+
+
+def _homes(word: str) -> list[str]:
+    """The modules that export a short name."""
+    entry = catalog.find_entry(word)
+    rooms = [f"fmlab.{entry.room}"] if entry else []
+    return rooms + [module for module in FOREIGN_MODULES if word in catalog.public_names(module)]
+
+
+def _short_class(word: str, bases: Sequence[type]) -> type | None:
+    """What a short name means: a class in a room, in torch or in Lightning, else any imported one that fits."""
+    classes = [getattr(importlib.import_module(module), word) for module in _homes(word)]
+    classes = [cls for cls in classes if inspect.isclass(cls)]
+    own_classes = [cls for base in bases for cls in _subclasses(base) if cls.__name__ == word]
+    fitting = [cls for cls in classes if _is_any(cls, bases)] or own_classes or classes
+    return fitting[0] if fitting else None
+
+
+def _is_any(cls: type, bases: Sequence[type]) -> bool:
+    """Whether a class derives from one of the bases; a protocol that cannot tell says yes."""
+    try:
+        return issubclass(cls, tuple(bases))
     except TypeError:  # a protocol with attributes, or one that is not checked at run time
         return True
+
+
+def _subclasses(base: type) -> list[type]:
+    """Every imported subclass of a class that is public and not abstract."""
+    classes: dict[type, None] = {}
+    queue: list[type] = [base] if base is not object else []
+    while queue:
+        subclasses: list[type] = type.__subclasses__(queue.pop(0))
+        derived = [cls for cls in subclasses if cls not in classes]
+        classes |= dict.fromkeys(derived)
+        queue += derived
+    return [cls for cls in classes if not cls.__name__.startswith("_") and not inspect.isabstract(cls)]
+
+
+def _known_names(bases: Sequence[type], key: str) -> list[str]:
+    """The short names that fit at a key: the package's own, or where it has none, all that are imported."""
+    last = key.rpartition(".")[2]
+    kinds = [kind for kind, facts in catalog.KINDS.items() if facts.key.rpartition(".")[2] == last] or catalog.KINDS
+    entries = [entry for kind in kinds for entry in catalog.of_kind(kind)]
+    names = [entry.name for entry in entries if _is_any(_import_class(entry.path, key), bases)]
+    imported = [cls for base in bases for cls in _subclasses(base)]
+    optimizers = [cls.__name__ for cls in imported if cls.__module__.startswith("torch.optim")]
+    return names + optimizers or [cls.__name__ for cls in imported]
 
 
 def _import_class(word: str, key: str) -> type:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,25 @@ Texts = dict[str, tuple[Any, str]]
 """By dotted key, a value that is no text and the text it was written as: `{"run.name": (0.0003, "3e-4")}`."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Composition:
     """What files and command line say together.
 
     Attributes:
-        config: The merged configuration, `${...}` not yet resolved.
+        raw: The merged configuration, `${...}` not yet resolved.
         typed: The words as they were typed.
         files: The configuration files, in order.
-        notes: One line for each class swap that dropped arguments.
+        notes: Lines to show the user: one for each class swap that dropped arguments.
         texts: How numbers and the like were written, for a constructor that wants the text.
         import_folders: The folders in which the user's own parts are looked for.
     """
 
-    config: dict[str, Any]
+    raw: dict[str, Any]
     typed: list[str]
-    files: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    texts: Texts = field(default_factory=dict)
-    import_folders: list[str] = field(default_factory=list)
+    files: list[Path]
+    notes: list[str]
+    texts: Texts
+    import_folders: list[str]
 
 
 def compose(argv: list[str], trust: bool = True, record: Path | None = None) -> Composition:
@@ -58,22 +58,23 @@ def compose(argv: list[str], trust: bool = True, record: Path | None = None) -> 
     Raises:
         UserError: If a word, a file or a value cannot be read.
     """
-    arguments = parse_arguments(argv)
-    folders = add_import_folders(arguments.files) if trust else []
+    files, overrides = parse_arguments(argv)
+    folders = add_import_folders(files) if trust else []
     merger = Merger(partial(accepted_arguments, trust=trust))
     config: dict[str, Any] = {}
     texts: Texts = {}
     recorded = None if trust or record is None else read_file(record)
-    for file in arguments.files:
+    for file in files:
         content, scalars = read_file_and_texts(file)
-        content = content if recorded is None else _with_recorded(content, recorded)
-        config = merger.merge(config, content)
+        config = merger.merge(config, content if recorded is None else _with_recorded(content, recorded))
         texts |= {_dotted(keys): scalar for keys, scalar in scalars.items()}
-    for key, text in sorted(arguments.overrides, key=lambda override: _depth(override[0])):
+    for key, text in sorted(overrides, key=lambda override: _depth(override[0])):
         value = read_value(text)
         config = merger.assign(config, key.split("."), value)
         texts[_dotted(key.split("."))] = value, text
-    return Composition(config, list(argv), arguments.files, merger.notes, texts, folders)
+    return Composition(
+        raw=config, typed=list(argv), files=files, notes=merger.notes, texts=texts, import_folders=folders
+    )
 
 
 def resolve(config: dict[str, Any], trust: bool = True, texts: Texts | None = None) -> dict[str, Any]:
@@ -97,10 +98,9 @@ def resolve(config: dict[str, Any], trust: bool = True, texts: Texts | None = No
     written = _with_real_positions(config, config)
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(written), resolve=True)
-    except InterpolationKeyError as error:
-        raise UserError(_first_line(error), key=_holder(config, error), hint=_nearest_key(config, error)) from error
     except (OmegaConfBaseException, RecursionError) as error:
-        raise UserError(_first_line(error), key=_holder(config, error)) from error
+        hint = _nearest_key(config, error) if isinstance(error, InterpolationKeyError) else None
+        raise UserError(_first_line(error), key=_holder(config, error), hint=hint) from error
     assert isinstance(resolved, dict)
     texts = {} if texts is None else texts
     return {str(key): _typed(value, config.get(str(key)), str(key), texts) for key, value in resolved.items()}

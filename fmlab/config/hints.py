@@ -147,6 +147,7 @@ _BOUNDS: Mapping[str, str] = {
     "less_than_equal": "has to be at most {le}",
     "multiple_of": "has to be a multiple of {multiple_of}",
     "finite_number": "has to be finite",
+    "predicate_failed": "has to be finite",  # the one predicate in use is math.isfinite
     "too_short": "needs at least {min_length} entries",
     "too_long": "takes at most {max_length} entries",
 }

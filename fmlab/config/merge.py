@@ -15,8 +15,8 @@ from fmlab.errors import UserError
 CLASS, ARGS = "class_path", "init_args"
 COMPONENT_KEYS = (CLASS, ARGS)
 
-Accepts = Callable[[str, str], "set[str] | None"]
-"""`accepts(new, old)`: the parameters of the class `new` that stands where `old` stood; None if nobody knows."""
+Accepts = Callable[[str], "set[str] | None"]
+"""`accepts(word)`: the parameters of the class that a word names; None if nobody knows."""
 
 
 class Merger:
@@ -72,7 +72,7 @@ class Merger:
         old, arguments = base[CLASS], base.get(ARGS)
         if not isinstance(new, str) or not isinstance(old, str) or old == new or not arguments:
             return base
-        accepted = self.accepts(new, old)
+        accepted = self.accepts(new)
         if accepted is None:
             return base
         dropped = [name for name in arguments if name not in accepted]

@@ -11,21 +11,22 @@ from typing import Any
 from fmlab.config.build import build
 from fmlab.config.classes import extend_import_path, find_class, parameters
 from fmlab.config.merge import Merger
-from fmlab.config.option_values import split_list
-from fmlab.config.options import Component
+from fmlab.config.options import Component, split_list
 from fmlab.config.values import read_value
 from fmlab.errors import UserError, nearest
 
 
 def build_component(name: str, component: Component, base: type) -> Any:
-    """A solver, a grid, a path from the options that name it.
+    """A solver, a grid, a path from the options that name it; None where none is named.
 
     Args:
         name: The option, for messages.
-        component: Its class, which is named, and arguments.
+        component: Its class and arguments.
         base: What the class derives from.
     """
-    assert component.name is not None
+    _check_named(name, component)
+    if component.name is None:
+        return None
     _look_in_this_folder(component.name)
     return build(with_arguments(component.name, component.arguments, name), base, name)
 
@@ -43,24 +44,38 @@ def build_axis(name: str, component: Component, base: type) -> list[Any]:
     Raises:
         UserError: If there is no such class, or no class with such an argument.
     """
+    _check_named(name, component)
     if component.name is None:
         return [None]
-    classes = list(dict.fromkeys(split_list(name, component.name)))
-    for cls in classes:
-        _look_in_this_folder(cls)
-    accepted = {cls: set(parameters(find_class(cls, (base,), name))) for cls in classes}
-    for argument in component.arguments:
-        if not any(argument.partition(".")[0] in accepted_arguments for accepted_arguments in accepted.values()):
+    accepted: dict[str, set[str]] = {}
+    for word in split_list(name, component.name):
+        _look_in_this_folder(word)
+        accepted[word] = set(parameters(find_class(word, (base,), name)))
+    heads = {argument: argument.partition(".")[0] for argument in component.arguments}
+    for argument, head in heads.items():
+        if not any(head in names for names in accepted.values()):
             hint = nearest(argument, sorted(set().union(*accepted.values())))
             raise UserError(f"no {name} here takes this argument", key=f"{name}.{argument}", hint=hint)
     parts = []
-    for cls in classes:
-        accepted_arguments = {
-            key: value for key, value in component.arguments.items() if key.partition(".")[0] in accepted[cls]
-        }
-        for values in product(*(_axis(f"{name}.{key}", value) for key, value in accepted_arguments.items())):
-            parts.append(build(with_arguments(cls, dict(zip(accepted_arguments, values)), name), base, name))
+    for word, names in accepted.items():
+        axes = {key: _axis(f"{name}.{key}", component.arguments[key]) for key in heads if heads[key] in names}
+        for values in product(*axes.values()):
+            parts.append(build(with_arguments(word, dict(zip(axes, values)), name), base, name))
     return parts
+
+
+def with_arguments(node: Any, arguments: Mapping[str, Any], key: str) -> Any:
+    """A component's node with arguments laid over it, by their dotted names: `{"diffusion.scale": 0.5}`."""
+    merger = Merger(lambda word: None)
+    for argument in sorted(arguments, key=lambda dotted: dotted.count(".")):
+        node = merger.assign(node, argument.split("."), arguments[argument], key)
+    return node
+
+
+def _check_named(name: str, component: Component) -> None:
+    if component.name is None and component.arguments:
+        argument = f"{name}.{next(iter(component.arguments))}"
+        raise UserError(f"no {name} takes this argument", key=argument, hint=f"name its class too: --{name} CLASS")
 
 
 def _look_in_this_folder(name: str) -> None:
@@ -75,11 +90,3 @@ def _axis(key: str, value: Any) -> list[Any]:
     if not isinstance(value, str) or "," not in value:
         return [value]
     return [read_value(text) for text in dict.fromkeys(split_list(key, value))]
-
-
-def with_arguments(node: Any, arguments: Mapping[str, Any], key: str) -> Any:
-    """A component's node with arguments laid over it, by their dotted names: `{"diffusion.scale": 0.5}`."""
-    merger = Merger(lambda new, old: None)
-    for argument in sorted(arguments, key=lambda dotted: dotted.count(".")):
-        node = merger.assign(node, argument.split("."), arguments[argument], key)
-    return node

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fmlab.config import schema
 from fmlab.config.build import Context, Plan, plan, plan_arguments, plan_parameters
 from fmlab.config.classes import extend_import_path, find_class
-from fmlab.config.compose import compose, resolve
-from fmlab.config.links import SOURCES, linked_values
-from fmlab.config.precheck import check_sections, precheck
+from fmlab.config.compose import Composition, compose, resolve
+from fmlab.config.precheck import precheck
 from fmlab.config.values import dump, read_file, show
 from fmlab.errors import UserError
-from fmlab.records import RunLayout, read_meta
+from fmlab.records import RunLayout, read_meta, write_meta
+from fmlab.records.atomic import atomic_write_text
+from fmlab.records.secrets import values_without_secrets, without_secrets
 
 
-@dataclass
-class Prepared:
+@dataclass(kw_only=True)
+class Prepared(Composition):
     """A run as it was asked for.
 
     Attributes:
         config: Resolved, checked, with full import paths, and complete.
-        raw: As files and overrides say it, `${...}` unresolved.
-        typed: The words as they were typed.
-        files: The configuration files, in order.
         data: The data module, built from its section.
-        notes: Lines to show the user.
-        import_folders: The folders in which the user's own parts are looked for.
         filled: The keys that were left out and taken from elsewhere, and from where.
         trust: Whether any class may be imported for it.
     """
 
     config: dict[str, Any]
-    raw: dict[str, Any]
-    typed: list[str]
-    files: list[Path]
     data: Any
-    notes: list[str]
-    import_folders: list[str]
-    filled: dict[str, str] = field(default_factory=dict)
-    trust: bool = True
+    filled: dict[str, str]
+    trust: bool
 
     def yaml(self) -> str:
         """The configuration as YAML that `--config` takes; what `--print_config` prints."""
         comments = [f"# {target} is that of {source}\n" for target, source in self.filled.items()]
         return "".join(comments) + dump(self.config)
+
+    def write(self, layout: RunLayout) -> None:
+        """Writes words, configuration, its files and the run's facts into a folder that exists, without secrets."""
+        typed = values_without_secrets(self.typed)
+        self.write_config(layout)
+        atomic_write_text(layout.raw_config, dump(values_without_secrets(self.raw)))
+        atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *typed]) + "\n")
+        write_meta(layout, argv=typed, seed=self.config[schema.SEED], import_folders=self.import_folders)
+        for file in self.files:
+            layout.files.mkdir(exist_ok=True)
+            atomic_write_text(layout.files / file.name, without_secrets(file.read_text()))
+
+    def write_config(self, layout: RunLayout) -> None:
+        """Writes the complete configuration, without secrets."""
+        config = values_without_secrets(self.config)
+        atomic_write_text(layout.config, replace(self, config=config).yaml())
 
 
 def prepare(
@@ -67,25 +75,18 @@ def prepare(
     if trust and folders is not None:
         extend_import_path(folders)
     composition = compose(argv, trust, record)
-    config = resolve(composition.config, trust, composition.texts)
+    if folders is not None:
+        composition.import_folders = folders
+    config = resolve(composition.raw, trust, composition.texts)
     precheck(config)
     config = _with_name({**config, schema.SEED: check_seed(config)}, composition.files)
-    context = Context(trust, composition.texts, linked_values(config), extra_words=schema.EXTRA_WORDS)
-    data_plan = plan_section(schema.BY_NAME["data"], config["data"], context)
-    data = data_plan.make()
-    context = Context(trust, composition.texts, linked_values(config, data), context.filled, schema.EXTRA_WORDS)
+    context = Context(trust, composition.texts, schema.linked_values(config), extra_words=schema.EXTRA_WORDS)
+    data = plan_section(schema.BY_NAME["data"], config["data"], context).make()
+    links = schema.linked_values(config, data)
+    context = Context(trust, composition.texts, links, context.filled, schema.EXTRA_WORDS)
     written = check(config, context)
-    return Prepared(
-        written,
-        composition.config,
-        composition.typed,
-        composition.files,
-        data,
-        composition.notes,
-        folders if folders is not None else composition.import_folders,
-        {target: SOURCES[target] for target in sorted(set(context.filled))},
-        trust,
-    )
+    filled = {target: schema.LINKS[target] for target in sorted(set(context.filled))}
+    return Prepared(**vars(composition), config=written, data=data, filled=filled, trust=trust)
 
 
 def prepare_resumed(layout: RunLayout, overrides: Iterable[str], trust: bool) -> Prepared:
@@ -109,7 +110,6 @@ def check(config: Mapping[str, Any], context: Context) -> dict[str, Any]:
     Raises:
         UserError: At the first key that is unknown, missing or of a wrong type, and at the first class that is unknown.
     """
-    check_sections(config)
     written: dict[str, Any] = {schema.SEED: check_seed(config)}
     for section in schema.SECTIONS:
         if section.name in config:

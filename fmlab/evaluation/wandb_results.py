@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fmlab.config.run_options import WandbOptions
+from fmlab.config.schema import WandbOptions
 from fmlab.config.values import read_file
 from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder

@@ -13,8 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.build import full_keys
 from fmlab.config.prepare import Prepared, trust_option
-from fmlab.config.run_options import TensorboardOptions, WandbOptions
-from fmlab.config.run_record import write_config
+from fmlab.config.schema import TensorboardOptions, WandbOptions
 from fmlab.errors import UserError
 from fmlab.networks import describe
 from fmlab.records import RunLayout, keep_rows, read_status, write_status
@@ -50,7 +49,7 @@ def train(
     """
     layout = resumed or place_run(prepared, started_by_another)
     if resumed and read_status(layout).state == "submitted" and is_first_process():
-        write_config(layout, prepared)  # with what only the machine it runs on could decide
+        prepared.write_config(layout)  # with what only the machine it runs on could decide
     os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
     checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
     with StopSignals() as signals, recorded_status(layout, resumed=resumed is not None) as say_done:

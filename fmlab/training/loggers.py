@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from fmlab.config.run_options import WandbOptions
+from fmlab.config.schema import WandbOptions
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, RunLayout
 from fmlab.records.atomic import refuse_links

@@ -11,8 +11,7 @@ from typing import Any
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.prepare import Prepared
-from fmlab.config.run_options import RunOptions
-from fmlab.config.run_record import write_run_record
+from fmlab.config.schema import RunOptions
 from fmlab.config.values import read_file
 from fmlab.errors import RunFailure, UserError
 from fmlab.records import RunLayout, new_run, read_status, trial_folder, write_status
@@ -45,7 +44,7 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
         layout = new_run(trial.parent.parent, trial.parent.name, run_id=trial.name)
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
     if is_first_process():
-        write_run_record(layout, prepared)
+        prepared.write(layout)
     return layout
 
 

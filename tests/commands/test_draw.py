@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.commands.draw import ProcessOptions
+from fmlab.commands.draw_options import ProcessOptions
 from fmlab.config.options import parse_options
 from fmlab.config.parts import build_component
 from fmlab.solvers import NoiseLevelDiffusion, Solver
@@ -89,8 +89,8 @@ def test_the_seed_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["process", *TURN, "--start=[[1]]"], ["error: start: a point of this process has 2 coordinates, got [[1]]"]),
         (["process", *OU, "--start=here"], ["error: start: cannot read 'here'"]),
         (["process", *OU, "--out=a.gif"], ["error: out: a.gif: nothing moves in this figure"]),
-        (["process", *OU, "--until=0"], ['error: until: expected a finite number above 0, got "0"']),
-        (["process", *OU, "--steps=0"], ['error: steps: expected a whole number of at least 1, got "0"']),
+        (["process", *OU, "--until=0"], ["error: until: has to be above 0, got 0"]),
+        (["process", *OU, "--steps=0"], ["error: steps: has to be at least 1, got 0"]),
         (["process", *OU, "--stepz=1"], ["error: --stepz: fmlab draw process has no such option"]),
         (
             ["process", "--process=LinearODE", "--process.matrix=[[1,0,0],[0,1,0],[0,0,1]]"],

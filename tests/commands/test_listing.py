@@ -16,26 +16,24 @@ from fmlab.paths import Output
 @pytest.mark.parametrize("kind", catalog.KINDS)
 def test_the_catalogue_says_what_the_rooms_export(kind: str) -> None:
     kind_entry = catalog.KINDS[kind]
+    bases = set(kind_entry.bases.split())
     room = importlib.import_module(f"fmlab.{kind_entry.room}")
     exported = [getattr(room, name) for name in room.__all__]
     expected = {
         cls.__name__
         for cls in exported
-        if inspect.isclass(cls)
-        and cls.__name__ not in kind_entry.bases
-        and kind_entry.bases & {base.__name__ for base in cls.__mro__}
+        if inspect.isclass(cls) and cls.__name__ not in bases and bases & {base.__name__ for base in cls.__mro__}
     }
     assert expected
     assert {entry.name for entry in catalog.of_kind(kind)} == expected
     for entry in catalog.of_kind(kind):
         module, _, name = entry.path.rpartition(".")
         cls = getattr(importlib.import_module(module), name)
-        assert entry.about == (cls.__doc__ or "").strip().splitlines()[0]
-        assert entry.about
+        assert entry.docstring.splitlines()[0] == (cls.__doc__ or "").strip().splitlines()[0]
 
 
 def test_the_predictions_are_the_paths_own_words() -> None:
-    assert [word for word, about in catalog.predictions() if about] == list(get_args(Output))
+    assert list(catalog.PREDICTIONS) == list(get_args(Output))
 
 
 @pytest.mark.parametrize("section", schema.SECTIONS, ids=lambda section: section.name)
@@ -80,10 +78,10 @@ def test_a_class_is_explained_with_its_arguments() -> None:
 
 
 def test_arguments_agree_with_the_constructors() -> None:
-    for kind in catalog.KINDS.values():
-        for entry in catalog.of_kind(kind.name):
+    for name, kind in catalog.KINDS.items():
+        for entry in catalog.of_kind(name):
             cls = getattr(importlib.import_module(f"fmlab.{entry.room}"), entry.name)
             taken = [name for name in inspect.signature(cls).parameters if name not in ("args", "kwargs")]
-            shown = explain(entry.name, kind.name).partition("arguments:\n")[2].splitlines()
+            shown = explain(entry.name, name).partition("arguments:\n")[2].splitlines()
             names = [line.split(":")[0].strip() for line in shown if line.startswith("  ") and line[2] != " "]
             assert names == taken[kind.supplied :], entry.path

@@ -20,9 +20,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_form_of_file_and_override(here: Path) -> None:
     argv = ["--config", "a.yaml", "--x.y=1", "-c", "b.yaml", "--x.z", "-0.5", "w=a=b", "--config=a.yaml"]
-    result = parse_arguments(argv)
-    assert result.files == [Path("a.yaml"), Path("b.yaml"), Path("a.yaml")]
-    assert result.overrides == [("x.y", "1"), ("x.z", "-0.5"), ("w", "a=b")]
+    files, overrides = parse_arguments(argv)
+    assert files == [Path("a.yaml"), Path("b.yaml"), Path("a.yaml")]
+    assert overrides == [("x.y", "1"), ("x.z", "-0.5"), ("w", "a=b")]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fmlab.config import catalog
 from fmlab.config.build import Context, build, plan, plan_arguments
-from fmlab.config.classes import accepted_arguments
+from fmlab.config.classes import FOREIGN_MODULES, accepted_arguments
 from fmlab.config.hints import Mismatch, component_classes, describe, fit
 from fmlab.errors import UserError
 from fmlab.paths import CondOT, GaussianPath
@@ -144,16 +144,16 @@ def test_a_list_is_no_mapping_of_parts() -> None:
     assert refused(spare={"left": "Diesel"}).key == "car.spare"
 
 
-def test_of_two_classes_of_one_name_a_swap_means_the_one_from_the_same_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = [catalog.find_entry("fmlab.paths", "VP"), catalog.find_entry("fmlab.networks", "DiT")]
-    named = catalog.named
-    monkeypatch.setattr(catalog, "named", lambda word: twins if word == "Twin" else named(word))
-    assert accepted_arguments("Twin", "CondOT") == {"beta_min", "beta_max"}
-    assert "patch_size" in (accepted_arguments("Twin", "UNet") or ())
-    assert "patch_size" in (accepted_arguments("Twin", "fmlab.networks.UNet") or ())
-    assert "momentum" in (accepted_arguments("SGD", "AdamW") or ())
-    assert accepted_arguments("no_such.Class", "DiT") is None
-    assert accepted_arguments("NoSuchClass", "DiT") is None
+def test_a_short_name_means_one_class() -> None:
+    names = [*catalog.exported_names(), *(name for module in FOREIGN_MODULES for name in catalog.public_names(module))]
+    assert len(names) == len(set(names))
+
+
+def test_what_a_class_takes_is_known() -> None:
+    assert accepted_arguments("VP") == accepted_arguments("fmlab.paths.VP") == {"beta_min", "beta_max"}
+    assert "momentum" in (accepted_arguments("SGD") or ())
+    assert accepted_arguments("no_such.Class") is None
+    assert accepted_arguments("NoSuchClass") is None
 
 
 def test_a_class_of_another_kind_is_refused() -> None:

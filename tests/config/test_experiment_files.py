@@ -52,14 +52,14 @@ def test_there_are_experiments() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 def test_an_override_reaches_every_interpolation(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
-    for key, text in texts(compose([f"--config={file}"]).config):
+    for key, text in texts(compose([f"--config={file}"]).raw):
         for reference in re.findall(r"\$\{([a-z_][\w.]*)\}", text):
-            config = resolve(compose([f"--config={file}", f"--{reference}=1234567"]).config)
+            config = resolve(compose([f"--config={file}", f"--{reference}=1234567"]).raw)
             assert at(config, key) == 1234567 if text == f"${{{reference}}}" else "1234567" in at(config, key)
             count += 1
         for variable in re.findall(r"\$\{oc\.env:(\w+)", text):
             monkeypatch.setenv(variable, "/over/there")
-            assert "/over/there" in at(resolve(compose([f"--config={file}"]).config), key)
+            assert "/over/there" in at(resolve(compose([f"--config={file}"]).raw), key)
             count += 1
     assert count == file.read_text().count("${")
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fmlab.__main__ import main
-from fmlab.config.option_values import convert, split_list
+from fmlab.config.options import convert, split_list
 from fmlab.records import RunLayout
 
 
@@ -112,7 +112,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
         (["--solver", "Euler,Huen"], ["solver: no solver is called 'Huen'", "Heun"]),
         (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: no solver here takes this argument"]),
-        (["--path.beta_max=3"], ["path.beta_max: no path takes this argument", "--path VP"]),
+        (["--path.beta_max=3"], ["path.beta_max: no path takes this argument", "--path CLASS"]),
         (["--steps", "5,x"], ["steps: expected a whole number of at least 1, or several with commas"]),
         (["--steps", "2,0"], ["steps: expected a whole number of at least 1"]),
         (["--guidance.scale", "1;2"], ["guidance.scale: expected a finite number, or several with commas"]),

@@ -11,8 +11,8 @@ from helpers.tiny_runs import arguments, newest
 
 import fmlab
 from fmlab.__main__ import main
-from fmlab.commands.draw import FieldOptions
-from fmlab.commands.draw_subject import read_scene
+from fmlab.commands.draw import read_scene
+from fmlab.commands.draw_options import FieldOptions
 from fmlab.config.options import parse_options
 from fmlab.figures import field_panels
 from fmlab.records import RunLayout

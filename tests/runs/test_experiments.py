@@ -93,7 +93,7 @@ def references(node: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str
 def test_an_override_reaches_every_interpolation(name: str) -> None:
     file = EXPERIMENTS / f"{name}.yaml"
     for path, key in references(yaml.safe_load(file.read_text())):
-        resolved = resolve(compose(["--config", str(file), f"--{key}=1234567"]).config)
+        resolved = resolve(compose(["--config", str(file), f"--{key}=1234567"]).raw)
         value: object = resolved
         for part in path:
             value = value[part]  # type: ignore[index]

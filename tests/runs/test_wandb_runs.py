@@ -118,7 +118,7 @@ STEPS = """\
 import json, sys, time
 from pathlib import Path
 from fmlab.training.loggers import make_wandb
-from fmlab.config.run_options import WandbOptions
+from fmlab.config.schema import WandbOptions
 from fmlab.records import new_run
 import wandb
 

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fmlab.config.prepare import Prepared, prepare, trust_option
-from fmlab.config.run_options import RunOptions
-from fmlab.config.run_record import write_run_record
-from fmlab.config.schema import SEED
+from fmlab.config.schema import SEED, RunOptions
 from fmlab.errors import UserError
 from fmlab.inference.exported import class_paths
 from fmlab.launch.slurm.client import submit_script
@@ -96,6 +94,6 @@ def _new_run(argv: Sequence[str], index: int, first_seed: int) -> RunLayout:
     prepared.config["trainer"] = trainer_section(prepared.config, precision=False)
     options = RunOptions(**prepared.config["run"])
     layout = RunLayout(new_run(options.dir, str(options.name)).root.resolve())
-    write_run_record(layout, prepared)
+    prepared.write(layout)
     write_status(layout, "submitted", step=0)
     return layout
