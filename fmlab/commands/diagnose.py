@@ -5,16 +5,12 @@ from __future__ import annotations
 import textwrap
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from annotated_types import Ge
 
 from fmlab.commands.shared import Count, Finite, SamplingOptions, check_run
 from fmlab.config.options import Component, Named
-from fmlab.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +45,7 @@ def run(options: DiagnoseOptions) -> int:
     from fmlab.diagnosis.diagnose import diagnose
     from fmlab.diagnosis.report import describe_subject, write_files, write_report
     from fmlab.diagnosis.subject import Subject, change_sampling, read_run_sampler
-    from fmlab.inference.load import load_module
+    from fmlab.inference.load import choose_device, load_module
     from fmlab.records import find_run
     from fmlab.training.generation import check_guidance, check_sampler
 
@@ -82,17 +78,3 @@ def run(options: DiagnoseOptions) -> int:
         print(f"{kind:10} {file}")
     print(f"{'took':10} {time.perf_counter() - began:.0f} s")
     return 0
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of that name; a GPU if there is one.
-
-    Raises:
-        UserError: If there is none of that name.
-    """
-    import torch
-
-    try:
-        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise UserError(f"there is no device {name!r}", key="device", hint="cpu, cuda, cuda:1, mps") from error

@@ -18,6 +18,9 @@ from fmlab.commands.draw_options import (
 )
 from fmlab.commands.shared import check_run
 from fmlab.config.options import Component
+from fmlab.config.parts import build_component
+from fmlab.config.prepare import make_section, prepare
+from fmlab.config.values import read_value
 from fmlab.errors import UserError
 from fmlab.records import find_run
 
@@ -56,7 +59,6 @@ def draw_field(options: FieldOptions) -> int:
 
 def draw_flow(options: FlowOptions) -> int:
     """Draws the flow map: a mesh and samples carried along."""
-    from fmlab.config.parts import build_component
     from fmlab.figures import flow_panels, theory
     from fmlab.solvers import Grid
 
@@ -71,7 +73,6 @@ def draw_flow(options: FlowOptions) -> int:
 
 def draw_trajectories(options: TrajectoriesOptions) -> int:
     """Draws trajectories of the ODE and of SDEs, or the ODE's of several guidance scales."""
-    from fmlab.config.parts import build_component
     from fmlab.figures import theory
     from fmlab.solvers import Grid
 
@@ -87,7 +88,6 @@ def draw_trajectories(options: TrajectoriesOptions) -> int:
 
 def draw_solvers(options: SolversOptions) -> int:
     """Draws the error of solvers on the exact field against evaluations, and prints it."""
-    from fmlab.config.parts import build_component
     from fmlab.figures import save_figure
     from fmlab.figures.convergence import SceneCase, draw_convergence
     from fmlab.solvers import Grid
@@ -107,8 +107,6 @@ def draw_solvers(options: SolversOptions) -> int:
 
 def draw_process(options: ProcessOptions) -> int:
     """Draws paths of a process, and compares their ends with the exact law."""
-    from fmlab.config.parts import build_component
-    from fmlab.config.values import read_value
     from fmlab.figures import Process, choose_starts, draw_simulation, save_figure, simulate
     from fmlab.solvers import Solver
 
@@ -147,7 +145,6 @@ def read_subject(options: SubjectOptions) -> Scene | ImageScene:
         check_run(options.run, options.checkpoint)
     import torch
 
-    from fmlab.config.prepare import make_section, prepare
     from fmlab.figures import ImageScene
     from fmlab.inference.load import load_module
     from fmlab.inference.scene import module_scene, parts_scene
@@ -175,7 +172,6 @@ def build_ode_solver(component: Component) -> Solver:
     Raises:
         UserError: If it adds noise.
     """
-    from fmlab.config.parts import build_component
     from fmlab.solvers import Solver
 
     solver: Solver = build_component("solver", component, Solver)
@@ -213,8 +209,6 @@ def build_columns(
 
 def _build_sde_solver(component: Component, diffusion: str) -> Solver:
     """Builds the SDEs' solver with a diffusion coefficient: a number, or a class."""
-    from fmlab.config.parts import build_component
-    from fmlab.config.values import read_value
     from fmlab.solvers import Solver
 
     arguments = {**component.arguments, "diffusion": read_value(diffusion)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fmlab.commands.shared import Count, Finite, GuidanceOptions, SamplingOptions, check_run, parse_labels
 from fmlab.config.options import Named
+from fmlab.config.parts import build_axis
 from fmlab.errors import UserError
 from fmlab.metrics.registry import check_metrics
 
@@ -75,7 +76,6 @@ class EvaluateOptions(SamplingOptions, GuidanceOptions):
 def run(options: EvaluateOptions) -> int:
     """Measures every cell of the grid, writes the numbers and prints them."""
     check_run(options.run, options.checkpoint)
-    from fmlab.config.parts import build_axis
     from fmlab.evaluation import Request, evaluate, join_processes, make_cells
     from fmlab.inference.load import load
     from fmlab.metrics.parts import Repeats

@@ -6,14 +6,12 @@ import os
 import signal
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fmlab.config.options import Overrides
+from fmlab.config.prepare import prepare, prepare_resumed, trust_option
 from fmlab.launch.slurm.client import exit_code, refusal, requeue
 from fmlab.records import RunLayout, find_run, write_status
-
-if TYPE_CHECKING:
-    from fmlab.config.prepare import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +49,19 @@ class FitOptions:
 def run(options: FitOptions) -> int:
     """Trains, and says how it ended."""
     layout = find_run(options.resume) if options.resume else None
-    prepared = prepare_run(options, layout)
+    if layout is None:
+        prepared = prepare(list(options.overrides))
+    else:
+        prepared = prepare_resumed(layout, options.overrides, options.trust)
     if options.print_config:
         print(prepared.yaml(), end="")
         return 0
-    from fmlab.config.prepare import trust_option
     from fmlab.training.assemble import trainer_section
     from fmlab.training.fit import train
     from fmlab.training.quiet import silence_lightning
     from fmlab.training.run_folder import RUN_DIRECTORY
 
     silence_lightning()
-
     prepared.config["trainer"] = trainer_section(prepared.config)
     started_by_another = RUN_DIRECTORY in os.environ
     try:
@@ -72,15 +71,6 @@ def run(options: FitOptions) -> int:
         if not started_by_another:
             os.environ.pop(RUN_DIRECTORY, None)
     return 0 if stop_signal is None or started_by_another else exit_code(stop_signal)
-
-
-def prepare_run(options: FitOptions, layout: RunLayout | None) -> Prepared:
-    """The configuration of a new run, or that of a run to resume with what is typed now laid over it."""
-    from fmlab.config.prepare import prepare, prepare_resumed
-
-    if layout is None:
-        return prepare(list(options.overrides))
-    return prepare_resumed(layout, options.overrides, options.trust)
 
 
 def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int, trust: str = "") -> None:

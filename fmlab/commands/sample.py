@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from fmlab.commands.shared import Count, Finite, GuidanceOptions, SamplingOptions, check_run, parse_labels
 from fmlab.config.options import Named
+from fmlab.config.parts import build_component
+from fmlab.config.values import show
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,8 +55,6 @@ def run(options: SampleOptions) -> int:
     check_run(options.run, options.checkpoint)
     from rich.progress import track
 
-    from fmlab.config.parts import build_component
-    from fmlab.config.values import show
     from fmlab.fields import Sampling, collect
     from fmlab.figures.sample_files import save_sample_grid, write_samples
     from fmlab.inference.load import load

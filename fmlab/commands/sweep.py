@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fmlab.commands.shared import Count, QueueOptions
 from fmlab.config.options import Positional, parse_options
+from fmlab.config.parts import build_axis
 from fmlab.errors import UserError, nearest
 from fmlab.records import find_run
 
@@ -104,7 +105,6 @@ def run(options: SweepOptions) -> int:
 def check_evaluate(argv: list[str]) -> set[str]:
     """Checks the options of `fmlab evaluate` and that its run exists; returns the metrics that it logs."""
     from fmlab.commands.evaluate import EvaluateOptions
-    from fmlab.config.parts import build_axis
     from fmlab.metrics.registry import METRICS, check_metrics, facts
     from fmlab.paths import GaussianPath
     from fmlab.solvers import Grid, Solver

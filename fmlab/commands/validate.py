@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fmlab.config.options import Overrides, Positional
+from fmlab.config.prepare import import_folders, prepare
 from fmlab.records import find_run
 
 
@@ -33,8 +34,6 @@ def run(options: ValidateOptions) -> int:
     """Measures, and prints the numbers."""
     layout = find_run(options.run)
     file = layout.checkpoint(options.checkpoint)
-    from fmlab.config.prepare import import_folders, prepare
-
     argv = ["--config", str(layout.config), *options.overrides]
     prepared = prepare(argv, options.trust, folders=import_folders(layout, options.trust))
     from fmlab.training.assemble import assemble, trainer_section

@@ -29,6 +29,7 @@ from fmlab.config.hints import (
     without_components,
 )
 from fmlab.config.merge import ARGS, CLASS, COMPONENT_KEYS, is_component, join
+from fmlab.config.schema import EXTRA_WORDS
 from fmlab.config.values import show
 from fmlab.errors import UserError, nearest
 
@@ -42,14 +43,12 @@ class Context:
         texts: By dotted key, a value that is no text and the text it was written as.
         links: By dotted key, the value of an argument that is left out.
         filled: Collects the keys that were filled so.
-        extra_words: By dotted key, words that the constructor there does not know.
     """
 
     trust: bool = True
     texts: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     links: Mapping[str, Any] = field(default_factory=dict)
     filled: list[str] = field(default_factory=list)
-    extra_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def plan(node: Any, hint: Any, key: str, context: Context, default: Any = None) 
     classes, supplied = component_classes(hint)
     if node is None and accepts_none(hint):
         return Plan(None, lambda: None)
-    if isinstance(node, str) and node in context.extra_words.get(key, ()):
+    if isinstance(node, str) and node in EXTRA_WORDS.get(key, ()):
         return Plan(node, lambda: node)
     if is_component(node) and (classes or is_open(hint)):
         if is_open(hint) and not context.trust:

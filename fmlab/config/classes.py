@@ -79,17 +79,17 @@ def find_class(word: Any, bases: Sequence[type], key: str, trust: bool = True) -
     Raises:
         UserError: If there is none, saying which part of the word fails and what comes near; or if it needs trust.
     """
-    wanted = " or ".join(base.__name__ for base in bases)
+    base_names = " or ".join(base.__name__ for base in bases)
     if not isinstance(word, str) or not _NAME.fullmatch(word):
-        raise UserError(f"expected the name of a {wanted}, got {word!r}"[:160], key=key)
+        raise UserError(f"expected the name of a {base_names}, got {word!r}"[:160], key=key)
     if "." not in word:
-        cls, message = _short_class(word, bases), f"no {wanted} is called {word!r}"
+        cls, message = _short_class(word, bases), f"no {base_names} is called {word!r}"
     elif trust or is_safe_path(word):
         cls, message = _import_class(word, key), ""
     else:
         raise untrusted(word, key)
     if cls is None or not _is_any(cls, bases):
-        cause = message if cls is None else f"{word if '.' in word else import_path(cls)} is no {wanted}"
+        cause = message if cls is None else f"{word if '.' in word else import_path(cls)} is no {base_names}"
         raise UserError(cause, key=key, hint=nearest(word.rpartition(".")[2], set(_known_names(bases, key))))
     if not trust and not _is_safe(cls):
         raise untrusted(word, key)
@@ -97,7 +97,7 @@ def find_class(word: Any, bases: Sequence[type], key: str, trust: bool = True) -
 
 
 def find_function(word: str, key: str, trust: bool) -> Any:
-    """The function or class at an import path, where a function is wanted.
+    """The function or class at an import path, where a function is needed.
 
     Raises:
         UserError: If there is none, or if the run is not trusted.

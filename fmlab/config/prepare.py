@@ -80,10 +80,10 @@ def prepare(
     config = resolve(composition.raw, trust, composition.texts)
     precheck(config)
     config = _with_name({**config, schema.SEED: check_seed(config)}, composition.files)
-    context = Context(trust, composition.texts, schema.linked_values(config), extra_words=schema.EXTRA_WORDS)
+    context = Context(trust, composition.texts, schema.linked_values(config))
     data = plan_section(schema.BY_NAME["data"], config["data"], context).make()
     links = schema.linked_values(config, data)
-    context = Context(trust, composition.texts, links, context.filled, schema.EXTRA_WORDS)
+    context = Context(trust, composition.texts, links, context.filled)
     written = check(config, context)
     filled = {target: schema.LINKS[target] for target in sorted(set(context.filled))}
     return Prepared(**vars(composition), config=written, data=data, filled=filled, trust=trust)
@@ -120,7 +120,7 @@ def check(config: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def needs_trust(config: Mapping[str, Any]) -> bool:
     """Whether a checked configuration names what a run that is not trusted may not."""
     try:
-        check(config, Context(trust=False, extra_words=schema.EXTRA_WORDS))
+        check(config, Context(trust=False))
     except UserError:
         return True
     return False
@@ -158,8 +158,8 @@ def make_section(name: str, node: Any, trust: bool = True) -> Any:
 
 def make_arguments(name: str, node: dict[str, Any], trust: bool) -> dict[str, Any]:
     """The arguments of a section's class, made: callbacks and loggers as objects."""
-    context = Context(trust, extra_words=schema.EXTRA_WORDS)
-    plans = plan_parameters(find_class(schema.BY_NAME[name].target, (object,), name), node, name, context)
+    target = find_class(schema.BY_NAME[name].target, (object,), name)
+    plans = plan_parameters(target, node, name, Context(trust))
     return {argument: planned.make() for argument, planned in plans.items()}
 
 

@@ -1,6 +1,6 @@
 """The sections of a configuration, the constructors that are the schema of each, and what they say for one another.
 
-Nothing is imported here: classes are named by import path and found when they are wanted.
+Nothing is imported here: classes are named by import path and found when they are needed.
 """
 
 from __future__ import annotations

@@ -45,15 +45,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _register() -> None:
-    for tag, pattern, first in _SCALARS:
+for _tag, _pattern, _first in _SCALARS:
+    for _reader in (_Loader, _Dumper):
         # The empty scalar is null; it has no first character, so PyYAML files it under "".
-        firsts = [*first, ""] if tag == _NULL else list(first)
-        _Loader.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), firsts)
-        _Dumper.add_implicit_resolver(tag, re.compile(f"^(?:{pattern})$"), firsts)
-
-
-_register()
+        _reader.add_implicit_resolver(
+            _tag, re.compile(f"^(?:{_pattern})$"), [*_first, *([""] if _tag == _NULL else [])]
+        )
 
 
 def read_value(text: str) -> Any:

@@ -68,13 +68,25 @@ def _load_any(
     trust: bool,
 ) -> Trained | TrainedClassifier:
     """What `load` gives, or the classifier of a classifier's run."""
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
     if not is_exported(run):
         return _as_model(load_module(find_run(os.fspath(run)), checkpoint, weights, ema_std, trust), device, trust)
     if checkpoint != "best" or weights != "averaged" or ema_std is not None:
         cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
         raise UserError(cause, key=os.fspath(run))
     return _as_model(_load_exported(Path(run), trust), device, trust)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; a GPU if there is one.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    try:
+        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise UserError(f"there is no device {device!r}", key="device", hint="cpu, cuda, cuda:1, mps") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,6 +143,7 @@ def test_a_negative_number_is_a_value() -> None:
         ("x --num_samples many", 'num_samples: expected int or null, got "many"'),
         ("x --num_samples 2.5", "num_samples: expected int or null, got 2.5"),
         ("x --guidance.interval 0.1", "guidance.interval: expected 2 values with commas"),
+        ("x --guidance.scale soon", 'guidance.scale: expected float, got "soon"'),
         ("x --kind rwa", 'kind: expected one of averaged, raw, got "rwa"\n  did you mean raw?'),
         ("x --slurm 5", "did you mean --slurm.NAME?"),
         ("x --trust=maybe", "trust: expected bool"),

@@ -88,7 +88,7 @@ def test_widths_of_averages_are_an_axis(run: RunLayout, tmp_path: Path, capsys: 
     assert done.run()[1].values["fid_domain"] == pytest.approx(float(rows[1]["fid_domain"]), rel=1e-6)
     assert rows[0]["fid_domain"] != rows[1]["fid_domain"]
     assert "ema.std: a width lies in" in refused(run, capsys, "--ema.std", "0.1,0.5")
-    assert 'ema.std: expected a number, or several with commas, got "thin"' in refused(run, capsys, "--ema.std", "thin")
+    assert 'ema.std: expected float, got "thin"' in refused(run, capsys, "--ema.std", "thin")
 
 
 def test_a_file_is_the_reference(run: RunLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

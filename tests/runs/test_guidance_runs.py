@@ -86,7 +86,7 @@ def test_mistakes_in_guidance_take_three_lines(runs: Runs, capsys: pytest.Captur
         (["--guidance.interval", "0.9,0.2"], "guidance.interval: no interval of t in [0, 1]: 0.9, 0.2"),
         (["--guidance.scale", "1", "--guidance.rescale", "0.7"], "guidance.rescale: nothing is guided at scale 1"),
         (["--guidance.interval", "0.9"], "guidance.interval: expected 2 values with commas"),
-        (["--guidance.rescale", "2"], "guidance.rescale: expected a number of at least 0 and at most 1"),
+        (["--guidance.rescale", "2"], "guidance.rescale: has to be at most 1"),
         (["--guidance.weak", "digitz"], "digits"),
         (["--guidance.weak", "digits@bset"], "best"),
         (["--guidance.weak", str(classifier.root)], "a NoisyClassifier generates nothing"),

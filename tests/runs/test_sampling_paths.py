@@ -42,6 +42,7 @@ def test_another_path_everywhere(
         (["--path", "Interpolant"], "Interpolant is no GaussianPath"),
         (["--path", "VP", "--path.betamax=3"], "beta_max"),
         (["--path.beta_max=3"], "error: path.beta_max: no path takes this argument"),
+        (["--device", "abacus"], "error: device: there is no device 'abacus'"),
     ):
         assert main([*argv, *bad]) == 2
         message = capsys.readouterr().err.strip()
