@@ -39,7 +39,7 @@ class GreyLevels:
         edges = torch.cat([first, between, last])
         self.values = values
         # By uint8 value; a value that is no level has no width.
-        self._below, self._width = torch.zeros(256), torch.zeros(256)
+        self._below, self._width = torch.zeros(2, 256, dtype=torch.float32)
         self._below[values] = (centres - edges[:-1]).float()
         self._width[values] = edges.diff().float()
 

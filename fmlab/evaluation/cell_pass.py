@@ -32,8 +32,8 @@ class GeneratedSamples:
     draws: Draws
     precision: str
 
-    def produce(self, cell: Cell, trained: Trained, places: Tensor) -> tuple[Tensor, int]:
-        """The samples at these places, int64 (B,), in one solve, and the network forwards that each took."""
+    def produce(self, cell: Cell, trained: Trained, places: Tensor) -> tuple[Tensor, int, Tensor | None]:
+        """The samples at these places, int64 (B,), in one solve, the forwards that each took, and which are finite."""
         (batch,) = trained.generate_batches(
             self.draws.seeds(places),
             self.draws.labels_of(places),
@@ -44,7 +44,8 @@ class GeneratedSamples:
             precision=self.precision,
         )
         images = len(trained.shape) == 3
-        return (to_uint8(batch.samples) if images else batch.samples.float().flatten(1)), batch.nfe
+        samples = to_uint8(batch.samples) if images else batch.samples.float().flatten(1)
+        return samples, batch.nfe, batch.finite
 
 
 @dataclass
@@ -118,8 +119,8 @@ class CellPass:
         """Makes and measures the samples of a batch; returns the forwards each took."""
         places = torch.arange(start, stop)
         with compute_in("float32", self.trained.device):  # the features too
-            samples, nfe = self.source.produce(cell, self.trained, places)
-            self.metrics.update(samples, self.source.draws.labels_of(places), places)
+            samples, nfe, finite = self.source.produce(cell, self.trained, places)
+            self.metrics.update(samples, self.source.draws.labels_of(places), places, finite)
         if store is not None:
             store.add(start, samples)
         return nfe

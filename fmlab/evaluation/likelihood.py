@@ -115,7 +115,7 @@ class HeldOutImages:
             if cell.solver.stochastic:
                 raise UserError(f"{cell.solver!r} adds noise, and a likelihood follows an ODE", key="solver")
 
-    def produce(self, cell: Cell, trained: Trained, places: Tensor) -> tuple[Tensor, int]:
+    def produce(self, cell: Cell, trained: Trained, places: Tensor) -> tuple[Tensor, int, Tensor | None]:
         """The bits (B, dequantisations, probes) of the images at these places, and the forwards of one solve."""
         labels = self.draws.labels_of(places)
         field = cell.field(trained, None if labels is None else labels.to(trained.device))
@@ -123,4 +123,4 @@ class HeldOutImages:
         images, seeds = self.split.take(self.rows[places]), self.draws.seeds(places)
         with compute_in(self.precision, trained.device):
             bits = image_bits(cell, field, images, seeds, self.levels, self.repeats, trained.device)
-        return bits, field.nfe // (self.repeats.dequantisations * self.repeats.probes)
+        return bits, field.nfe // (self.repeats.dequantisations * self.repeats.probes), None

@@ -143,7 +143,10 @@ def _body(shown: Table) -> str:
     lines = []
     for row, setting in zip(shown.rows, shown.settings):
         values = [with_spread(row.values, name) for name in shown.names]
-        values = [f"**{text}**" if row in best.get(name, []) else text for name, text in zip(shown.names, values)]
+        values = [
+            f"**{text}**" if row in best.get(name, []) and math.isfinite(row.values[name]) else text
+            for name, text in zip(shown.names, values)
+        ]
         if row.real_vs_real:
             real = f"real against real: {setting['real']}, {setting['against']} others"
             lines.append([real, *[""] * (len(shown.columns) - 1), *values])

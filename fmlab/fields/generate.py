@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -66,6 +67,11 @@ class Generated:
     nfe: int
     precision: str | None
 
+    @property
+    def finite(self) -> Tensor:
+        """Whether each sample is finite in all of its entries, of shape (B,)."""
+        return self.samples.flatten(1).isfinite().all(1)
+
 
 @torch.no_grad()
 def generate(
@@ -95,6 +101,9 @@ def generate(
         start: What a solve starts from before the path scales it.
         precision: One of `Precision`; None leaves it to what surrounds the call, such as a trainer's autocast.
 
+    Warns:
+        If samples are not finite: rounded to pixels they would look like any others, and `Generated.finite` has them.
+
     Raises:
         UserError: If there is no such precision, or the solver or the grid does not fit the field's path.
     """
@@ -108,7 +117,10 @@ def generate(
             x = field.path.initial(start(chosen, shape, device))
             times = sampling.grid(sampling.steps, field.path)
             samples = sampling.solver.solve(field, x, times, noise=SeededNoise(chosen))
-        yield Generated(samples, field.nfe, precision)
+        batch = Generated(samples, field.nfe, precision)
+        if (wrong := int((~batch.finite).sum())) > 0:
+            warnings.warn(f"{wrong} of {len(chosen)} samples are not finite", stacklevel=2)
+        yield batch
 
 
 def collect(batches: Iterable[Generated]) -> Generated:

@@ -34,7 +34,7 @@ class InceptionScore(SampleMetric):
         better="more",
         least=20,
         estimator="by the class logits of the features' own network, mean over 10 splits, v1",
-        spread="standard deviation over the 10 splits",
+        spread="no standard error: the standard deviation over the 10 splits",
     )
 
     n: Tensor

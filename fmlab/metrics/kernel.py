@@ -112,7 +112,7 @@ class KernelDistance(KernelMetric):
         better="less",
         least=4,
         estimator="unbiased, (x.y / D + 1)^3, all pairs of at most 10,000 images of each set, v1",
-        spread="standard deviation over 100 subsets, whose mean is kid_subsets",
+        spread="no standard error: the standard deviation over 100 subsets of 1,000, whose mean is kid_subsets",
         spread_outputs=("kid_subsets",),
         usual=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from fmlab.records.measurements import Record
 
 
 class DuplicateGuard(Metric):
-    """Counts which samples of a set have been measured, and refuses one that comes twice.
+    """Counts which samples of a set have been measured and how many are not finite; refuses one that comes twice.
 
     Args:
         num_samples: Samples of the whole set.
@@ -28,13 +29,15 @@ class DuplicateGuard(Metric):
 
     full_state_update = False
     counts: Tensor
+    nonfinite: Tensor
 
     def __init__(self, num_samples: int) -> None:
         super().__init__()
         self.add_state("counts", torch.zeros(num_samples, dtype=torch.uint8), dist_reduce_fx="sum")
+        self.add_state("nonfinite", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, places: Tensor) -> None:
-        """Adds the samples with these places, int64 (B,).
+    def update(self, places: Tensor, nonfinite: int = 0) -> None:
+        """Adds the samples with these places, int64 (B,), of which so many are not finite.
 
         Raises:
             ValueError: A place is outside the set or was there before.
@@ -42,11 +45,11 @@ class DuplicateGuard(Metric):
         added = torch.bincount(places.cpu(), minlength=len(self.counts)).to(self.counts.device)
         if len(added) > len(self.counts) or bool((added + self.counts > 1).any()):
             raise ValueError(f"places are to be from 0 to {len(self.counts) - 1}, each of them once")
-        self.counts = self.counts + added.to(torch.uint8)
+        self.counts, self.nonfinite = self.counts + added.to(torch.uint8), self.nonfinite + nonfinite
 
-    def compute(self) -> Tensor:
-        """How many samples have been there."""
-        return (self.counts > 0).sum()
+    def compute(self) -> tuple[int, int]:
+        """How many samples have been there, and how many of them are not finite."""
+        return int((self.counts > 0).sum()), int(self.nonfinite)
 
 
 class MetricSet:
@@ -89,20 +92,25 @@ class MetricSet:
             if alone:
                 each.distributed_available_fn = _not_distributed
 
-    def update(self, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+    def update(self, samples: Tensor, labels: Tensor | None, places: Tensor, finite: Tensor | None = None) -> None:
         """Adds samples, each of them once.
 
         Args:
             samples: uint8 images (B, C, H, W) or float points (B, D), on any device.
             labels: The labels (B,) they were made for, which `accuracy` needs, or None.
             places: Their places in the set, int64 (B,), from 0 to the number of samples less one.
+            finite: Whether each was finite before it was rounded to uint8, bool (B,); left out, images were.
 
         Raises:
             UserError: Labels are needed and there are none, or one is out of range.
             ValueError: A place is outside the set or was there before.
         """
+        if finite is None:
+            finite = samples.flatten(1).isfinite().all(1)
+        if samples.is_floating_point():  # what is not finite makes every value NaN in the end, and no metric an error
+            samples = torch.where(finite.view(-1, *[1] * (samples.ndim - 1)), samples, 0.0)
         inputs = self._inputs_of(samples, labels, places)
-        self.guard.update(places)
+        self.guard.update(places, int((~finite).sum()))
         for metric in self.metrics.values():
             metric.update(*(inputs[name] for name in metric.facts.inputs))
 
@@ -127,6 +135,8 @@ class MetricSet:
     def compute(self, prefix: str = "") -> dict[str, float]:
         """The values and their spreads by key, of all ranks together; every rank has to call it.
 
+        If any sample is not finite, every value is NaN, and `nonfinite_samples` says how many there are.
+
         Args:
             prefix: What stands before a slash in the keys, such as `val`; without one there is no slash.
 
@@ -136,15 +146,18 @@ class MetricSet:
         with warnings.catch_warnings():
             # A rank without samples of its own, or one that continues from a state, has not been updated.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
-            count = int(self.guard.compute())
+            count, nonfinite = self.guard.compute()
             if count < self.parts.num_samples:
                 raise UserError(f"{count} of {self.parts.num_samples} samples were measured")
             values = {name: metric.compute() for name, metric in self.metrics.items()}
-        return {
+        keyed = {
             self._key(output, self.metrics[name], prefix): float(value)
             for name, outputs in values.items()
             for output, value in outputs.items()
         }
+        if nonfinite == 0:
+            return keyed
+        return {**dict.fromkeys(keyed, math.nan), f"{prefix}/nonfinite_samples".lstrip("/"): float(nonfinite)}
 
     def reset(self) -> None:
         """Forgets all samples; what was computed of the reference alone is kept."""

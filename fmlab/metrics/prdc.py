@@ -62,7 +62,7 @@ class PrecisionRecallDensityCoverage(FeatureRows):
         better="more",
         least=6,
         estimator="k = 3 for precision and recall, 5 for density and coverage, at most 10,000 images of each set, v1",
-        spread="standard error of the mean over the images that are judged",
+        spread="standard error over the images that are judged, the other set taken as fixed",
     )
 
     @classmethod

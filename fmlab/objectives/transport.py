@@ -22,11 +22,11 @@ def spread(cost: Tensor) -> float:
     """How much a matching can matter: the standard deviation of the costs less the means of their row and column.
 
     Every matching pays those means alike. Of squared distances it is the standard deviation of -2 <x_i, y_j>, x and y
-    centred.
+    centred. Where all costs are 0 no matching is better than another, and it is 1.
     """
     rest = cost - cost.mean(0) - cost.mean(1, keepdim=True) + cost.mean()
-    resolution = 1e-9 * cost.abs().amax()
-    return float(torch.maximum(rest.square().mean().sqrt(), resolution).clamp_min(torch.finfo(cost.dtype).tiny))
+    largest = torch.maximum(rest.square().mean().sqrt(), 1e-9 * cost.abs().amax())
+    return float(largest) if largest > torch.finfo(cost.dtype).tiny else 1.0
 
 
 def exact_matching(cost: Tensor) -> Tensor:

@@ -19,6 +19,11 @@ def precision_at(t: Tensor, x: Tensor) -> torch.dtype:
     return torch.promote_types(torch.promote_types(t.dtype, torch.float32), x.dtype)
 
 
+def as_precise(t: Tensor) -> Tensor:
+    """`t` in float32 or better: in bfloat16 every time after 0.998 is 1."""
+    return t.to(torch.promote_types(t.dtype, torch.float32))
+
+
 def expand_time(t: Tensor, x: Tensor) -> Tensor:
     """`t` of shape (), (B,) or (B, 1, ...) in float32 or better, on the device of `x` and broadcasting against it."""
     t = t.to(device=x.device, dtype=precision_at(t, x))

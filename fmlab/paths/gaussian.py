@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fmlab.errors import UserError
-from fmlab.paths.base import Output, PathSample, ProbabilityPath, expand_time
+from fmlab.paths.base import Output, PathSample, ProbabilityPath, as_precise, expand_time
 
 
 class GaussianPath(ProbabilityPath):
@@ -145,10 +145,10 @@ class GaussianPath(ProbabilityPath):
         low = self.t_start + (self.LOW_MARGIN if output in ("noise", "score") and self.alpha_vanishes_at_start else 0.0)
         divides_by_beta = output == "data" and self.beta_vanishes_at_end
         high = self.t_end - (self.HIGH_MARGIN if divides_by_beta or self.beta_dot_infinite_at_end else 0.0)
-        return t.clamp(low, high)
+        return as_precise(t).clamp(low, high)
 
     def clip_exact(self, t: Tensor) -> Tensor:
-        return t.clamp(max=self.t_end - self.EXACT_MARGIN) if self.beta_dot_infinite_at_end else t
+        return as_precise(t).clamp(max=self.t_end - (self.EXACT_MARGIN if self.beta_dot_infinite_at_end else 0.0))
 
     def clip_for(self, t: Tensor, *, alpha: bool = False, beta: bool = False, wronskian: bool = False) -> Tensor:
         """`t` moved away from the ends at which one of the named divisors is 0; used by the conversions."""
@@ -156,7 +156,7 @@ class GaussianPath(ProbabilityPath):
         at_end = (beta and self.beta_vanishes_at_end) or self.beta_dot_infinite_at_end
         low = self.t_start + (self.LOW_MARGIN if at_start else 0.0)
         high = self.t_end - (self.HIGH_MARGIN if at_end else 0.0)
-        return t.clamp(low, high)
+        return as_precise(t).clamp(low, high)
 
 
 def gaussian_path(path: ProbabilityPath | None, asks: str) -> GaussianPath:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.paths.base import Output, PathSample, ProbabilityPath, expand_time
+from fmlab.paths.base import Output, PathSample, ProbabilityPath, as_precise, expand_time
 from fmlab.paths.gaussian import GaussianPath
 from fmlab.paths.schedules import CondOT
 
@@ -87,7 +87,7 @@ class Interpolant(ProbabilityPath):
             )
         margin = self.MARGIN if self.needs_noise else 0.0
         high = margin if margin or not self.schedule.beta_dot_infinite_at_end else self.schedule.HIGH_MARGIN
-        return t.clamp(self.t_start + margin, self.t_end - high)
+        return as_precise(t).clamp(self.t_start + margin, self.t_end - high)
 
     def clip_exact(self, t: Tensor) -> Tensor:
         margin = self.schedule.EXACT_MARGIN if self.needs_noise and self.MARGIN else 0.0

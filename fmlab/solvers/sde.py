@@ -83,7 +83,10 @@ class EulerMaruyama(DiffusionSolver):
 
 
 class StochasticHeun(DiffusionSolver):
-    """Heun's method for an SDE whose noise does not depend on the state: weak order 2, strong order 1.
+    """Heun's method for an SDE whose noise does not depend on the state: strong order 1, weak order 2 of a process.
+
+    Of a flow the last step, without noise, is of first order: the weak order is 1 where that step matters, as on paths
+    that end in the data with a diffusion that vanishes there slowly.
 
     Drift and sigma_t are averaged between both ends of the step, the second drift where an Euler-Maruyama step with the
     same increment leads (Kloeden and Platen 1992, section 15.1). Two evaluations per step; of a flow one in the last,

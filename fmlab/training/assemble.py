@@ -100,7 +100,13 @@ def assemble(
 
 
 def make_trainer(arguments: dict[str, Any]) -> Trainer:
-    """Lightning's Trainer; what it refuses is reported in one line."""
+    """Lightning's Trainer; what it refuses is reported in one line.
+
+    A whole `val_check_interval` counts optimizer steps where no epoch is counted; Lightning's counts batches.
+    """
+    interval, accumulated = arguments.get("val_check_interval"), arguments.get("accumulate_grad_batches") or 1
+    if type(interval) is int and arguments.get("check_val_every_n_epoch", 1) is None:
+        arguments = {**arguments, "val_check_interval": interval * accumulated}
     try:
         return Trainer(**arguments)
     except UserError:

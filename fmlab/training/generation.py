@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.errors import UserError
-from fmlab.fields import Sampling, ZeroField, generate
+from fmlab.fields import Generated, Sampling, ZeroField, generate
 from fmlab.paths import GaussianPath
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.interruption import stop_if_requested
@@ -81,8 +81,8 @@ def draw_samples(
     labels: Tensor | None,
     guidance_scale: float,
     batch_size: int,
-) -> Iterator[Tensor]:
-    """Samples in float32 on the module's device, under the trainer's precision."""
+) -> Iterator[Generated]:
+    """Batches of samples in float32 on the module's device, under the trainer's precision."""
     module = cast(GenerativeModule, pl_module)
     with trainer.precision_plugin.forward_context():
         batches = generate(
@@ -97,5 +97,5 @@ def draw_samples(
             precision=None,  # the trainer's, which surrounds it
         )
         for batch in batches:
-            yield batch.samples
+            yield batch
             stop_if_requested(trainer)

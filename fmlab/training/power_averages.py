@@ -72,7 +72,10 @@ def inner_products(left: Sequence[Profile], right: Sequence[Profile]) -> np.ndar
 
 
 def coefficients(saved: Sequence[Profile], target: Profile) -> list[float]:
-    """The weights with which averages of the saved profiles come nearest to the target.
+    """The weights with which averages of the saved profiles come nearest to the target; they sum to 1.
+
+    The nearest combination alone would shrink what is averaged, by a few per cent where few averages were saved, so its
+    weights are divided by their sum (Karras et al. 2024, the authors' code).
 
     Raises:
         UserError: If even the nearest combination is far from it.
@@ -87,7 +90,7 @@ def coefficients(saved: Sequence[Profile], target: Profile) -> list[float]:
             key="ema.std",
             hint="take a width nearer to the saved ones, or train with more power_ema.snapshots",
         )
-    return [float(value) for value in weights]
+    return [float(value) for value in weights / weights.sum()]
 
 
 def tensor_name(std: float, parameter: str) -> str:

@@ -90,7 +90,7 @@ class SampleGrid(Callback):
             n, labels = self.points, (None if classes is None else torch.arange(self.points) % classes)
         seeds = range(self.seed, self.seed + n)
         batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, scale, self.batch_size)
-        samples = torch.cat(list(batches))
+        samples = torch.cat([batch.samples for batch in batches])
         if points:
             reference = next(iter(data.reference_batches(self.points)))
             return point_cloud(samples, reference)

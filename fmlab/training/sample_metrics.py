@@ -122,10 +122,11 @@ class SampleMetrics(Callback):
         seeds = (self.seed + mine).tolist()
         batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
         images, start = datamodule(trainer).kind == "images", 0
-        for samples in batches:
+        for generated in batches:
+            samples = to_uint8(generated.samples) if images else generated.samples.flatten(1)
             batch = slice(start, start + len(samples))
             labels_of_batch = None if labels is None else labels[batch]
-            metrics.update(to_uint8(samples) if images else samples.flatten(1), labels_of_batch, mine[batch])
+            metrics.update(samples, labels_of_batch, mine[batch], generated.finite)
             start += len(samples)
         stop_before_meeting(trainer)
         values = metrics.compute("val")  # adds up over the ranks

@@ -63,3 +63,15 @@ def test_wrong_levels_are_refused() -> None:
     for wrong in ([0], [3, 2], [0, 256], [4, 4]):
         with pytest.raises(UserError, match="ascending"):
             GreyLevels(wrong)
+
+
+def test_grey_levels_under_a_default_of_float64() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        levels = GreyLevels(range(17))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    images = torch.arange(17, dtype=torch.uint8)
+    assert torch.equal(
+        levels.dequantised(images, torch.zeros(17)), GreyLevels(range(17)).dequantised(images, torch.zeros(17))
+    )

@@ -119,6 +119,24 @@ def test_a_state_of_another_measurement_is_refused(make: Make, images, change: d
         make(**{"names": ("fid", "kid"), **change}).load_state(metrics.state())
 
 
+def test_images_that_were_not_finite_leave_no_value(make: Make, images) -> None:
+    """Rounded to uint8 they look like any others: black pictures had a distance of their own."""
+    metrics = make(("fid", "kid"))
+    finite = torch.ones(N, dtype=torch.bool)
+    finite[[3, 7]] = False
+    for rows in torch.arange(N).split(32):
+        metrics.update(images[0][rows], images[1][rows], rows, finite[rows])
+    values, state = metrics.compute("val"), metrics.state()
+    assert values.pop("val/nonfinite_samples") == 2
+    assert len(values) >= 4
+    assert all(value != value for value in values.values())
+    metrics.load_state(state)
+    assert metrics.compute()["nonfinite_samples"] == 2
+    metrics.reset()
+    feed(metrics, images, torch.arange(N))
+    assert "nonfinite_samples" not in metrics.compute()
+
+
 def test_a_state_measured_against_another_reference_is_refused(make: Make, images, cache: Path) -> None:
     metrics, other = make(("fid",)), MetricSet(["fid"], MetricParts(Digits(limit=149), N, cache))
     feed(metrics, images, torch.arange(20))

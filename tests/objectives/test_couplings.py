@@ -331,3 +331,11 @@ def test_arguments_out_of_range() -> None:
     assert repr(ConditionalOT(batch_size=8)) == (
         "ConditionalOT(condition_weight=inf, target_ratio=None, batch_size=8, across_ranks=False)"
     )
+
+
+@pytest.mark.parametrize("coupling", [SinkhornOT(), SinkhornOT(0.1), MinibatchOT(), ConditionalOT()], ids=repr)
+def test_points_that_are_all_equal_can_be_matched(coupling: Coupling) -> None:
+    """All pairs cost the same, 0 if data and source are the same point too: any permutation is optimal."""
+    for distance in (0.0, 1.0):
+        source = torch.full((200, 2), distance)
+        assert torch.equal(coupling.pair(torch.zeros(200, 2), source, None, torch.Generator()), source)

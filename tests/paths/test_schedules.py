@@ -249,3 +249,13 @@ def test_a_draw_is_the_sample_with_its_velocity(path: GaussianPath, dtype: torch
     torch.testing.assert_close(point.x, path.sample(data, noise, t))
     torch.testing.assert_close(point.velocity, path.alpha_dot(time) * data + path.beta_dot(time) * noise)
     torch.testing.assert_close(point.noise_scale, path.beta(time))
+
+
+def test_times_in_bfloat16_are_clipped_in_float32() -> None:
+    """The largest number below 1 in bfloat16 is 0.996: clipped in it, every late time would be 1."""
+    late = torch.ones((), dtype=torch.bfloat16)
+    for path in (VP(), Sqrt(), LinearVP()):
+        for clipped in (path.clip(late, "velocity"), path.clip_for(late, beta=True), path.clip_exact(late)):
+            assert clipped.dtype == torch.float32
+            assert 0.99 < clipped < 1
+        assert torch.isfinite(path.conditional_velocity(torch.ones(3), torch.ones(3), late)).all()

@@ -177,3 +177,10 @@ def test_a_resumed_run_drops_what_comes_again(tmp_path: Path) -> None:
     trainer.global_step = 0
     callback.on_train_start(trainer, module)
     assert callback.step == 0, "another run begins anew"
+
+
+@pytest.mark.parametrize("std", [0.04, 0.05, 0.07, 0.12])
+def test_an_average_of_equal_weights_is_those_weights(std: float) -> None:
+    """The nearest combination of few averages has weights whose sum is not 1, and shrank what it averaged."""
+    profiles = [Profile(step, saved) for step in (250, 500, 750, 1000) for saved in (0.05, 0.1)]
+    assert sum(coefficients(profiles, Profile(1000, std))) == pytest.approx(1, abs=1e-12)
