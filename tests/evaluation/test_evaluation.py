@@ -118,12 +118,12 @@ def interrupt_at(patch: pytest.MonkeyPatch, batch: int) -> list[int]:
     seen: list[int] = []
     update = MetricSet.update
 
-    def breaks(self: MetricSet, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
+    def breaks(self: MetricSet, samples: Tensor, labels: Tensor | None, *rest: Tensor) -> None:
         if labels is not None:  # not of the real data's half
             seen.append(len(samples))
             if len(seen) == batch + 1:
                 raise KeyboardInterrupt
-        update(self, samples, labels, places)
+        update(self, samples, labels, *rest)
 
     patch.setattr(MetricSet, "update", breaks)
     return seen
@@ -205,8 +205,8 @@ def test_memory_does_not_grow_with_the_number(run: RunLayout, monkeypatch: pytes
         tensors = [tensor for tensor in gc.get_objects() if type(tensor) is Tensor and tensor.shape[1:] == (1, 8, 8)]
         return sum(tensor.numel() for tensor in tensors if len(tensor) <= 16)
 
-    def weigh(self: MetricSet, samples: Tensor, labels: Tensor | None, places: Tensor) -> None:
-        update(self, samples, labels, places)
+    def weigh(self: MetricSet, samples: Tensor, labels: Tensor | None, *rest: Tensor) -> None:
+        update(self, samples, labels, *rest)
         if labels is not None:
             alive.append(images())
 
