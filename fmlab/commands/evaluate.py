@@ -96,7 +96,7 @@ def run(options: EvaluateOptions) -> int:
             cells=make_cells(*axes, exact=options.exact, ema_stds=options.ema_std or (None,)),
             metrics=options.metrics,
             num_samples=options.num_samples,
-            labels=None if options.labels == FREQUENCIES else parse_labels(options.labels),
+            labels=None if options.labels == FREQUENCIES else trained.number_labels(parse_labels(options.labels)),
             seed=options.seed,
             features=options.features,
             reference=options.reference,

@@ -11,6 +11,7 @@ from fmlab.commands.shared import Count, Finite, GuidanceOptions, SamplingOption
 from fmlab.config.options import Named
 from fmlab.config.parts import build_component
 from fmlab.config.values import show
+from fmlab.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class SampleOptions(SamplingOptions, GuidanceOptions):
     Args:
         steps: Solver steps.
         guidance_scale: The guidance scale w: 0 is unconditional, 1 conditional, more than 1 guided.
-        labels: Such as 3, 0-9 or 1,4,7; every class in turn if left out.
+        labels: Such as 3, 0-9 or 1,4,7, or cat,dog by name; every class in turn if left out.
         num_samples: How many samples; 10 a class if left out, 64 without classes.
         out: A folder for one PNG per sample, or a .npz with images and labels.
         ema_std: The width of a power-function average to use instead, such as 0.05.
@@ -82,21 +83,28 @@ def run(options: SampleOptions) -> int:
     name = f"{type(solver).__name__}{options.steps}" + (f"_{type(path).__name__}" if path else "") + f"_{guidance.name}"
     name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}"
     picture = trained.origin.run / "samples" / f"{field}_{name}.png"
-    save_sample_grid(generated.samples, labels, picture)
+    written = write_samples(generated.samples, labels, options.out) if options.out else None
+    try:
+        save_sample_grid(generated.samples, labels, picture)
+        shown = [f"grid       {picture}"]
+    except OSError as error:  # the run's folder may be for reading alone
+        if written is None:
+            cause = f"cannot be written to ({error.strerror})"
+            raise UserError(cause, key=str(picture.parent), hint="add --out samples.npz") from error
+        shown = []
     of_data = ", the exact field of the training data" if options.exact else ""
     cost = f"{options.steps} steps, {generated.nfe} {unit} a sample{of_data}"
     print(f"{count} samples in {seconds:.1f} s: {solver!r}{f' along {path!r}' if path else ''}, {cost}")
     if guidance.changes:
         print(f"guidance   {', '.join(f'{name} {show(value)}' for name, value in guidance.changes.items())}")
-    print(f"grid       {picture}")
-    if options.out:
-        print(f"samples    {write_samples(generated.samples, labels, options.out)}")
+    for line in [*shown, *([f"samples    {written}"] if written else [])]:
+        print(line)
     return 0
 
 
 def choose_labels(trained: Trained, options: SampleOptions, num_classes: int | None) -> tuple[Tensor | None, int]:
     """The labels of the samples, of so many classes, and their number."""
-    requested = None if options.labels is None else parse_labels(options.labels)
+    requested = trained.number_labels(None if options.labels is None else parse_labels(options.labels))
     count = options.num_samples
     if count is None and num_classes is not None:
         count = 10 * (len(requested) if requested else num_classes)

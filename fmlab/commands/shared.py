@@ -156,19 +156,21 @@ def check_run(run: str, checkpoint: str = "best") -> None:
         raise UserError("there is no such file", key=run, hint=f"you are in {Path.cwd()}")
 
 
-def parse_labels(text: str) -> list[int]:
-    """`3`, `0-9` or `1,4,7` as a list.
+def parse_labels(text: str) -> list[int | str]:
+    """`3`, `0-9` or `1,4,7` as a list, and `cat,dog` as names of classes.
 
     Raises:
         UserError: If the text reads otherwise.
     """
-    labels: list[int] = []
-    try:
-        for item in text.split(","):
-            first, _, last = item.partition("-")
+    labels: list[int | str] = []
+    for item in text.split(","):
+        first, _, last = item.partition("-")
+        try:
             labels += range(int(first), int(last or first) + 1)
-    except ValueError:
-        raise UserError(f"cannot read {text!r}", key="labels", hint="write 3, 0-9 or 1,4,7") from None
+        except ValueError:
+            if not any(letter.isalpha() for letter in item):
+                raise UserError(f"cannot read {text!r}", key="labels", hint="write 3, 0-9 or 1,4,7") from None
+            labels.append(item.strip())
     if not labels:
         raise UserError(f"{text} holds no label", key="labels", hint="write 3, 0-9 or 1,4,7")
     return labels

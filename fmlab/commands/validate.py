@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fmlab.config.options import Overrides, Positional
 from fmlab.config.prepare import import_folders, prepare
-from fmlab.records import find_run
+from fmlab.records import find_run, read_meta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,12 @@ def run(options: ValidateOptions) -> int:
     file = layout.checkpoint(options.checkpoint)
     argv = ["--config", str(layout.config), *options.overrides]
     prepared = prepare(argv, options.trust, folders=import_folders(layout, options.trust))
+    from fmlab.data.contract import check_classes
     from fmlab.training.assemble import assemble, trainer_section
     from fmlab.training.quiet import silence_lightning
 
     silence_lightning()
+    check_classes(read_meta(layout).get("data") or {}, prepared.data)
     prepared.config["trainer"] = trainer_section(prepared.config)
     parts = assemble(prepared, str(layout.root / "validate"))
     metrics = parts.trainer.validate(

@@ -5,7 +5,7 @@ Nothing is imported here: classes are named by import path and found when they a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,7 +136,7 @@ def linked_values(config: dict[str, Any], data: Any = None) -> dict[str, Any]:
     for name in ("shape", "num_classes"):
         if hasattr(data, name):
             value = getattr(data, name)
-            values[f"data.{name}"] = [int(size) for size in value] if isinstance(value, Sequence) else value
+            values[f"data.{name}"] = list(value) if isinstance(value, (list, tuple)) else value
     if getattr(data, "condition_dim", None) is not None:
         values["data.condition_dim"] = data.condition_dim
     arguments = config["model"].get(ARGS) if isinstance(config["model"], dict) else None

@@ -24,6 +24,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from fmlab.data.contract import split_fingerprint
 from fmlab.data.loading import BatchLoader, ResumableLoader
 from fmlab.data.order import OrderedBatches, ShardedBatches, device_batch_size, shared_batch_size
 from fmlab.data.pixels import to_float
@@ -165,6 +166,15 @@ class DataModule(LightningDataModule):
     def reference_hash(self) -> str:
         """SHA-256 of the reference split's content, in hexadecimal; computed once."""
         return self.split(self.reference).content_hash
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What of the data is not used, and why, a few words each; for the line at the start of a run."""
+        return ()
+
+    def fingerprint(self, name: SplitName) -> str:
+        """A hash (hex) by which a run remembers a split and its labels."""
+        return split_fingerprint(self.split(name))
 
     def training_examples(self) -> Tensor:
         """All examples that training sees, as the split holds them: uint8 images or float points.

@@ -32,6 +32,11 @@ class BatchSet(Dataset, ABC):
     def content_hash(self) -> str:
         """SHA-256 in hexadecimal of what the examples are (not of their labels), the same on every machine."""
 
+    @property
+    def fingerprint(self) -> str:
+        """What a run remembers the examples by: their hash, or what is quicker to have."""
+        return self.content_hash
+
     @abstractmethod
     def __len__(self) -> int: ...
 

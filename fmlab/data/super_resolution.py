@@ -57,6 +57,10 @@ class SuperResolution(DataModule):
         train, validation = self.images.read()
         return _Unlabelled(train), _Unlabelled(validation)
 
+    @property
+    def left_out(self) -> Sequence[str]:
+        return self.images.left_out
+
     def low_resolution(self, x: Tensor) -> Tensor:
         """Float images (B, C, H, W) averaged over squares and enlarged to their own size again."""
         small = functional.avg_pool2d(x, self.factor)
@@ -92,6 +96,10 @@ class _Unlabelled(BatchSet):
     @property
     def content_hash(self) -> str:
         return self.examples.content_hash
+
+    @property
+    def fingerprint(self) -> str:
+        return self.examples.fingerprint
 
     def __len__(self) -> int:
         return len(self.examples)

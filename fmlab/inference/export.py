@@ -67,6 +67,7 @@ def export_run(
         run=layout.id,
         config={name: section for name, section in config.items() if name not in _NOT_THE_MODEL},
         versions=read_meta(layout).get("versions", {}),
+        class_names=list(loaded.class_names) if loaded.class_names else None,
     )
     write_exported(file, loaded.module.network, record)
     card = file.with_suffix(".md")

@@ -41,6 +41,7 @@ class Exported:
         run: The run's identifier, where there was a run.
         config: The complete configuration, where there was one.
         versions: What the run ran on, by package.
+        class_names: The names of the labels, where they are known.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Exported:
     run: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    class_names: list[str] | None = None
 
 
 def is_exported(name: str | os.PathLike[str]) -> bool:

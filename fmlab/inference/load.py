@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from fmlab.config.classes import extend_import_path
 from fmlab.config.merge import ARGS
 from fmlab.config.prepare import make_section
 from fmlab.config.values import read_file
+from fmlab.data.contract import check_classes
 from fmlab.errors import UserError
 from fmlab.fields import LearnedClassifier, PosteriorMean
 from fmlab.inference.exported import Exported, is_exported, read_exported
@@ -99,6 +100,7 @@ class LoadedModule:
         shape: The shape of one sample.
         origin: Where the weights come from.
         validated: Whether they are the weights that the run's validation measures: its first average if it has any.
+        class_names: The names of the labels, where the run recorded them.
     """
 
     module: Any
@@ -106,6 +108,7 @@ class LoadedModule:
     shape: tuple[int, ...]
     origin: Origin
     validated: bool = False
+    class_names: Sequence[str] | None = None
 
 
 def _as_model(loaded: LoadedModule, device: torch.device, trust: bool) -> Trained | TrainedClassifier:
@@ -132,6 +135,7 @@ def _as_model(loaded: LoadedModule, device: torch.device, trust: bool) -> Traine
         prediction=module.prediction,
         shape=loaded.shape,
         num_classes=module.num_classes,
+        class_names=loaded.class_names,
         condition_dim=module.condition_dim,
         unconditional=not module.is_conditional or module.label_dropout > 0,
         device=device,
@@ -170,15 +174,22 @@ def load_module(
     if trust:
         extend_import_path(read_meta(layout).get("import_folders", []))
     config = read_file(layout.config)
-    module, data = (make_recorded(name, config.get(name), trust) for name in ("model", "data"))
+    module, facts = make_recorded("model", config.get("model"), trust), read_meta(layout).get("data") or {}
+
+    @cache
+    def data() -> Any:
+        built = make_recorded("data", config.get("data"), trust)
+        check_classes(facts, built)
+        return built
+
     if isinstance(getattr(module, "source", None), BatchSource):
-        module.source.data = data
+        module.source.data = data()
     state = read_checkpoint(file)
     module.load_state_dict(state["state_dict"])
     description, validated = _use_weights(module.network, layout, state, weights, ema_std)
     shape = tuple(getattr(module.network, "shape", None) or state["fmlab"]["shape"])
     origin = Origin(layout.root, file, description, state["global_step"])
-    return LoadedModule(module, lambda: data, shape, origin, validated)
+    return LoadedModule(module, data, shape, origin, validated, facts.get("class_names"))
 
 
 def _use_weights(
@@ -217,11 +228,11 @@ def _load_exported(file: Path, trust: bool) -> LoadedModule:
         cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
         raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
 
-    data = partial(_build_section, record, "data", file, trust)
+    data = cache(partial(_build_section, record, "data", file, trust))
     if isinstance(module.source, BatchSource):
         module.source.data = data()
     origin = Origin(file.with_suffix(""), file, record.weights, record.step or 0)
-    return LoadedModule(module, data, tuple(record.shape), origin)
+    return LoadedModule(module, data, tuple(record.shape), origin, class_names=record.class_names)
 
 
 def _build_section(record: Exported, name: Literal["model", "data"], file: Path, trust: bool) -> Any:

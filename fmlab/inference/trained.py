@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fmlab.errors import UserError
+from fmlab.errors import UserError, nearest
 from fmlab.fields import (
     ConditionedField,
     ExactField,
@@ -86,6 +86,7 @@ class Trained:
         prediction: What the network outputs.
         shape: The shape of one sample.
         num_classes: The number of labels, or None.
+        class_names: Their names in order, where they are known.
         condition_dim: The length of conditions that are vectors, or None.
         unconditional: Whether the network was trained without labels too, which guidance by itself needs.
         device: Where to compute.
@@ -101,6 +102,7 @@ class Trained:
     prediction: Output | EDMPreconditioning
     shape: tuple[int, ...]
     num_classes: int | None = None
+    class_names: Sequence[str] | None = None
     condition_dim: int | None = None
     unconditional: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -218,18 +220,20 @@ class Trained:
         )
 
     def choose_labels(
-        self, num_samples: int | None, labels: Sequence[int] | Tensor | None, num_classes: int | None = None
+        self, num_samples: int | None, labels: Sequence[int | str] | Tensor | None, num_classes: int | None = None
     ) -> Tensor | None:
         """One label per sample, or None for a model without labels; for vector conditions, one vector per sample.
 
         Args:
             num_samples: How many samples.
-            labels: The labels to choose from, or as many.
+            labels: The labels to choose from, or as many; names of classes stand for their labels.
             num_classes: How many labels there are, where a classifier brings them; the model's own if left out.
 
         Raises:
             UserError: If a label does not exist, or there is none to be had.
         """
+        if not isinstance(labels, Tensor):
+            labels = self.number_labels(labels)
         if self.condition_dim is not None:
             return self._choose_vectors(num_samples, labels)
         num_classes = num_classes or self.num_classes
@@ -246,6 +250,17 @@ class Trained:
         rounds = -(-num_samples // len(choices))
         repeated = choices.repeat_interleave(rounds) if labels is None else choices.repeat(rounds)
         return repeated[:num_samples]
+
+    def number_labels(self, labels: Sequence[int | str] | None) -> list[int] | None:
+        """The labels with the names of classes as numbers."""
+        if labels is None:
+            return None
+        names = list(self.class_names or ())
+        unknown = next((label for label in labels if isinstance(label, str) and label not in names), None)
+        if unknown is not None:
+            hint = nearest(str(unknown), names) if names else "the classes have no names here: write 3 or 0-9"
+            raise UserError(f"no class {unknown!r}", key="labels", hint=hint)
+        return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 
     def _choose_vectors(self, num_samples: int | None, vectors: Sequence[int] | Tensor | None) -> Tensor | None:
         if vectors is None:

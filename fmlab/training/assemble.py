@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from fmlab.config import schema
 from fmlab.config.prepare import Prepared, make_arguments, make_section
+from fmlab.data.contract import check_module
 from fmlab.errors import UserError
 from fmlab.training.devices import fastest_precision
 from fmlab.training.progress import LineProgress
@@ -80,6 +81,7 @@ def assemble(
         UserError: Where parts do not go together.
     """
     config = prepared.config
+    check_module(prepared.data)
     seed_everything(config[schema.SEED], workers=True)
     sections = ("model", *(section.name for section in schema.callbacks_in(config)))
     model, *named = [make_section(name, config[name], prepared.trust) for name in sections]

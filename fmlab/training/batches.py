@@ -39,10 +39,10 @@ class Batch:
 
 
 def unpack(batch: Any) -> Batch:
-    """A tensor alone has no condition, a pair has one; a mapping names `data`, `condition` and `source`.
+    """A tensor, alone or in a list, has no condition, a pair has one; a mapping names `data`, `condition` and `source`.
 
     Raises:
-        UserError: If a mapping has other keys.
+        UserError: If a batch is anything else.
     """
     if isinstance(batch, Tensor):
         return Batch(batch)
@@ -50,8 +50,10 @@ def unpack(batch: Any) -> Batch:
         if "data" not in batch or not set(batch) <= {"data", "condition", "source"}:
             raise UserError(f"a batch with the keys {', '.join(map(str, batch))}", hint="data, condition, source")
         return Batch(**batch)
-    data, condition = batch
-    return Batch(data, condition)
+    if not isinstance(batch, (list, tuple)) or not 1 <= len(batch) <= 2 or not isinstance(batch[0], Tensor):
+        parts = f"of {len(batch)} parts" if isinstance(batch, (list, tuple)) else ""
+        raise UserError(f"a batch is a {type(batch).__name__} {parts}".strip(), key="data", hint="x, (x, label), ...")
+    return Batch(*batch)
 
 
 def keyed_generators(stage: Purpose, *keys: int, device: torch.device | str = "cpu") -> Generators:

@@ -14,15 +14,17 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.config.build import full_keys
 from fmlab.config.prepare import Prepared, trust_option
 from fmlab.config.schema import TensorboardOptions, WandbOptions
+from fmlab.data.contract import check_classes
 from fmlab.errors import UserError
 from fmlab.networks import describe
-from fmlab.records import RunLayout, keep_rows, read_status, write_status
+from fmlab.records import RunLayout, keep_rows, read_meta, read_status, write_status
 from fmlab.records.meta import add_to_meta
 from fmlab.training.assemble import Assembly, assemble
 from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
 from fmlab.training.checkpoints import Checkpoints
 from fmlab.training.classifier import NoisyClassifier
 from fmlab.training.consensus import StopRequested, StopSignals
+from fmlab.training.data_check import DataCheck
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.interruption import Preemption
 from fmlab.training.loggers import RunCsv, make_tensorboard, make_wandb
@@ -82,13 +84,15 @@ def train(
 def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Assembly:
     """Model, data and trainer of a run, with its loggers; metrics later than the checkpoint are dropped."""
     config = prepared.config
+    check_classes(read_meta(layout).get("data") or {}, prepared.data)
     options = WandbOptions(**(config.get("wandb") or {}))
     if is_first_process():
         keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
         loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
-    callbacks: list[Callback] = [Heartbeat(layout), *([] if config.get("nonfinite") is not None else [NonFinite()])]
+    callbacks: list[Callback] = [DataCheck(layout), Heartbeat(layout)]
+    callbacks += [] if config.get("nonfinite") is not None else [NonFinite()]
     return assemble(prepared, str(layout.root), loggers, callbacks, [preemption])
 
 

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fmlab.data.contract import check_provides
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -63,6 +64,8 @@ class SampleGrid(Callback):
         for scale in self.guidance_scales:
             check_guidance(scale, pl_module, "samples.guidance_scales")
         check_sampler(self.sampling, pl_module, "samples.")
+        if len(datamodule(trainer).shape) == 1:
+            check_provides(datamodule(trainer), ["reference_batches"], "samples")
         if self.columns < 1:
             raise UserError(f"a grid has at least 1 column, got {self.columns}", key="samples.columns")
 

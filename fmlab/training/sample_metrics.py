@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fmlab.data import DataModule
 from fmlab.data.base import FREQUENCIES, draw_labels
+from fmlab.data.contract import check_provides
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
 from fmlab.fields import Sampling
@@ -27,6 +28,10 @@ from fmlab.training.averaged_weights import AveragedWeights
 from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.interruption import stop_before_meeting
+
+_NEEDS = ("kind", "reference_batches", "reference_hash")
+"""What the metrics need of a data module; of images also their classes, with which features are chosen."""
+_NEEDS_OF_IMAGES = ("num_classes", "class_names")
 
 
 class SampleMetrics(Callback):
@@ -79,6 +84,9 @@ class SampleMetrics(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         check_guidance(self.guidance_scale, pl_module, "fid.guidance_scale")
+        data = datamodule(trainer)
+        needs = [*_NEEDS, *(_NEEDS_OF_IMAGES if getattr(data, "kind", "images") == "images" else ())]
+        check_provides(data, [*needs, *([] if pl_module.num_classes is None else ["label_frequencies"])], "fid")
         check_sampler(self.sampling, pl_module, "fid.")
 
     def prepare(self, trainer: Trainer, pl_module: LightningModule) -> MetricSet:
