@@ -153,10 +153,16 @@ def test_an_entry_of_zeros_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
         ImageFolder(str(tmp_path / "images"), 8).setup()
 
 
-def test_a_needle_of_an_image_stays_small() -> None:
+def test_a_needle_of_an_image_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     content = io.BytesIO()
     Image.new("L", (1, 60_000), 7).save(content, "PNG")
+    sizes = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or resize(self, size, *rest)
+    )
     assert (decode(content.getvalue(), 1, 64) == 7).all()
+    assert sizes == [(64, 512)]
 
 
 @pytest.mark.parametrize("memory_gib", [1.0, 0.0])
