@@ -61,3 +61,8 @@ def nearest(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
         return "did you mean " + " or ".join(by_lower[name] for name in close) + "?"
     shown = ", ".join(choices[:12]) + (", ..." if len(choices) > 12 else "")
     return f"choose from: {shown}" if choices else "there is nothing to choose from"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

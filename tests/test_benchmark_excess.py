@@ -14,7 +14,7 @@ import torch
 from fmlab.data import Digits
 from fmlab.networks import MLP
 from fmlab.objectives import Mean
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 from fmlab.training.loss_floor import LossFloor
 
 

@@ -10,7 +10,7 @@ import torch
 
 from fmlab.random import Purpose, _digest, fixed_generator, fold, keyed_generator, seed_default_generators
 from fmlab.solvers import SeededNoise
-from fmlab.training.batches import keyed_generators
+from fmlab.training.module import keyed_generators
 
 
 def draw(generator: torch.Generator) -> torch.Tensor:

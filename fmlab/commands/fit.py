@@ -58,10 +58,8 @@ def run(options: FitOptions) -> int:
         return 0
     from fmlab.training.assemble import trainer_section
     from fmlab.training.fit import train
-    from fmlab.training.quiet import silence_lightning
     from fmlab.training.run_folder import RUN_DIRECTORY
 
-    silence_lightning()
     prepared.config["trainer"] = trainer_section(prepared.config)
     started_by_another = RUN_DIRECTORY in os.environ
     try:

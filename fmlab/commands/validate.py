@@ -38,9 +38,7 @@ def run(options: ValidateOptions) -> int:
     prepared = prepare(argv, options.trust, folders=import_folders(layout, options.trust))
     from fmlab.data.contract import check_classes
     from fmlab.training.assemble import assemble, trainer_section
-    from fmlab.training.quiet import silence_lightning
 
-    silence_lightning()
     check_classes(read_meta(layout).get("data") or {}, prepared.data)
     prepared.config["trainer"] = trainer_section(prepared.config)
     parts = assemble(prepared, str(layout.root / "validate"))

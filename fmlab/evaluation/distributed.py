@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from fmlab.errors import UserError
+from fmlab.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def join_processes(environment: Mapping[str, str] = os.environ) -> Iterator[Proc
     try:
         _connect(processes, environment)
     except (RuntimeError, ValueError, OSError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         address, port = rendezvous(environment)
         hint = "under SLURM, start them with srun" if "SLURM_NTASKS" in environment else None
-        raise UserError(f"{processes.count} processes do not meet at {address}:{port}: {cause}", hint=hint) from error
+        cause = f"{processes.count} processes do not meet at {address}:{port}: {first_line(error)}"
+        raise UserError(cause, hint=hint) from error
     try:
         yield processes
     finally:

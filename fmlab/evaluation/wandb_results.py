@@ -9,11 +9,12 @@ from typing import Any
 
 from fmlab.config.schema import WandbOptions
 from fmlab.config.values import read_file
+from fmlab.errors import first_line
 from fmlab.evaluation.evaluation import Evaluation
 from fmlab.records import RunLayout, trial_folder
 from fmlab.records.measurements import Row, flat
 from fmlab.records.secrets import values_without_secrets
-from fmlab.training.loggers import first_line, online_or_offline, service_settings, wandb_mode
+from fmlab.training.loggers import online_or_offline, service_settings, wandb_mode
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,7 @@ from fmlab.inference.exported import Exported, class_paths
 
 
 def model_card(record: Exported, file: Path) -> str:
-    """The card's text: what it is, how to load it, scores, and everything they depend on.
-
-    Args:
-        record: The record of the exported file.
-        file: The exported file.
-    """
+    """The text of an exported file's card: what it is, how to load it, scores, and everything they depend on."""
     sections = [
         f"---\n{_yaml(front_matter(record))}---",
         f"# {record.name}",
@@ -74,9 +69,8 @@ def _loading(record: Exported, name: str) -> str:
         f"```sh\nfmlab sample {name} --solver Heun --steps 20{option}\n```",
     ]
     if own_classes:
-        lines.append(
-            f"It needs modules that do not come with fmlab; put them beside the file: {', '.join(own_classes)}."
-        )
+        names = ", ".join(own_classes)
+        lines.append(f"It needs modules that do not come with fmlab; put them beside the file: {names}.")
     return "\n\n".join(lines)
 
 

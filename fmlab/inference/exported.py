@@ -78,9 +78,8 @@ def check_target(file: Path, overwrite: bool = False) -> None:
         UserError: If the file is not called .safetensors, its folder is not there, or it would be overwritten.
     """
     if not is_exported(file):
-        raise UserError(
-            f"an exported file is called {SUFFIX}", key=f"--to {file}", hint=f"write --to {file.stem}{SUFFIX}"
-        )
+        hint = f"write --to {file.stem}{SUFFIX}"
+        raise UserError(f"an exported file is called {SUFFIX}", key=f"--to {file}", hint=hint)
     if not file.parent.is_dir():
         raise UserError(f"there is no folder {file.parent}", key=f"--to {file}", hint=f"you are in {Path.cwd()}")
     existing = [] if overwrite else [path for path in (file, file.with_suffix(".md")) if os.path.lexists(path)]
@@ -120,8 +119,19 @@ def read_exported(file: Path) -> tuple[dict[str, Tensor], Exported]:
     return tensors, record
 
 
+def put_weights(
+    network: nn.Module, tensors: Mapping[str, Tensor], cause: str, key: str, hint: str | None = None
+) -> None:
+    """Loads weights into a network; what does not fit is an error with this cause, and the first difference."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        difference = " ".join(str(error).split("\n\t")[1:2]) or str(error)
+        raise UserError(f"{cause}: {difference}", key=key, hint=hint) from error
+
+
 def _hash(tensors: Mapping[str, Tensor], text: str) -> str:
-    """The hash of a text and of the tensors' names, shapes, types and values, whatever their order."""
+    """The hash of a text and of all that the tensors are, whatever their order."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -46,14 +46,15 @@ def resolve_guides(guidance: Guidance) -> Guidance:
     Raises:
         UserError: If there is no such run or checkpoint.
     """
-    weak, classifier = (None if text is None else _resolve_run(text) for text in (guidance.weak, guidance.classifier))
-    return replace(guidance, weak=weak, classifier=classifier)
 
+    def resolve(text: str | None) -> str | None:
+        if text is None:
+            return None
+        choice = RunWeights.parse(text)
+        if is_exported(choice.run):
+            return str(Path(choice.run).resolve())
+        layout = find_run(choice.run)
+        layout.checkpoint(choice.checkpoint)
+        return str(replace(choice, run=str(layout.root)))
 
-def _resolve_run(text: str) -> str:
-    choice = RunWeights.parse(text)
-    if is_exported(choice.run):
-        return str(Path(choice.run).resolve())
-    layout = find_run(choice.run)
-    layout.checkpoint(choice.checkpoint)
-    return str(replace(choice, run=str(layout.root)))
+    return replace(guidance, weak=resolve(guidance.weak), classifier=resolve(guidance.classifier))

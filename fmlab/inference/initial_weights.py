@@ -8,10 +8,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from fmlab.errors import UserError
+from fmlab.inference.exported import put_weights
 from fmlab.inference.load import load
 from fmlab.training.generative_module import GenerativeModule
-
-KEY = "initial.weights"
 
 
 class InitialWeights(Callback):
@@ -27,13 +26,11 @@ class InitialWeights(Callback):
         enabled: Whether to begin from them.
     """
 
+    state_key = "InitialWeights"
+
     def __init__(self, weights: str, trust: bool = False, enabled: bool = True) -> None:
         self.weights, self.trust, self.enabled = weights, trust, enabled
         self._loaded = False
-
-    @property
-    def state_key(self) -> str:
-        return "InitialWeights"
 
     def state_dict(self) -> dict[str, Any]:
         return {"weights": self.weights}
@@ -47,17 +44,13 @@ class InitialWeights(Callback):
             return
         network = cast(GenerativeModule, pl_module).network
         trained = load(self.weights, device=pl_module.device, trust=self.trust)
-        hint = "give model.network the class and the arguments that the weights come from"
-        try:
-            network.load_state_dict(trained.network.state_dict())
-        except RuntimeError as error:
-            cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-            raise UserError(f"do not fit this network: {cause}", key=KEY, hint=hint) from error
+        key, hint = "initial.weights", "give model.network the class and the arguments that the weights come from"
+        put_weights(network, trained.network.state_dict(), "do not fit this network", key, hint)
         x = torch.randn(2, *trained.shape, generator=torch.Generator().manual_seed(0)).to(pl_module.device)
         t = torch.tensor([0.3, 0.8], device=pl_module.device)
         training = network.training
         output, expected = network.eval()(x, t), trained.network(x, t)
         network.train(training)
         if not torch.allclose(output, expected, rtol=0, atol=1e-4 * float(expected.abs().max())):
-            raise UserError("compute something else in this network", key=KEY, hint=hint)
+            raise UserError("compute something else in this network", key=key, hint=hint)
         self._loaded = True

@@ -18,7 +18,7 @@ from fmlab.config.values import read_file
 from fmlab.data.contract import check_classes
 from fmlab.errors import UserError
 from fmlab.fields import LearnedClassifier, PosteriorMean
-from fmlab.inference.exported import Exported, is_exported, read_exported
+from fmlab.inference.exported import is_exported, put_weights, read_exported
 from fmlab.inference.guides import RunWeights
 from fmlab.inference.trained import Origin, Trained, TrainedClassifier
 from fmlab.records import RunLayout, find_run, read_meta
@@ -54,28 +54,10 @@ def load(
         UserError: If there is no such run, file or checkpoint, it cannot be read, it generates nothing, or it names
             code not to be trusted.
     """
-    model = _load_any(run, checkpoint, weights, device, ema_std, trust)
+    model = _load_any(run, checkpoint, weights, choose_device(device), ema_std, trust)
     if not isinstance(model, Trained):
         raise UserError("is a run of NoisyClassifier, which generates nothing", key=os.fspath(run))
     return model
-
-
-def _load_any(
-    run: str | os.PathLike[str],
-    checkpoint: str,
-    weights: Weights,
-    device: str | torch.device | None,
-    ema_std: float | None,
-    trust: bool,
-) -> Trained | TrainedClassifier:
-    """What `load` gives, or the classifier of a classifier's run."""
-    device = choose_device(device)
-    if not is_exported(run):
-        return _as_model(load_module(find_run(os.fspath(run)), checkpoint, weights, ema_std, trust), device, trust)
-    if checkpoint != "best" or weights != "averaged" or ema_std is not None:
-        cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
-        raise UserError(cause, key=os.fspath(run))
-    return _as_model(_load_exported(Path(run), trust), device, trust)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -111,7 +93,22 @@ class LoadedModule:
     class_names: Sequence[str] | None = None
 
 
-def _as_model(loaded: LoadedModule, device: torch.device, trust: bool) -> Trained | TrainedClassifier:
+def _load_any(
+    run: str | os.PathLike[str],
+    checkpoint: str,
+    weights: Weights,
+    device: torch.device,
+    ema_std: float | None,
+    trust: bool,
+) -> Trained | TrainedClassifier:
+    """What `load` gives, or the classifier of a classifier's run."""
+    if not is_exported(run):
+        loaded = load_module(find_run(os.fspath(run)), checkpoint, weights, ema_std, trust)
+    elif checkpoint != "best" or weights != "averaged" or ema_std is not None:
+        cause = "an exported file holds one set of weights: leave out checkpoint, weights and ema_std"
+        raise UserError(cause, key=os.fspath(run))
+    else:
+        loaded = _load_exported(Path(run), trust)
     module = loaded.module
     if isinstance(module, NoisyClassifier):
         assert module.num_classes is not None
@@ -154,14 +151,7 @@ def load_module(
     ema_std: float | None = None,
     trust: bool = False,
 ) -> LoadedModule:
-    """A run's LightningModule with the chosen weights, made from the run's record alone.
-
-    Args:
-        layout: The run.
-        checkpoint: `best`, `last` or a file.
-        weights: The averaged weights (the first decay) or the trained ones as they are.
-        ema_std: The width of a power-function average to use instead.
-        trust: Whether to import code that the run names outside of fmlab and torch.
+    """A run's LightningModule with the chosen weights, made from the run's record alone; see `load`.
 
     Raises:
         UserError: If there is no such checkpoint, or it cannot be read, or these weights cannot be made.
@@ -174,11 +164,12 @@ def load_module(
     if trust:
         extend_import_path(read_meta(layout).get("import_folders", []))
     config = read_file(layout.config)
-    module, facts = make_recorded("model", config.get("model"), trust), read_meta(layout).get("data") or {}
+    module = make_section("model", _uncompiled(config.get("model")), trust)
+    facts = read_meta(layout).get("data") or {}
 
     @cache
     def data() -> Any:
-        built = make_recorded("data", config.get("data"), trust)
+        built = make_section("data", config.get("data"), trust)
         check_classes(facts, built)
         return built
 
@@ -221,46 +212,27 @@ def _load_exported(file: Path, trust: bool) -> LoadedModule:
     tensors, record = read_exported(file)
     if trust:
         extend_import_path([str(file.resolve().parent), os.getcwd()])  # where the user's own parts may lie
-    module = _build_section(record, "model", file, trust)
-    try:
-        module.network.load_state_dict(tensors)
-    except RuntimeError as error:
-        cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise UserError(f"its weights do not fit its network: {cause}", key=str(file)) from error
 
-    data = cache(partial(_build_section, record, "data", file, trust))
+    def make(name: str, section: Any) -> Any:
+        if section is None:
+            raise UserError(f"the {name} are not known", key=str(file))
+        try:
+            return make_section(name, section, trust)
+        except UserError as error:
+            key = f"{file}: {error.key}" if error.key else str(file)
+            raise UserError(error.message, key=key, hint=error.hint) from error
+
+    module = make("model", _uncompiled(record.model))
+    put_weights(module.network, tensors, "its weights do not fit its network", key=str(file))
+    data = cache(partial(make, "data", record.data))
     if isinstance(module.source, BatchSource):
         module.source.data = data()
     origin = Origin(file.with_suffix(""), file, record.weights, record.step or 0)
     return LoadedModule(module, data, tuple(record.shape), origin, class_names=record.class_names)
 
 
-def _build_section(record: Exported, name: Literal["model", "data"], file: Path, trust: bool) -> Any:
-    """The object of a section of an exported file's record."""
-    section = getattr(record, name)
-    if section is None:
-        raise UserError(f"the {name} are not known", key=str(file))
-    return make_recorded(name, section, trust, file)
-
-
-def make_recorded(name: str, section: Any, trust: bool, where: Path | None = None) -> Any:
-    """The model or the data module that a record's section describes; the model is not compiled.
-
-    Args:
-        name: `model` or `data`.
-        section: That section.
-        trust: Whether it may name code outside of fmlab and torch.
-        where: The file that holds the record, named in errors.
-
-    Raises:
-        UserError: If it names such code without trust, or what is not there, or arguments that do not fit.
-    """
-    if name == "model" and isinstance(section, dict) and isinstance(section.get(ARGS) or {}, dict):
-        section = {**section, ARGS: {**(section.get(ARGS) or {}), "compile": False}}
-    try:
-        return make_section(name, section, trust)
-    except UserError as error:
-        if where is None:
-            raise
-        key = f"{where}: {error.key}" if error.key else str(where)
-        raise UserError(error.message, key=key, hint=error.hint) from error
+def _uncompiled(section: Any) -> Any:
+    """The model's section of a record, for a network that is not compiled."""
+    if not isinstance(section, dict) or not isinstance(section.get(ARGS) or {}, dict):
+        return section  # which is refused where it is read
+    return {**section, ARGS: {**(section.get(ARGS) or {}), "compile": False}}

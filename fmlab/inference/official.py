@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fmlab.errors import UserError
-from fmlab.inference.exported import Exported
+from fmlab.errors import UserError, first_line
+from fmlab.inference.exported import Exported, put_weights
 from fmlab.networks import DiT
 from fmlab.networks.dit import SIZES
 from fmlab.networks.embeddings import DIFFUSION_STEPS, LAST_STEP
@@ -54,16 +54,7 @@ def import_official(file: str | Path, convention: Convention, heads: int | None 
     """The same network, and the record with which it can be written as an exported file."""
     arguments, state = _sized(Path(file), convention, heads)
     network = DiT(**arguments)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        cause = " ".join(str(error).split("\n\t")[1:2]) or str(error)
-        raise UserError(f"is no state dict of the official {convention}: {cause}", key=str(file)) from error
-    return network, _record(arguments, convention, Path(file).stem)
-
-
-def _record(arguments: dict[str, Any], convention: Convention, name: str) -> Exported:
-    """The record of an exported file, with the path and the prediction that the weights were trained for."""
+    put_weights(network, state, f"is no state dict of the official {convention}", key=str(file))
     path, prediction = {"DiT": ("VP", "noise"), "SiT": ("CondOT", "velocity")}[convention]
     init_args = {
         "network": {"class_path": "fmlab.networks.DiT", "init_args": arguments},
@@ -71,8 +62,8 @@ def _record(arguments: dict[str, Any], convention: Convention, name: str) -> Exp
         "prediction": prediction,
         "num_classes": arguments["num_classes"],
     }
-    return Exported(
-        name=name,
+    record = Exported(
+        name=Path(file).stem,
         model={"class_path": "fmlab.training.FlowMatching", "init_args": init_args},
         data=None,
         shape=arguments["shape"],
@@ -82,6 +73,7 @@ def _record(arguments: dict[str, Any], convention: Convention, name: str) -> Exp
         step=None,
         weights=f"published, of the official {convention} code",
     )
+    return network, record
 
 
 def reversed_time(weight: Tensor) -> Tensor:
@@ -144,8 +136,7 @@ def _read(file: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options in a training checkpoint
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot be read: {cause}", key=str(file)) from error
+        raise UserError(f"cannot be read: {first_line(error)}", key=str(file)) from error
     for name in ("ema", "model"):
         content = content.get(name, content) if isinstance(content, Mapping) else {}
     return {name: value for name, value in content.items() if isinstance(value, Tensor)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,14 +50,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class TrainedClassifier:
-    """A trained classifier of noisy points, which guides a trained model.
-
-    Attributes:
-        classifier: log p_t(y | x) of every class.
-        path: The path on which it was trained.
-        shape: The shape of one point.
-        num_classes: The number of classes.
-    """
+    """A trained classifier of noisy points, which guides a trained model on the same path and of the same shape."""
 
     classifier: LearnedClassifier
     path: ProbabilityPath
@@ -65,15 +58,8 @@ class TrainedClassifier:
     num_classes: int
 
 
-Guide = TypeVar("Guide", "Trained", TrainedClassifier)
-
-
-def _unknown_law() -> PosteriorMean:
-    raise UserError("the training data are not known", key="exact", hint="load the run by fmlab.load")
-
-
-def _unknown_data() -> Any:
-    raise UserError("the data it was trained on are not known", key="data", hint="load the run by fmlab.load")
+def _unknown(what: str, key: str) -> Any:
+    raise UserError(f"{what} not known", key=key, hint="load the run by fmlab.load")
 
 
 @dataclass(eq=False)
@@ -108,8 +94,8 @@ class Trained:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     start: Start = gaussian_start
     origin: Origin = Origin()
-    law: Callable[[], PosteriorMean] = _unknown_law
-    data: Callable[[], Any] = _unknown_data
+    law: Callable[[], PosteriorMean] = lambda: _unknown("the training data are", "exact")
+    data: Callable[[], Any] = lambda: _unknown("the data it was trained on are", "data")
     open_guide: Callable[[str], Trained | TrainedClassifier] | None = None
 
     def __post_init__(self) -> None:
@@ -117,10 +103,10 @@ class Trained:
         self._guides: dict[tuple[str, str], Any] = {}  # what guidance has named so far
 
     def field(self, labels: Tensor | None = None, guidance: float | Guidance = 1.0) -> PathField:
-        """The learned field for one label per sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
+        """The learned field for one condition per sample (None: unconditional), guided by (1 - w) u(null) + w u(label).
 
         Args:
-            labels: Of shape (B,), or conditions that are vectors (B, condition_dim).
+            labels: Of shape (B,), or vectors (B, condition_dim).
             guidance: The scale w, or a `Guidance`; each model that it names is loaded once.
 
         Raises:
@@ -195,7 +181,7 @@ class Trained:
         batch_size: int = 256,
         precision: str = "float32",
     ) -> Iterator[Generated]:
-        """Samples batch by batch, in the order of their seeds, on the model's device.
+        """Samples batch by batch, in the order of their seeds, on the model's device; arguments as in `generate`.
 
         Args:
             seeds: One integer per sample.
@@ -204,7 +190,7 @@ class Trained:
             guidance: The guidance scale w, or a `Guidance`.
             exact: Follow the exact field of the training data, not the network.
             batch_size: Samples per solve.
-            precision: One of `fmlab.fields.Precision`; each batch says what it was computed in.
+            precision: Each batch says what it was computed in.
         """
         make_field = self.exact_field if exact else self.field
         return generate(
@@ -235,7 +221,13 @@ class Trained:
         if not isinstance(labels, Tensor):
             labels = self.number_labels(labels)
         if self.condition_dim is not None:
-            return self._choose_vectors(num_samples, labels)
+            if labels is None:
+                return None
+            vectors = torch.as_tensor(labels, dtype=torch.float32)
+            if vectors.shape[1:] != (self.condition_dim,):
+                hint = f"one vector of {self.condition_dim} numbers per sample"
+                raise UserError(f"conditions of shape {tuple(vectors.shape)}", key="labels", hint=hint)
+            return vectors[torch.arange(num_samples or len(vectors)) % len(vectors)]
         num_classes = num_classes or self.num_classes
         if num_classes is None:
             if labels is not None:
@@ -245,11 +237,10 @@ class Trained:
         wrong = choices[(choices < 0) | (choices >= num_classes)]
         if len(wrong):
             raise UserError(f"no label {wrong[0].item()}", key="labels", hint=f"labels are 0 to {num_classes - 1}")
-        if num_samples is None:
-            return choices if labels is not None else choices.repeat_interleave(8)
-        rounds = -(-num_samples // len(choices))
-        repeated = choices.repeat_interleave(rounds) if labels is None else choices.repeat(rounds)
-        return repeated[:num_samples]
+        if labels is not None:
+            return choices[torch.arange(num_samples or len(choices)) % len(choices)]
+        count = num_samples or 8 * num_classes
+        return choices.repeat_interleave(-(-count // num_classes))[:count]
 
     def number_labels(self, labels: Sequence[int | str] | None) -> list[int] | None:
         """The labels with the names of classes as numbers."""
@@ -262,15 +253,6 @@ class Trained:
             raise UserError(f"no class {unknown!r}", key="labels", hint=hint)
         return [names.index(label) if isinstance(label, str) else int(label) for label in labels]
 
-    def _choose_vectors(self, num_samples: int | None, vectors: Sequence[int] | Tensor | None) -> Tensor | None:
-        if vectors is None:
-            return None
-        choices = torch.as_tensor(vectors, dtype=torch.float32)
-        if choices.shape[1:] != (self.condition_dim,):
-            hint = f"one vector of {self.condition_dim} numbers per sample"
-            raise UserError(f"conditions of shape {tuple(choices.shape)}", key="labels", hint=hint)
-        return choices[torch.arange(num_samples or len(choices)) % len(choices)]
-
     def count_classes(self, guidance: float | Guidance = 1.0) -> int | None:
         """How many labels there are to choose from: those of the guiding classifier, or else the network's own."""
         classifier = self._guide(TrainedClassifier, "classifier", Guidance.of(guidance).classifier)
@@ -282,8 +264,8 @@ class Trained:
         guide = None if weak is None else LearnedField(weak.network, weak.path, weak.prediction, field.condition)
         return guided(field, guidance, weak=guide, classifier=None if classifier is None else classifier.classifier)
 
-    def _guide(self, kind: type[Guide], key: str, name: str | None) -> Guide | None:
-        """The model that the guidance names, which must go with this one; loaded once."""
+    def _guide(self, kind: type, key: str, name: str | None) -> Any:
+        """The model of a kind that the guidance names, which must go with this one; loaded once."""
         if name is None or self.open_guide is None:
             return None
         if (key, name) not in self._guides:

@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from fmlab.errors import UserError
+from fmlab.errors import UserError, first_line
 from fmlab.records.atomic import atomic_write_bytes
 
 
@@ -40,5 +40,4 @@ def open_tensors(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             yield file
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot be read: {cause}", key=str(path)) from error
+        raise UserError(f"cannot be read: {first_line(error)}", key=str(path)) from error

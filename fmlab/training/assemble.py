@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
@@ -17,7 +20,7 @@ from fmlab.config import schema
 from fmlab.config.prepare import Prepared, make_arguments, make_section
 from fmlab.data.contract import check_module
 from fmlab.errors import UserError
-from fmlab.training.devices import fastest_precision
+from fmlab.fields import choose_precision
 from fmlab.training.progress import LineProgress
 
 # What a step-based trainer of generative models wants; a configuration may say otherwise.
@@ -28,6 +31,14 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,  # the command prints its own
     "log_every_n_steps": 50,
 }
+
+# Warnings that a user can do nothing about.
+IDLE_WARNINGS = (
+    ".*does not have many workers.*",  # the data is in memory
+    ".*treespec, LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*`srun` command is available.*",  # on a cluster's login node, or in an allocation of one task
+)
 
 
 def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str, Any]:
@@ -46,15 +57,20 @@ def trainer_section(config: dict[str, Any], precision: bool = True) -> dict[str,
     return trainer
 
 
+def fastest_precision(accelerator: str) -> str:
+    """Lightning's name of the precision that is fastest on an accelerator (auto, cpu, gpu, ...)."""
+    kind = "cpu"
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        kind = "cuda"
+    elif accelerator != "cpu" and torch.backends.mps.is_available():
+        kind = "mps"
+    precision = choose_precision(kind)
+    return "32-true" if precision == "float32" else precision
+
+
 @dataclass
 class Assembly:
-    """What a run is made of.
-
-    Attributes:
-        model: The LightningModule.
-        data: The LightningDataModule.
-        trainer: The trainer, which holds callbacks and loggers.
-    """
+    """What a run is made of: the LightningModule, the LightningDataModule, and the trainer with its callbacks."""
 
     model: Any
     data: Any
@@ -80,25 +96,26 @@ def assemble(
     Raises:
         UserError: Where parts do not go together.
     """
+    silence_lightning()
     config = prepared.config
     check_module(prepared.data)
     seed_everything(config[schema.SEED], workers=True)
     sections = ("model", *(section.name for section in schema.callbacks_in(config)))
     model, *named = [make_section(name, config[name], prepared.trust) for name in sections]
-    given = make_arguments("trainer", config["trainer"], prepared.trust)
-    all_callbacks = [*_as_list(given.get("callbacks")), *callbacks]
+    arguments = make_arguments("trainer", config["trainer"], prepared.trust)
+    all_callbacks = [*_as_list(arguments.get("callbacks")), *callbacks]
     all_callbacks += [callback for callback in named if getattr(callback, "enabled", True)]
-    if given.get("enable_progress_bar") is not False:
+    if arguments.get("enable_progress_bar") is not False:
         all_callbacks.append(progress_bar())
     all_callbacks += last
-    all_loggers = [*loggers, *(one for one in _as_list(given.get("logger")) if isinstance(one, Logger))]
-    given |= {
+    all_loggers = [*loggers, *(one for one in _as_list(arguments.get("logger")) if isinstance(one, Logger))]
+    arguments |= {
         "callbacks": all_callbacks,
         "logger": all_loggers or False,
         "default_root_dir": root,
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in all_callbacks),
     }
-    return Assembly(model, prepared.data, make_trainer(given))
+    return Assembly(model, prepared.data, make_trainer(arguments))
 
 
 def make_trainer(arguments: dict[str, Any]) -> Trainer:
@@ -116,6 +133,14 @@ def make_trainer(arguments: dict[str, Any]) -> Trainer:
     except (ValueError, TypeError, MisconfigurationException) as error:
         text = " ".join(str(error).split())
         raise UserError(text.removesuffix(".")[:300] or type(error).__name__, key="trainer") from error
+
+
+def silence_lightning() -> None:
+    """Turns off log lines and warnings that a user can do nothing about."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in IDLE_WARNINGS:
+        warnings.filterwarnings("ignore", pattern)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -27,8 +26,10 @@ class AveragedWeights(Callback):
         enabled: Whether to average at all.
     """
 
+    state_key = "AveragedWeights"
+
     def __init__(self, decay: float | list[float] = 0.9999, warmup: bool = True, enabled: bool = True) -> None:
-        self.decays: Sequence[float] = [decay] if isinstance(decay, (int, float)) else decay
+        self.decays = [decay] if isinstance(decay, (int, float)) else decay
         if not self.decays or not all(0 <= value < 1 for value in self.decays):
             raise UserError(f"a decay lies in [0, 1), got {decay}", key="ema.decay")
         if len(set(self.decays)) < len(self.decays):
@@ -37,48 +38,34 @@ class AveragedWeights(Callback):
         self.step = 0
         self.networks: dict[str, nn.Module] = {}
         self._loaded: dict[str, Any] = {}
-        self._listed: tuple[nn.Module, list[list[Tensor]]] | None = None
-
-    @property
-    def state_key(self) -> str:
-        return "AveragedWeights"
+        self._parameters: list[list[Tensor]] = []  # listed once: walking through modules outlasts averaging
 
     def decay_at(self, decay: float, step: int) -> float:
         """The decay used at the `step`-th update, counted from 1."""
         return min(decay, (1 + step) / (10 + step)) if self.warmup else decay
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """One averaging step of every average towards `network`."""
+    def update(self) -> None:
+        """One averaging step of every average towards the network."""
         self.step += 1
-        parameters, *averages = self._parameters(network)
+        parameters, *averages = self._parameters
         for decay, average in zip(self.decays, averages):
             torch._foreach_lerp_(average, parameters, 1 - self.decay_at(decay, self.step))
 
-    def _parameters(self, network: nn.Module) -> list[list[Tensor]]:
-        """The parameters of `network` and of every average, listed once: walking through modules outlasts averaging."""
-        if self._listed is None or self._listed[0] is not network:
-            networks = [network, *self.networks.values()]
-            self._listed = (network, [list(each.parameters()) for each in networks])
-        return self._listed[1]
-
+    @torch.no_grad()
     def prepare(self, pl_module: LightningModule) -> None:
-        """Makes the averages where they do not exist yet, from the checkpoint if one was loaded."""
+        """Makes the averages where they do not exist yet, from the checkpoint if one was loaded; copies the buffers."""
         module = cast(NetworkModule, pl_module)
         if not self.networks:
-            for decay in self.decays:
-                average = copy.deepcopy(module.network).eval().requires_grad_(False)
-                if str(decay) in self._loaded:
-                    average.load_state_dict(self._loaded[str(decay)])
-                self.networks[str(decay)] = average
+            for decay in map(str, self.decays):
+                self.networks[decay] = copy.deepcopy(module.network).eval().requires_grad_(False)
+                if decay in self._loaded:
+                    self.networks[decay].load_state_dict(self._loaded[decay])
             self._loaded = {}
-        module.averaged, self._listed = self.networks, None
-
-    @torch.no_grad()
-    def copy_buffers(self, pl_module: LightningModule) -> None:
-        """Gives every average the network's buffers as they are."""
+        module.averaged = self.networks
+        self._parameters = [list(network.parameters()) for network in (module.network, *self.networks.values())]
         for average in self.networks.values():
-            for target, source in zip(average.buffers(), cast(NetworkModule, pl_module).network.buffers()):
+            for target, source in zip(average.buffers(), module.network.buffers()):
                 target.copy_(source)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,27 +73,21 @@ class AveragedWeights(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if trainer.global_step > self.step:  # not while gradients accumulate
-            self.update(cast(NetworkModule, pl_module).network)
+            self.update()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.prepare(pl_module)
-        self.copy_buffers(pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self.copy_buffers(pl_module)
+        self.prepare(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "averages": {name: network.state_dict() for name, network in self.networks.items()} or self._loaded,
-        }
+        averages = {decay: network.state_dict() for decay, network in self.networks.items()}
+        return {"step": self.step, "averages": averages or self._loaded}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.step, self._loaded = state_dict["step"], state_dict["averages"]
         missing = [str(decay) for decay in self.decays if str(decay) not in self._loaded]
         if missing:
-            raise UserError(
-                f"the checkpoint holds no average of decay {', '.join(missing)}",
-                key="ema.decay",
-                hint=f"it holds: {', '.join(self._loaded)}",
-            )
+            cause = f"the checkpoint holds no average of decay {', '.join(missing)}"
+            raise UserError(cause, key="ema.decay", hint=f"it holds: {', '.join(self._loaded)}")

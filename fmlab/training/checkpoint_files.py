@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from fmlab.errors import RunFailure, UserError
+from fmlab.errors import RunFailure, UserError, first_line
 from fmlab.records.atomic import atomic_file, is_full_disk, temporary_name
 
 
@@ -63,18 +63,15 @@ def damage(path: Path) -> str | None:
             broken = archive.testzip()
         step_of(path)  # torch is stricter about an archive's own entries
     except Exception as error:  # a damaged archive fails in any of many ways
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return f"{broken} is not what was written" if broken else None
 
 
 def newest_whole(files: Sequence[Path]) -> tuple[Path | None, dict[Path, str]]:
     """The whole checkpoint of the highest step, the first of equals; and the damaged ones, with causes.
 
-    Args:
-        files: Those to look at; those that do not exist are left out.
-
     Raises:
-        UserError: If there are some, and all are damaged.
+        UserError: If some of the files exist, and all of these are damaged.
     """
     causes = {file: damage(file) for file in files if file.is_file()}
     damaged = {file: cause for file, cause in causes.items() if cause}
@@ -95,11 +92,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError("there is no such checkpoint", key=str(file))
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = _load(file)
     except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "is it cut short? try --checkpoint last"
-        raise UserError(f"cannot be read: {cause}", key=str(file), hint=hint) from error
+        raise UserError(f"cannot be read: {first_line(error)}", key=str(file), hint=hint) from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise UserError("is no checkpoint of a run", key=str(file))
     return state
@@ -107,17 +103,13 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 def step_of(file: Path) -> int:
     """The optimizer step of a checkpoint, without reading its tensors."""
-    return int(torch.load(file, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    return int(_load(file, mmap=True)["global_step"])
 
 
 def logged_rows(file: Path) -> int:
-    """How many rows the run's metrics had when a checkpoint was written, without reading its tensors.
+    """How many rows the run's metrics had when a checkpoint was written, without reading its tensors."""
+    return int(_load(file, mmap=True)["callbacks"]["Checkpoints"]["rows"])
 
-    Raises:
-        UserError: If it does not say.
-    """
-    state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    try:
-        return int(state["callbacks"]["Checkpoints"]["rows"])
-    except KeyError:
-        raise UserError("was written by an earlier fmlab, which did not count rows", key=str(file)) from None
+
+def _load(file: Path, mmap: bool = False) -> Any:
+    return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)

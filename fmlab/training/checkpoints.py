@@ -35,9 +35,6 @@ class Checkpoints(Checkpoint):
     of a step: from it a run repeats itself bit for bit, whenever it was written. Where a validation was due after that
     step and had not ended, a resumed run begins with it.
 
-    Attributes:
-        damaged: Files found damaged when the run was resumed; they go away when training begins.
-
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`.
         monitor: The metric whose best value marks `best.ckpt`; left out, the first metric of the samples, else
@@ -45,6 +42,8 @@ class Checkpoints(Checkpoint):
         mode: Whether less or more of the metric is better.
         enabled: Whether to write checkpoints.
     """
+
+    state_key = "Checkpoints"
 
     def __init__(
         self, every_n_steps: int = 1000, monitor: str | None = None, mode: str = "min", enabled: bool = True
@@ -58,27 +57,17 @@ class Checkpoints(Checkpoint):
         self.best_score: float | None = None
         self.best_step = 0
         self._saved_step = -1
-        self.damaged: list[Path] = []
         # The end of the latest step whose state may be wanted later: the step, Lightning's loops, the rows of the log.
         self._step_end: tuple[int, dict[str, Any], int] = (-1, {}, 0)
         self._validation_due = False
 
-    @property
-    def state_key(self) -> str:
-        return "Checkpoints"
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "best_name": self.best_name,
-            "best_score": self.best_score,
-            "best_step": self.best_step,
-            "validation_due": self._validation_due,
-        }
+        best = {"best_name": self.best_name, "best_score": self.best_score, "best_step": self.best_step}
+        return {**best, "validation_due": self._validation_due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_name = state_dict["best_name"]
-        self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
-        self._validation_due = state_dict["validation_due"]
+        self.best_name, self.best_score = state_dict["best_name"], state_dict["best_score"]
+        self.best_step, self._validation_due = state_dict["best_step"], state_dict["validation_due"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         step, loops, rows = self._step_end
@@ -92,23 +81,13 @@ class Checkpoints(Checkpoint):
         rows = checkpoint["callbacks"].get(self.state_key, {}).get("rows", 0)
         self._step_end = (checkpoint["global_step"], copy.deepcopy(checkpoint["loops"]["fit_loop"]), rows)
 
-    def layout(self, trainer: Trainer) -> RunLayout:
-        """The run's folder."""
-        return RunLayout(Path(trainer.default_root_dir))
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         after_steps(trainer, lambda: self.on_step_end(trainer))
         instead_of_training(trainer, lambda: self._validate_at_the_end(trainer))
-        if trainer.is_global_zero:
-            for torn in self.layout(trainer).torn:
-                torn.unlink(missing_ok=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         count_next_epoch(trainer)
         self._saved_step = trainer.global_step
-        if trainer.is_global_zero:
-            for damaged in self.damaged:
-                damaged.unlink(missing_ok=True)
         if self._validation_due:
             validate_now(trainer)
 
@@ -127,29 +106,27 @@ class Checkpoints(Checkpoint):
             self._remember(trainer)
         self._save_last(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save_last(trainer)
+
     def _save_last(self, trainer: Trainer) -> None:
         if trainer.global_step != self._saved_step:
-            self._save(trainer, self.layout(trainer).last, self.layout(trainer).previous)
+            self._save(trainer, _layout(trainer).last, _layout(trainer).previous)
             self._saved_step = trainer.global_step
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes `best.ckpt` if the validation that ends here was the best so far."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         self._validation_due = False
-        self._judge(trainer)
-        if trainer.global_step == self._saved_step == trainer.max_steps:
-            self._save(trainer, self.layout(trainer).last)  # once more: a finished run need not validate again
-
-    def _judge(self, trainer: Trainer) -> None:
-        """Writes `best.ckpt` if the validation that ends here was the best so far."""
         name = self.monitored(trainer)
-        if name is None:
-            return
-        score = float(trainer.callback_metrics[name])
+        score = math.nan if name is None else float(trainer.callback_metrics[name])
         sign = 1 if self.mode == "min" else -1
         if math.isfinite(score) and (self.best_score is None or sign * score < sign * self.best_score):
             self.best_name, self.best_score, self.best_step = name, score, trainer.global_step
-            self._save(trainer, self.layout(trainer).best)
+            self._save(trainer, _layout(trainer).best)
+        if trainer.global_step == self._saved_step == trainer.max_steps:
+            self._save(trainer, _layout(trainer).last)  # once more: a finished run need not validate again
 
     def monitored(self, trainer: Trainer) -> str | None:
         """The metric that decides, or None while there is none yet.
@@ -160,16 +137,12 @@ class Checkpoints(Checkpoint):
         logged = trainer.callback_metrics
         if self.monitor is None:
             starts = ("val/fid", "val/w2", "val/loss")
-            preferred = [name for start in starts for name in logged if name.startswith(start)]
-            return preferred[0] if preferred else None
+            return next((name for start in starts for name in logged if name.startswith(start)), None)
         if self.monitor not in logged:
             names = [name for name in logged if name.startswith("val/")]
             cause = f"no metric {self.monitor} in the validation"
             raise UserError(cause, key="checkpoint.monitor", hint=nearest(self.monitor, names))
         return self.monitor
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save_last(trainer)
 
     def _validate_at_the_end(self, trainer: Trainer) -> bool:
         """Makes up for the last validation of a run that was stopped in it, after all of its steps."""
@@ -183,7 +156,7 @@ class Checkpoints(Checkpoint):
         self._step_end = (trainer.global_step, loops_after_step(trainer), self._rows(trainer))
 
     def _rows(self, trainer: Trainer) -> int:
-        return count_rows(self.layout(trainer).metrics) if trainer.is_global_zero else 0
+        return count_rows(_layout(trainer).metrics) if trainer.is_global_zero else 0
 
     def _save(self, trainer: Trainer, target: Path, previous: Path | None = None) -> None:
         """Every rank enters; rank zero writes."""
@@ -192,3 +165,7 @@ class Checkpoints(Checkpoint):
             make_folder(target.parent)
             write_checkpoint(state, target, previous)
         trainer.strategy.barrier("checkpoint")
+
+
+def _layout(trainer: Trainer) -> RunLayout:
+    return RunLayout(Path(trainer.default_root_dir))

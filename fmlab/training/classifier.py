@@ -14,8 +14,7 @@ from fmlab.fields import LearnedClassifier
 from fmlab.objectives import StepContext, TimeSampler
 from fmlab.paths import CondOT, GaussianPath, gaussian_path
 from fmlab.random import Purpose
-from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
-from fmlab.training.module import NetworkModule
+from fmlab.training.module import Batch, Generators, NetworkModule, unpack
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn
 
 BINS = 10
@@ -32,13 +31,7 @@ class NoisyClassifier(NetworkModule):
     Args:
         network: `network(x, t)` with x (B, *event) and t (B,) gives logits (B, num_classes), such as `ClassifierHead`.
         path: The Gaussian path of the model that it is to guide; CondOT if left out.
-        time_sampler: Where training draws t; Uniform if left out.
         num_classes: The number of labels; left out, it is the data's.
-        optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
-        lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
-        compile: Compile the network with torch.compile; checkpoints are the same with and without.
-        seed: The seed of all randomness of training; left out, it is `seed_everything`.
-        weight_decay_on: What the optimizer's weight decay acts on: `all` parameters, or `matrices` alone.
 
     Raises:
         UserError: If there are fewer than two classes.
@@ -75,16 +68,15 @@ class NoisyClassifier(NetworkModule):
     def losses(
         self, network: Callable[..., Tensor], batch: Batch, generators: Generators, context: StepContext | None = None
     ) -> tuple[Tensor, Tensor]:
-        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or self.step_context())
+        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or StepContext(self.path))
         t = self.path.clip(t, "velocity")
         return functional.nll_loss(self._noisy(network, batch, t, generators), self._labels(batch), reduction="none"), t
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
-        index = batch_idx * self.trainer.world_size + self.global_rank
         labels, losses, accuracies = self._labels(batch), [], []
         for part in range(BINS):
-            generators = keyed_generators(Purpose.VALIDATION, self.seed, index, part, device=batch.data.device)
+            generators = self.validation_generators(batch, batch_idx, part)
             within = torch.rand(len(labels), generator=generators(Purpose.TIME), device=labels.device)
             t = self.path.clip((part + within) / BINS, "velocity")
             log_probability = self._noisy(self.evaluation_network, batch, t, generators)

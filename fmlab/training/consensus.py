@@ -10,21 +10,24 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
+from fmlab.errors import first_line
+
+# All in seconds.
 POLL = 0.25
-"""Seconds between two looks into the store."""
+"""Between two looks into the store."""
 BEAT = 3.0
-"""Seconds between two signs of life."""
+"""Between two signs of life."""
 SILENCE = 30.0
-"""Seconds without a sign of life, or without the store, after which a process counts as dead."""
+"""Without a sign of life, or without the store, after which a process counts as dead."""
 NAP = 10.0
-"""Seconds between two looks after which this process must have been suspended itself (SIGSTOP, a laptop)."""
+"""Between two looks after which this process must have been suspended itself (SIGSTOP, a laptop)."""
 GRACE = 15.0
-"""Seconds that a process has to end by itself, with its own error, once another one is dead."""
+"""That a process has to end by itself, with its own error, once another one is dead."""
 CONCLUSION = 60.0
-"""Seconds that the other processes wait for the end of the first one."""
+"""That the other processes wait for the end of the first one."""
 
 
 # What asks to stop ----------------------------------------------------------------------------------------------------
@@ -62,9 +65,7 @@ class StopSignals:
         self.install()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in self._before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -158,8 +159,7 @@ class StopConsensus:
         if self.store is not None:
             with contextlib.suppress(Exception):  # the store goes with the first process
                 if error is not None:
-                    cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-                    self.store.set("dead", f"process {self.rank} failed: {cause}")
+                    self.store.set("dead", f"process {self.rank} failed: {first_line(error)}")
                 self.store.set(f"alive/{self.rank}", "left")
 
     def conclude(self, action: Callable[[], None]) -> None:
@@ -175,8 +175,10 @@ class StopConsensus:
             with contextlib.suppress(Exception):  # the store goes with the first process
                 self.store.wait(["concluded"], timedelta(seconds=CONCLUSION))
 
+    # The two threads of one process of several ------------------------------------------------------------------------
+
     def start(self) -> None:
-        """Starts the two threads of one process of several."""
+        """Starts the threads."""
         self._looked = self._awake = time.monotonic()
         for work, name in ((self._watch, "fmlab-consensus"), (self._guard, "fmlab-guard")):
             threading.Thread(target=work, name=name, daemon=True).start()

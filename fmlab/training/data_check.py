@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fmlab.data.contract import check_batch, data_changes, data_record, describe_record
 from fmlab.records import RunLayout, read_meta
 from fmlab.records.meta import add_to_meta
-from fmlab.training.batches import unpack
 from fmlab.training.generation import datamodule
+from fmlab.training.module import unpack
 
 _BATCHES = 20
 """How many batches are looked at: a label beyond the classes need not be in the first one."""

@@ -14,21 +14,20 @@ from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.sources import NoiseSource
 
 
-def exact_law(module: GenerativeModule, data: Any, key: str, hint: str | None = None) -> Empirical:
+def exact_law(module: GenerativeModule, data: Any, key: str) -> Empirical:
     """The law of the training data, flips included, whose exact field is what the module's loss is least for.
 
     Args:
         module: What is trained.
         data: The data module it is trained on.
         key: The configuration key or option that asks for it, for errors.
-        hint: What to do where it is not known, for errors.
 
     Raises:
         UserError: If the exact field is not known, naming what stands in the way.
     """
     obstacle = _obstacle(module, data)
     if obstacle is not None:
-        raise UserError(f"the exact field is not known: {obstacle}", key=key, hint=hint)
+        raise UserError(f"the exact field is not known: {obstacle}", key=key)
     split = data.split("train")
     labelled = split.labels is not None and module.num_classes is not None
     points = data.on_after_batch_transfer(split.x, 0)
@@ -36,22 +35,13 @@ def exact_law(module: GenerativeModule, data: Any, key: str, hint: str | None = 
     return law.with_mirrored() if type(data).augment is ImageData.augment and data.flip else law
 
 
-def nearest_law(module: GenerativeModule, data: Any, key: str, hint: str | None = None) -> PosteriorMean:
-    """The law of the data themselves where it has a closed form, such as Toy2D's mixtures; else `exact_law`.
+def nearest_law(module: GenerativeModule, data: Any, key: str) -> PosteriorMean:
+    """The law of the data themselves where it has a closed form, such as Toy2D's mixtures; else `exact_law`, likewise.
 
     The law that training examples were drawn from is what a network should learn; the examples' own field, which
     draws nothing but them, is the next best thing known.
-
-    Args:
-        module: What is trained.
-        data: The data module it is trained on.
-        key: The configuration key or option that asks for it, for errors.
-        hint: What to do where it is not known, for errors.
-
-    Raises:
-        UserError: If neither is known, naming what stands in the way.
     """
-    examples = exact_law(module, data, key, hint)
+    examples = exact_law(module, data, key)
     distribution: Any = getattr(data, "distribution", None)
     return distribution if hasattr(distribution, "posterior") else examples
 
@@ -66,10 +56,9 @@ def _obstacle(module: GenerativeModule, data: Any) -> str | None:
         return "the source is not Gaussian noise"
     if not isinstance(module.path, GaussianPath):
         return f"{type(module.path).__name__} is no Gaussian path"
-    if type(module.coupling) is not Independent:
-        return f"the coupling is {type(module.coupling).__name__}, not Independent"
-    if type(module.loss) is not SquaredError:
-        return f"the loss is {type(module.loss).__name__}, not SquaredError"
+    for part, usual in (("coupling", Independent), ("loss", SquaredError)):
+        if type(getattr(module, part)) is not usual:
+            return f"the {part} is {type(getattr(module, part)).__name__}, not {usual.__name__}"
     if not isinstance(data, DataModule) or not isinstance(data.split("train"), TensorSet):
         return f"the training examples of {type(data).__name__} are not in memory"
     if type(data).augment not in (DataModule.augment, ImageData.augment):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from lightning.pytorch import Callback
@@ -28,7 +28,6 @@ from fmlab.training.data_check import DataCheck
 from fmlab.training.generative_module import GenerativeModule
 from fmlab.training.interruption import Preemption
 from fmlab.training.loggers import RunCsv, make_tensorboard, make_wandb
-from fmlab.training.module import NetworkModule
 from fmlab.training.nonfinite import NonFinite
 from fmlab.training.overhead import cache_gpu_probe
 from fmlab.training.progress import Heartbeat
@@ -58,26 +57,29 @@ def train(
         cache_gpu_probe()
         preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
         try:
-            cli = build(prepared, layout, checkpoint, preemption)
+            parts = build(prepared, layout, checkpoint, preemption)
         except UserError:
             if resumed is None and is_first_process():
                 shutil.rmtree(layout.root)  # nothing began: it must not count as the newest run
             raise
-        for callback in cli.trainer.checkpoint_callbacks:
-            if isinstance(callback, Checkpoints):
-                callback.damaged = list(damaged)
-        announce(cli, layout, prepared, checkpoint, damaged)
+        notes = [f"note: {note}" for note in prepared.notes]
+        instead = checkpoint.name if checkpoint else "nothing"
+        notes += [f"note: {file} is damaged ({cause}); {instead} is used instead" for file, cause in damaged.items()]
+        announce(parts, layout, notes, checkpoint)
+        if is_first_process():
+            for file in (*damaged, *layout.torn):
+                file.unlink(missing_ok=True)
         try:
-            with full_keys(type(cli.model), "model"):
-                cli.trainer.fit(cli.model, datamodule=cli.data, ckpt_path=checkpoint, weights_only=True)
+            with full_keys(type(parts.model), "model"):
+                parts.trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
         except StopRequested as stop:
             stop_signal, step = stop.signal, stop.step
             preemption.consensus.conclude(lambda: say_stopped(layout, stop_signal, step))
             return stop_signal
         except SystemExit:
             raise KeyboardInterrupt from None  # what Lightning makes an exit of
-        say_done(cli.trainer.global_step)
-    conclude(cli, layout, trust_option(prepared.config))
+        say_done(parts.trainer.global_step)
+    conclude(parts, layout, trust_option(prepared.config))
     return None
 
 
@@ -97,50 +99,45 @@ def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemp
 
 
 @rank_zero_only
-def announce(
-    cli: Assembly, layout: RunLayout, prepared: Prepared, checkpoint: Path | None, damaged: Mapping[Path, str]
-) -> None:
+def announce(parts: Assembly, layout: RunLayout, notes: list[str], checkpoint: Path | None) -> None:
     """Prints what is about to run, in a few lines."""
-    for note in prepared.notes:
-        print(f"note: {note}")
-    for file, cause in damaged.items():
-        print(f"note: {file} is damaged ({cause}); {checkpoint.name if checkpoint else 'nothing'} is used instead")
-    network, trainer = cli.model.network, cli.trainer
-    condition = cli.model.num_classes if isinstance(cli.model, GenerativeModule) else None
-    parameters, flops = describe(network, tuple(cli.data.shape), condition)
+    network, trainer = parts.model.network, parts.trainer
+    condition = parts.model.num_classes if isinstance(parts.model, GenerativeModule) else None
+    parameters, flops = describe(network, tuple(parts.data.shape), condition)
     add_to_meta(layout, network={"parameters": parameters, "flops": flops})  # of one forward on one sample
-    print(f"run        {layout.root}" + (f" (from step {step_of(checkpoint)})" if checkpoint else ""))
-    print(
-        f"network    {type(network).__name__}, {parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
-    )
-    print(f"path       {cli.model.about}")
+    start = f" (from step {step_of(checkpoint)})" if checkpoint else ""
+    size = f"{parameters / 1e6:.2f} M parameters, {flops / 1e9:.3g} GFLOPs a forward"
     device = f"{trainer.num_devices * trainer.num_nodes} x {trainer.strategy.root_device.type}"
-    print(f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps", flush=True)
+    print(
+        *notes,
+        f"run        {layout.root}{start}",
+        f"network    {type(network).__name__}, {size}",
+        f"path       {parts.model.about}",
+        f"machine    {device}, precision {trainer.precision}, {trainer.max_steps} steps",
+        sep="\n",
+        flush=True,
+    )
 
 
 @rank_zero_only
-def conclude(cli: Assembly, layout: RunLayout, trust: str) -> None:
+def conclude(parts: Assembly, layout: RunLayout, trust: str) -> None:
     """Prints where the run is, its best scores and what to do next, with the option `trust` where it is needed."""
-    trainer = cli.trainer
+    trainer = parts.trainer
     print(f"\ndone       {layout.root}")
     metrics = trainer.callback_metrics.items()
     scores = {name: float(value) for name, value in metrics if name.startswith("val/") and "_t_bin_" not in name}
     if scores:
         print("scores     " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items())))
-    checkpoints = next((one for one in trainer.checkpoint_callbacks if isinstance(one, Checkpoints)), None)
-    if checkpoints is not None and checkpoints.best_score is not None:
-        print(f"best       {checkpoints.best_name} {checkpoints.best_score:.4g} at step {checkpoints.best_step}")
+    for checkpoints in trainer.checkpoint_callbacks:
+        if isinstance(checkpoints, Checkpoints) and checkpoints.best_score is not None:
+            print(f"best       {checkpoints.best_name} {checkpoints.best_score:.4g} at step {checkpoints.best_step}")
     pictures = sorted((layout.root / "samples").glob("*.png"))
     if pictures:
         print(f"samples    {pictures[-1]}")
-    print(f"next       {next_command(cli.model, layout)}{trust}")
+    labels = " --labels 0-9 --guidance.scale 2" if (parts.model.num_classes or 0) >= 10 else ""
+    use = f"fmlab sample {layout.root}{labels}"
+    if isinstance(parts.model, NoisyClassifier):
+        use = f"fmlab sample RUN --guidance.classifier {layout.root} --guidance.scale 2"
+    print(f"next       {use}{trust}")
     longer = f"--trainer.max_steps={2 * trainer.global_step}"
     print(f"           fmlab fit --resume {layout.root} {longer}{trust}", flush=True)
-
-
-def next_command(model: NetworkModule, layout: RunLayout) -> str:
-    """A command that uses the finished run."""
-    if isinstance(model, NoisyClassifier):
-        return f"fmlab sample RUN --guidance.classifier {layout.root} --guidance.scale 2"
-    labels = " --labels 0-9 --guidance.scale 2" if (model.num_classes or 0) >= 10 else ""
-    return f"fmlab sample {layout.root}{labels}"

@@ -1,4 +1,4 @@
-"""What flow matching and score matching share: drawing, conditioning, the loss and the trained field."""
+"""Flow matching and score matching, and what they share: drawing, conditioning, the loss and the trained field."""
 
 from __future__ import annotations
 
@@ -38,38 +38,27 @@ from fmlab.paths import (
     gaussian_path,
 )
 from fmlab.random import Purpose
-from fmlab.training.batches import Batch, Generators, further_data, keyed_generators, paired_source, unpack
-from fmlab.training.module import NetworkModule
+from fmlab.training.module import Batch, Generators, NetworkModule, unpack
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn
+from fmlab.training.pairing import further_data, paired_source
 from fmlab.training.sources import BatchSource, NoiseSource, SourceChoice, make_source
 
 
 class GenerativeModule(NetworkModule):
     """Trains a network to predict along a probability path, with conditions dropped for classifier-free guidance.
 
-    A condition is a label, or a vector where the network states a `condition_dim`.
+    A condition is a label, or a vector where the network states a `condition_dim`. With a source of its own, a Gaussian
+    path means the `Interpolant` of its alpha and beta.
 
     Args:
-        network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,), (B, D) or None; same shape
-            out as in.
-        path: The probability path; CondOT if left out. With a source of its own, a Gaussian path means the
-            `Interpolant` of its alpha and beta.
         prediction: What the network outputs: velocity, score, noise, data, velocity_and_score (two heads, stacked in
             dimension 1), or EDMPreconditioning.
         source: What stands at t = 0: a distribution, a data set, `batch` for what the batch brings with each data
             point, or standard normal noise if left out.
-        time_sampler: Where training draws t; Uniform if left out.
         coupling: Which draw of the source goes with which data point; Independent if left out.
         weight: How much the error counts at each time; UniformWeight if left out.
         loss: What is made of an error; SquaredError if left out.
-        num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
         label_dropout: The probability with which each sample's condition becomes the network's null condition.
-        optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
-        lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
-        compile: Compile the network with torch.compile; checkpoints are the same with and without.
-        seed: The seed of all randomness of training; left out, it is `seed_everything`.
-        weight_decay_on: What the optimizer's weight decay acts on: `all` parameters, or `matrices` alone, that is, not
-            biases, norms and embeddings.
     """
 
     def __init__(
@@ -132,7 +121,7 @@ class GenerativeModule(NetworkModule):
         """
         t = torch.tensor([0.5])
         self.admissible(t)
-        self.time_sampler.quantile(t, self.step_context())
+        self.time_sampler.quantile(t, StepContext(self.path))
         for space in self.spaces:
             self.weight(t, self.path, space)
         if self.prediction == "velocity_and_score" and not (self.path.noise_scale(t) > 0).all():
@@ -151,15 +140,10 @@ class GenerativeModule(NetworkModule):
             t = self.weight.clip(t, self.path, space)
         return t
 
-    # The condition ----------------------------------------------------------------------------------------------------
+    # The batch --------------------------------------------------------------------------------------------------------
 
     def drop_condition(self, condition: Tensor | None, generator: torch.Generator) -> Tensor | None:
-        """Each sample's condition becomes the network's null with probability `label_dropout`.
-
-        Args:
-            condition: Labels (B,) or vectors (B, D), or None.
-            generator: Where the choice comes from.
-        """
+        """Each sample's condition becomes the network's null with probability `label_dropout`."""
         if condition is None or not self.is_conditional:
             return None
         if self.label_dropout == 0:
@@ -175,36 +159,6 @@ class GenerativeModule(NetworkModule):
         batch = super().prepare_batch(batch, generators)
         return batch.replace(condition=self.drop_condition(batch.condition, generators(Purpose.LABEL_DROPOUT)))
 
-    # One step ---------------------------------------------------------------------------------------------------------
-
-    def losses(
-        self, network: Callable[..., Tensor], batch: Batch, generators: Generators, context: StepContext | None = None
-    ) -> tuple[Tensor, Tensor]:
-        point = self.draw_point(batch, generators, context)
-        prediction = run_network(network, self.path, self.prediction, point.x, point.t, batch.condition)
-        return self.measure(prediction, point), point.t
-
-    def draw_point(self, batch: Batch, generators: Generators, context: StepContext | None = None) -> PathSample:
-        """A point of the path for each data point of a batch, for freshly drawn source and times.
-
-        Args:
-            batch: The data, with conditions already dropped.
-            generators: The generator for each purpose.
-            context: Where in training this is; None outside of training, where no process waits for another.
-        """
-        source = self.source.draw(batch.data, batch.source, generators(Purpose.NOISE))
-        if type(self.coupling) is not Independent:
-            training = context is not None
-            more = partial(self.further_pairs, training=training)
-            condition = None if batch.condition is None else batch.condition.detach()  # the null of vectors is learned
-            pairs = batch.replace(source=source, condition=condition)
-            source = paired_source(self.coupling, pairs, generators, more, across_processes=training)
-        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or self.step_context())
-        noise = None
-        if self.path.needs_noise:
-            noise = torch.randn(batch.data.shape, generator=generators(Purpose.BRIDGE), device=batch.data.device)
-        return self.path.draw(batch.data, source, self.admissible(t), noise)
-
     def further_pairs(self, count: int, generator: torch.Generator, training: bool) -> Batch:
         """Data of the training split, prepared like a batch of training or of validation, with draws of the source."""
         batch = further_data(getattr(self.trainer, "datamodule", None), count, generator)
@@ -214,16 +168,39 @@ class GenerativeModule(NetworkModule):
             batch = batch.replace(condition=None)
         return batch.replace(source=self.source.draw(batch.data, batch.source, generator))
 
+    # The loss ---------------------------------------------------------------------------------------------------------
+
+    def losses(
+        self, network: Callable[..., Tensor], batch: Batch, generators: Generators, context: StepContext | None = None
+    ) -> tuple[Tensor, Tensor]:
+        point = self.draw_point(batch, generators, context)
+        prediction = run_network(network, self.path, self.prediction, point.x, point.t, batch.condition)
+        return self.measure(prediction, point), point.t
+
+    def draw_point(self, batch: Batch, generators: Generators, context: StepContext | None = None) -> PathSample:
+        """A point of the path for each data point of a batch, for freshly drawn source and times; as in `losses`."""
+        source = self.source.draw(batch.data, batch.source, generators(Purpose.NOISE))
+        if type(self.coupling) is not Independent:
+            training = context is not None
+            more = partial(self.further_pairs, training=training)
+            condition = None if batch.condition is None else batch.condition.detach()  # the null of vectors is learned
+            pairs = batch.replace(source=source, condition=condition)
+            source = paired_source(self.coupling, pairs, generators, more, across_processes=training)
+        t = self.time_sampler.sample(len(batch.data), generators(Purpose.TIME), context or StepContext(self.path))
+        noise = None
+        if self.path.needs_noise:
+            noise = torch.randn(batch.data.shape, generator=generators(Purpose.BRIDGE), device=batch.data.device)
+        return self.path.draw(batch.data, source, self.admissible(t), noise)
+
     def measure(self, prediction: PathPrediction, point: PathSample) -> Tensor:
         """The weighted loss of a prediction, of shape (B,)."""
-        total: Tensor | None = None
+        terms = []
         for space, error in self.errors(prediction, point).items():
             loss = self.loss(error)
             if not isinstance(self.weight, UniformWeight):
                 loss = self.weight(point.t, self.path, space) * loss
-            total = loss if total is None else total + loss
-        assert total is not None
-        return total
+            terms.append(loss)
+        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
     # Lightning's hooks ------------------------------------------------------------------------------------------------
 
@@ -238,14 +215,11 @@ class GenerativeModule(NetworkModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = unpack(batch)
-        index = batch_idx * self.trainer.world_size + self.global_rank
-        generators = keyed_generators(Purpose.VALIDATION, self.seed, index, device=batch.data.device)
+        generators = self.validation_generators(batch, batch_idx)
         if not self.is_conditional:
             batch = batch.replace(condition=None)
         losses, _ = self.losses(self.evaluation_network, batch, generators)
         self.log("val/loss", losses.mean(), on_epoch=True, sync_dist=True, prog_bar=True, batch_size=len(batch.data))
-
-    # The trained field ------------------------------------------------------------------------------------------------
 
     def field(self, condition: Tensor | None = None, guidance_scale: float | Guidance = 1.0) -> PathField:
         """The trained field for one condition per sample, guided; with the averaged weights where there are any.
@@ -255,3 +229,47 @@ class GenerativeModule(NetworkModule):
             guidance_scale: w of (1 - w) u(x | null) + w u(x | y), or a `Guidance` that names no run.
         """
         return guided(LearnedField(self.evaluation_network, self.path, self.prediction, condition), guidance_scale)
+
+
+class FlowMatching(GenerativeModule):
+    """Measures the error in the velocity: E |v(x_t, t) - dx_t/dt|^2 (Lipman et al. 2023, theorem 2).
+
+    A network with two heads learns the score beside it, by the noise error E |noise_scale s(x_t, t) + eps|^2: the
+    sum of both is the loss of [SF]2M (Tong et al. 2024, equation 10) with the score's weight that makes it finite.
+    """
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return ("velocity", "noise") if self.prediction == "velocity_and_score" else ("velocity",)
+
+    def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
+        errors: dict[Space, Tensor] = {"velocity": prediction.velocity - point.velocity}
+        if self.prediction == "velocity_and_score":
+            assert point.noise is not None
+            errors["noise"] = prediction.noise - point.noise
+        return errors
+
+
+class ScoreMatching(GenerativeModule):
+    """Measures the error in the score, weighted by beta^2: E |eps_hat(x_t, t) - eps|^2 (Vincent 2011; Ho et al. 2020).
+
+    With s = -eps / beta the weighted score error is the noise error, finite at t = 1. The path has to be Gaussian.
+    """
+
+    spaces = ("noise",)
+
+    def check_parts(self) -> None:
+        if not isinstance(self.path, GaussianPath) or self.prediction == "velocity_and_score":
+            cause = f"{type(self.path).__name__} and {self.prediction}: score matching alone teaches no velocity"
+            hint = "use FlowMatching with prediction: velocity_and_score"
+            raise UserError(cause, key="model", hint=hint)
+        super().check_parts()
+
+    def admissible(self, t: Tensor) -> Tensor:
+        t = super().admissible(t)
+        from_velocity = output_of(self.prediction) == "velocity"
+        return gaussian_path(self.path, "ScoreMatching").clip_for(t, wronskian=True) if from_velocity else t
+
+    def errors(self, prediction: PathPrediction, point: PathSample) -> dict[Space, Tensor]:
+        assert point.noise is not None
+        return {"noise": prediction.noise - point.noise}

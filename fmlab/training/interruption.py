@@ -11,7 +11,7 @@ this kind stands here. Read and tried with lightning 2.6.6; `tests/runs` notices
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,20 +19,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from fmlab.training.consensus import StopConsensus, StopRequested, StopSignals
 
 
-@runtime_checkable
-class SavesSteps(Protocol):
-    """A callback that can save a run at the end of its latest step."""
-
-    def save_step(self, trainer: Trainer) -> None:
-        """Writes the state at the end of the latest step; every rank enters."""
-
-
 class Preemption(Callback):
     """Stops training at the end of a step, or in the middle of a validation, once a signal asks for it.
 
-    `last.ckpt` is written, as the state at the end of the latest step, and `StopRequested` leaves the trainer. What a
-    validation had measured until then is thrown away; the resumed run begins with that validation. It comes after the
-    callbacks that generate or measure in a validation.
+    `last.ckpt` is written, as the state at the end of the latest step, by each callback that has a `save_step`, and
+    `StopRequested` leaves the trainer. What a validation had measured until then is thrown away; the resumed run begins
+    with that validation. It comes after the callbacks that generate or measure in a validation.
 
     Args:
         signals: Where the signals arrive.
@@ -53,19 +45,16 @@ class Preemption(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()  # once more: Lightning's own handler of SIGTERM communicates from within it
-        after_steps(trainer, lambda: self.end_interval(trainer))
+        after_steps(trainer, lambda: self.stop_if_requested(trainer, before_meeting=True))
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
         # The last batch of a process is followed by the means over all of them.
-        if trainer.fit_loop.epoch_loop.val_loop.batch_progress.is_last_batch:
-            self.end_interval(trainer)
-        else:
-            self.may_stop_here(trainer)
+        self.stop_if_requested(trainer, trainer.fit_loop.epoch_loop.val_loop.batch_progress.is_last_batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.end_interval(trainer)
+        self.stop_if_requested(trainer, before_meeting=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         stops = isinstance(exception, StopRequested)
@@ -77,36 +66,28 @@ class Preemption(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.consensus.shutdown()
 
-    def may_stop_here(self, trainer: Trainer) -> None:
-        """Stops here if all processes may: between two of their meetings."""
-        if self.consensus.may_stop_here():
-            self._stop(trainer)
-
-    def end_interval(self, trainer: Trainer) -> None:
-        """Stops here if all processes may: before a meeting."""
-        if self.consensus.end_interval():
-            self._stop(trainer)
-
-    def _stop(self, trainer: Trainer) -> None:
+    def stop_if_requested(self, trainer: Trainer, before_meeting: bool = False) -> None:
+        """Saves and stops here if all processes may, see the function of this name."""
+        consensus = self.consensus
+        if not (consensus.end_interval() if before_meeting else consensus.may_stop_here()):
+            return
         for callback in cast(Any, trainer).callbacks:
-            if isinstance(callback, SavesSteps):
+            if hasattr(callback, "save_step"):
                 callback.save_step(trainer)
-        assert self.consensus.signal is not None
-        raise StopRequested(self.consensus.signal, trainer.global_step)
+        assert consensus.signal is not None
+        raise StopRequested(consensus.signal, trainer.global_step)
 
 
-def stop_if_requested(trainer: Trainer) -> None:
-    """To be called after each batch that a callback generates or measures: a run that is asked to stop does so here."""
+def stop_if_requested(trainer: Trainer, before_meeting: bool = False) -> None:
+    """To be called after each batch that a callback generates or measures: a run that is asked to stop does so here.
+
+    Args:
+        trainer: The trainer.
+        before_meeting: Whether all processes communicate next, such as after the last batch.
+    """
     for callback in cast(Any, trainer).callbacks:
         if isinstance(callback, Preemption):
-            callback.may_stop_here(trainer)
-
-
-def stop_before_meeting(trainer: Trainer) -> None:
-    """To be called where processes communicate after such batches, before they do."""
-    for callback in cast(Any, trainer).callbacks:
-        if isinstance(callback, Preemption):
-            callback.end_interval(trainer)
+            callback.stop_if_requested(trainer, before_meeting)
 
 
 # Lightning's loops ----------------------------------------------------------------------------------------------------
@@ -143,12 +124,7 @@ def instead_of_training(trainer: Trainer, action: Callable[[], bool]) -> None:
     Lightning calls no hook at all where there is no step left to do.
     """
     inner = trainer.fit_loop.run
-
-    def run() -> None:
-        if not action():
-            inner()
-
-    trainer.fit_loop.run = run  # type: ignore[method-assign]
+    trainer.fit_loop.run = lambda: None if action() else inner()  # type: ignore[method-assign]
 
 
 def validation_is_due(trainer: Trainer) -> bool:

@@ -5,13 +5,13 @@ Weights & Biases stands beside a run, never in its way: a thread of its own talk
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import netrc
 import os
 import queue
 import sys
 import threading
-from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from fmlab.config.schema import WandbOptions
-from fmlab.errors import UserError
+from fmlab.errors import UserError, first_line
 from fmlab.records import CsvMetrics, RunLayout
 from fmlab.records.atomic import refuse_links
 from fmlab.records.secrets import values_without_secrets
@@ -37,32 +37,14 @@ LAST_RESORT_SECONDS = 180.0
 
 
 class RunCsv(Logger):
-    """Appends every logged value to the run's `metrics.csv`; a resumed run continues from its checkpoint's step.
+    """Appends every logged value to the run's `metrics.csv`; a resumed run continues from its checkpoint's step."""
 
-    Args:
-        layout: The run's folder.
-    """
+    name, version, save_dir = "csv", "", ""
 
     def __init__(self, layout: RunLayout) -> None:
         super().__init__()
-        self.layout = layout
+        self.save_dir = str(layout.root)
         self._metrics = CsvMetrics(layout.metrics)
-
-    @property
-    def name(self) -> str:
-        return self.layout.root.parent.name
-
-    @property
-    def version(self) -> str:
-        return self.layout.root.name
-
-    @property
-    def save_dir(self) -> str:
-        return str(self.layout.root)
-
-    @property
-    def experiment(self) -> CsvMetrics:
-        return self._metrics
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -70,8 +52,7 @@ class RunCsv(Logger):
         if values:
             self._metrics.write(step or 0, values)
 
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """The configuration has a file of its own."""
 
 
@@ -94,6 +75,9 @@ def make_tensorboard(layout: RunLayout, resumed_at: int | None = None) -> Logger
         raise UserError("TensorBoard is not installed", key="tensorboard.enabled", hint=hint) from error
 
 
+# Weights & Biases -----------------------------------------------------------------------------------------------------
+
+
 def wandb_mode(options: WandbOptions) -> str:
     """`auto` is what WANDB_MODE says, online where the user is logged in, and offline elsewhere."""
     if options.mode != "auto":
@@ -107,16 +91,14 @@ def _logged_in() -> bool:
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0].split(":")[0]
     files = [Path(os.environ["NETRC"])] if os.environ.get("NETRC") else [Path.home() / ".netrc", Path.home() / "_netrc"]
     for file in files:
-        try:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
             if netrc.netrc(str(file)).authenticators(host):
                 return True
-        except (OSError, netrc.NetrcParseError):
-            continue
     return False
 
 
 def make_wandb(options: WandbOptions, layout: RunLayout, tags: list[str], config: dict[str, Any]) -> list[Logger]:
-    """The W&B logger of a run, under the run's own id, or nothing when it is disabled or not installed."""
+    """The W&B logger of a run, under the run's own id, or nothing when it is disabled."""
     mode = wandb_mode(options)
     if mode == "disabled":
         return []
@@ -171,10 +153,6 @@ def online_or_offline(begin: Callable[[str], T], mode: str) -> T:
         return begin("offline")
 
 
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 class TolerantWandb(Logger):
     """Weights & Biases that never stops or delays a run.
 
@@ -186,25 +164,13 @@ class TolerantWandb(Logger):
         mode: The mode.
     """
 
+    name, version = "wandb", None
+
     def __init__(self, begin: Callable[[str], WandbLogger], mode: str) -> None:
         super().__init__()
         self._begin, self._mode = begin, mode
         self._line: queue.Queue[Callable[[WandbLogger], Any] | None] = queue.Queue()
         self._thread: threading.Thread | None = None
-        self._inner: WandbLogger | None = None
-
-    @property
-    def name(self) -> str:
-        return "wandb"
-
-    @property
-    def version(self) -> str | None:
-        return None
-
-    @property
-    def experiment(self) -> Any:
-        """The W&B run; None on other ranks, and while or where there is none."""
-        return None if self._inner is None else self._inner.experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -212,7 +178,7 @@ class TolerantWandb(Logger):
         self._send(lambda inner: inner.log_metrics(values, step))
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         self._send(lambda inner: inner.log_hyperparams(values_without_secrets(params)))
 
     @rank_zero_only
@@ -252,21 +218,11 @@ class TolerantWandb(Logger):
         self._line.put(action)
 
     def _work(self) -> None:
-        failed = False
         try:
-            self._inner = online_or_offline(self._begin, self._mode)
+            inner = online_or_offline(self._begin, self._mode)
+            for action in iter(self._line.get, None):
+                action(inner)
         except Exception as error:
-            failed = True
-            _give_up(error)
-        for action in iter(self._line.get, None):
-            if failed or self._inner is None:
-                continue
-            try:
-                action(self._inner)
-            except Exception as error:
-                failed = True
-                _give_up(error)
-
-
-def _give_up(error: Exception) -> None:
-    log.warning("W&B is off for the rest of this run: %s", first_line(error))
+            log.warning("W&B is off for the rest of this run: %s", first_line(error))
+            for _ in iter(self._line.get, None):
+                pass  # what is still sent is dropped

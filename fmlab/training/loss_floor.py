@@ -25,17 +25,14 @@ from fmlab.objectives import MeansByTime
 from fmlab.paths import GaussianPath, PathPrediction, PathSample, Posterior
 from fmlab.random import Purpose
 from fmlab.records.atomic import atomic_write_json
-from fmlab.training.batches import keyed_generators, unpack
 from fmlab.training.exact_law import exact_law
 from fmlab.training.generation import datamodule
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.interruption import stop_before_meeting, stop_if_requested
+from fmlab.training.interruption import stop_if_requested
+from fmlab.training.module import keyed_generators, unpack
 
 Measure = Callable[[PathPrediction, PathSample], Tensor]
 """`measure(prediction, point)`: the loss of each sample, (B,), a weighted square of an error that is linear in both."""
-
-TrainingDraw = tuple[PathSample, Tensor | None]
-"""What one batch of training draws: points on the path, and the condition of each, or None."""
 
 TERMS = ("loss", "floor", "excess", "difference", "size")
 
@@ -49,12 +46,6 @@ def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, 
     * difference: loss - floor. It has the same mean as the excess, but is noisy with the draws of the target. That
       both agree is a check that the exact field is the one that training regresses on;
     * size: E |u|^2, the excess of a network that answers 0 everywhere. The excess relative to it needs no unit.
-
-    Args:
-        prediction: The network's.
-        exact: The exact field's, at the same points.
-        point: What training drew.
-        measure: The loss of each sample.
     """
     loss, floor = measure(prediction, point), measure(exact, point)
     target = replace(point, velocity=exact.velocity, noise=exact.noise)
@@ -63,46 +54,11 @@ def loss_terms(prediction: PathPrediction, exact: Posterior, point: PathSample, 
     return torch.stack([loss, floor, measure(prediction, target), loss - floor, measure(nothing, target)])
 
 
-class RepeatableDraws:
-    """The draws of training, for measurements that repeat: the same rows, flips, labels, noise and times every time.
-
-    Each of the batches is keyed by its index, whichever process asks for it. Rows are drawn with replacement, so that
-    draws are independent; times are those of the end of training.
-
-    Args:
-        module: What is trained.
-        data: What it is trained on, in memory.
-        num_samples: How many draws there are.
-        batch_size: Draws a batch; the last one may be smaller.
-    """
-
-    def __init__(self, module: GenerativeModule, data: DataModule, num_samples: int, batch_size: int) -> None:
-        self.module, self.data = module, data
-        self.num_samples, self.batch_size = num_samples, batch_size
-
-    def __len__(self) -> int:
-        """The number of batches."""
-        return -(-self.num_samples // self.batch_size)
-
-    def batch(self, index: int, device: torch.device | str = "cpu") -> TrainingDraw:
-        """The points and conditions of a batch on a device."""
-        split, size = self.data.split("train"), min(self.batch_size, self.num_samples - index * self.batch_size)
-        keys = (Purpose.FLOOR, self.module.seed, index)
-        generators = keyed_generators(*keys, device=device)
-        rows = torch.randint(len(split), (size,), generator=keyed_generators(*keys)(Purpose.ORDER))
-        raw = split.__getitems__(rows)
-        moved = raw.to(device) if isinstance(raw, Tensor) else tuple(part.to(device) for part in raw)
-        batch = unpack(self.data.on_after_batch_transfer(moved, 0))
-        batch = batch.replace(
-            data=self.data.augment(batch.data, generators(Purpose.AUGMENT)),
-            condition=self.module.drop_condition(batch.condition, generators(Purpose.LABEL_DROPOUT)),
-        )
-        return self.module.draw_point(batch, generators), batch.condition
-
-
 class ExcessLoss:
-    """The terms of a module's loss (`fmlab.fields.TERMS`) by time, on draws of training that repeat.
+    """The terms of a module's loss (`TERMS`) by time, on draws of training that repeat.
 
+    The draws are the same rows, flips, labels, noise and times every time, keyed by the batch, whichever process asks
+    for it. Rows are drawn with replacement, so that draws are independent; times are those of the end of training.
     Where it is measured again and again, the exact side of each draw is computed once and stored on the CPU; the law,
     whose points may be large, is let go after that.
 
@@ -111,7 +67,7 @@ class ExcessLoss:
         data: What it is trained on, in memory.
         law: The law whose exact field a perfect network would have.
         num_samples: How many draws of data, noise and t.
-        batch_size: Draws a batch.
+        batch_size: Draws a batch; the last one may be smaller.
         rank: Which share of the batches is measured; the totals of all ranks add up.
         world_size: How many shares there are.
         repeated: Whether it is measured more than once.
@@ -128,11 +84,27 @@ class ExcessLoss:
         world_size: int = 1,
         repeated: bool = True,
     ) -> None:
-        self.module, self.repeated = module, repeated
-        self.draws = RepeatableDraws(module, data, num_samples, batch_size)
-        self.mine = range(rank, len(self.draws), world_size)
+        self.module, self.data, self.num_samples, self.batch_size = module, data, num_samples, batch_size
+        batches = -(-num_samples // batch_size)
+        self.mine = range(rank, batches, world_size)
+        self.repeated = repeated
         self._law: PosteriorMean | None = law
         self._exact: list[tuple[Tensor, Tensor]] = []
+
+    def draw_batch(self, index: int, device: torch.device | str = "cpu") -> tuple[PathSample, Tensor | None]:
+        """A batch's points on the path, and the condition of each or None, on a device."""
+        split, size = self.data.split("train"), min(self.batch_size, self.num_samples - index * self.batch_size)
+        keys = (Purpose.FLOOR, self.module.seed, index)
+        generators = keyed_generators(*keys, device=device)
+        rows = torch.randint(len(split), (size,), generator=keyed_generators(*keys)(Purpose.ORDER))
+        raw = split.__getitems__(rows)
+        moved = raw.to(device) if isinstance(raw, Tensor) else tuple(part.to(device) for part in raw)
+        batch = unpack(self.data.on_after_batch_transfer(moved, 0))
+        batch = batch.replace(
+            data=self.data.augment(batch.data, generators(Purpose.AUGMENT)),
+            condition=self.module.drop_condition(batch.condition, generators(Purpose.LABEL_DROPOUT)),
+        )
+        return self.module.draw_point(batch, generators), batch.condition
 
     @torch.no_grad()
     def measure(
@@ -144,7 +116,7 @@ class ExcessLoss:
         """The terms of the loss of a network, on a device; its forwards run within `context()`, such as autocast."""
         module, means = self.module, MeansByTime(TERMS)
         for position, index in enumerate(self.mine):
-            point, condition = self.draws.batch(index, device)
+            point, condition = self.draw_batch(index, device)
             expected = [part.to(device) for part in self._exact_side(position, point, condition)]
             with context():
                 output = run_network(network, module.path, module.prediction, point.x, point.t, condition)
@@ -155,7 +127,7 @@ class ExcessLoss:
         return means
 
     def _exact_side(self, position: int, point: PathSample, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Expected data and noise at the points of a batch, stored on the CPU where they are needed again."""
+        """Expected data and noise at the points of a batch."""
         if position < len(self._exact):
             return self._exact[position]
         assert self._law is not None
@@ -173,13 +145,11 @@ class LossFloor(Callback):
     Logs `train/excess`, the network's squared distance from the exact field in the loss's own space and weight, in
     total and in bins of t, and `train/floor`, what a perfect network would lose. The evaluation network is measured,
     with the averaged weights where there are any. The latest result lies in the run's `excess.json`, with standard
-    errors. Draws and exact field are shared out over the processes; the exact side is computed once.
+    errors. Draws and exact field are shared out over the processes.
 
     Where the exact field is not known (another source or coupling, data that do not fit in memory, ...) a warning says
-    why, and nothing is measured.
-
-    The exact field of a finite set draws nothing but its points. Towards t = 1 an excess is therefore also what lets a
-    network draw new ones.
+    why, and nothing is measured. The exact field of a finite set draws nothing but its points: towards t = 1 an excess
+    is therefore also what lets a network draw new ones.
 
     Args:
         num_samples: How many draws of data, noise and t; at least 2.
@@ -199,8 +169,10 @@ class LossFloor(Callback):
         """The names of the metrics that it logs, without those by time."""
         return {"train/excess", "train/floor"}
 
-    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The law of the training set, before any training: what cannot be known is said now, not hours later."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds the law of the training set: what cannot be known is said before any training, not hours later."""
+        if not self.enabled or self._terms is not None:
+            return
         module, data = cast(GenerativeModule, pl_module), datamodule(trainer)
         try:
             law = exact_law(module, data, "floor")
@@ -211,18 +183,13 @@ class LossFloor(Callback):
         ranks = (trainer.global_rank, trainer.world_size)
         self._terms = ExcessLoss(module, data, law, self.num_samples, self.batch_size, *ranks)
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.prepare(trainer, pl_module)
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.enabled and self._terms is None:
-            self.prepare(trainer, pl_module)
+    on_validation_start = on_fit_start
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.enabled or trainer.sanity_checking:
             return
         means = self.measure(trainer, cast(GenerativeModule, pl_module))
-        stop_before_meeting(trainer)
+        stop_if_requested(trainer, before_meeting=True)
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(means.totals.to(pl_module.device), reduce_op="sum")
             means.totals = cast(Tensor, total).cpu()

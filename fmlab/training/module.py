@@ -1,27 +1,87 @@
-"""What every module shares that trains one network at drawn times of a path: keyed draws, optimizer, log, weights."""
+"""What every module shares that trains one network at drawn times of a path: batches, keyed draws, optimizer, log."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fmlab.errors import UserError
 from fmlab.objectives import LossByTime, StepContext, TimeSampler, Uniform
-from fmlab.paths import ProbabilityPath
-from fmlab.random import Purpose, seed_default_generators
-from fmlab.training.batches import Batch, Generators, keyed_generators, unpack
+from fmlab.paths import CondOT, ProbabilityPath
+from fmlab.random import Purpose, keyed_generator, seed_default_generators
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn, parameter_groups
-from fmlab.training.overhead import LeanModule, with_signature
+from fmlab.training.overhead import LeanModule
+
+Generators = Callable[[Purpose], torch.Generator]
+"""The generator for each purpose."""
+
+
+def keyed_generators(stage: Purpose, *keys: int, device: torch.device | str = "cpu") -> Generators:
+    """Generators of a stage such as training, whose numbers depend on stage, keys and purpose alone."""
+    return lambda purpose: keyed_generator(stage, *keys, purpose, device=device)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Data with what belongs to each data point.
+
+    Attributes:
+        data: Of shape (B, *event).
+        condition: One a data point, labels (B,) or vectors (B, D), or None.
+        source: The x_0 that goes with each data point, shaped like `data`, or None.
+    """
+
+    data: Tensor
+    condition: Tensor | None = None
+    source: Tensor | None = None
+
+    def replace(self, **changes: Any) -> Batch:
+        return dataclasses.replace(self, **changes)
+
+
+def unpack(batch: Any) -> Batch:
+    """A tensor, alone or in a list, has no condition, a pair has one; a mapping names `data`, `condition` and `source`.
+
+    Raises:
+        UserError: If a batch is anything else.
+    """
+    if isinstance(batch, Tensor):
+        return Batch(batch)
+    if isinstance(batch, Mapping):
+        if "data" not in batch or not set(batch) <= {"data", "condition", "source"}:
+            raise UserError(f"a batch with the keys {', '.join(map(str, batch))}", hint="data, condition, source")
+        return Batch(**batch)
+    if not isinstance(batch, (list, tuple)) or not 1 <= len(batch) <= 2 or not isinstance(batch[0], Tensor):
+        parts = f"of {len(batch)} parts" if isinstance(batch, (list, tuple)) else ""
+        raise UserError(f"a batch is a {type(batch).__name__} {parts}".strip(), key="data", hint="x, (x, label), ...")
+    return Batch(*batch)
 
 
 class NetworkModule(LeanModule):
-    """Trains one network at drawn times of a path; `GenerativeModule` describes the arguments.
+    """Trains one network at drawn times of a path.
 
     All randomness of a step is keyed by (seed, optimizer step, shard), where shard = accumulation index x world size +
     rank: a resumed run repeats itself, and two processes draw what two accumulated batches draw.
+
+    Args:
+        network: `network(x, t, condition)` with x (B, *event), t (B,) and condition (B,), (B, D) or None; same shape
+            out as in.
+        path: The probability path; CondOT if left out.
+        time_sampler: Where training draws t; Uniform if left out.
+        num_classes: The number of labels; label `num_classes` means "no label". Left out, it is the data's.
+        optimizer: Makes the optimizer from the network's parameters; torch's AdamW if left out.
+        lr_scheduler: Makes the learning-rate schedule, stepped every optimizer step; constant if left out.
+        compile: Compile the network with torch.compile; checkpoints are the same with and without.
+        seed: The seed of all randomness of training; left out, it is `seed_everything`.
+        weight_decay_on: What the optimizer's weight decay acts on: `all` parameters, or `matrices` alone, that is, not
+            biases, norms and embeddings.
 
     Attributes:
         averaged: The averaged networks by their decay, the one that validation uses first.
@@ -33,17 +93,17 @@ class NetworkModule(LeanModule):
     def __init__(
         self,
         network: nn.Module,
-        path: ProbabilityPath,
-        time_sampler: TimeSampler | None,
-        num_classes: int | None,
-        optimizer: OptimizerFactory,
-        lr_scheduler: LRSchedulerFactory | None,
-        compile: bool,
-        seed: int,
-        weight_decay_on: WeightDecayOn,
+        path: ProbabilityPath | None = None,
+        time_sampler: TimeSampler | None = None,
+        num_classes: int | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerFactory | None = None,
+        compile: bool = False,
+        seed: int = 0,
+        weight_decay_on: WeightDecayOn = "all",
     ) -> None:
         super().__init__()
-        self.network, self.path = network, path
+        self.network, self.path = network, path or CondOT()
         self.time_sampler = time_sampler or Uniform()
         self.num_classes = num_classes
         self.optimizer, self.lr_scheduler, self.weight_decay_on = optimizer, lr_scheduler, weight_decay_on
@@ -74,24 +134,24 @@ class NetworkModule(LeanModule):
 
     # One step ---------------------------------------------------------------------------------------------------------
 
-    @with_signature
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = unpack(batch)
-        step, device = self.global_step, batch.data.device
-        shard = self.shard(step)
+        step, device, trainer = self.global_step, batch.data.device, self.trainer
+        last, index = self._batch_of_step
+        index = index + 1 if step == last else 0  # which of the batches that are accumulated for this step
+        self._batch_of_step = (step, index)
+        shard = index * trainer.world_size + self.global_rank
         seed_default_generators(Purpose.TORCH, self.seed, step, shard, device=device)  # for nn.Dropout
         generators = keyed_generators(Purpose.TRAINING, self.seed, step, shard, device=device)
         batch = self.prepare_batch(batch, generators)
-        shards = self.trainer.accumulate_grad_batches * self.trainer.world_size
-        losses, t = self.losses(self._running[0], batch, generators, self.step_context(self.progress, shard, shards))
+        steps = trainer.max_steps if trainer.max_steps > 0 else trainer.estimated_stepping_batches
+        progress = min(1.0, step / max(float(steps), 1.0))
+        context = StepContext(self.path, progress, shard, trainer.accumulate_grad_batches * trainer.world_size)
+        losses, t = self.losses(self._running[0], batch, generators, context)
         self.loss_by_time.add(losses, t)
         return losses.mean()
 
-    def shard(self, step: int) -> int:
-        """accumulation index x world size + rank, counted as the batches of an optimizer step arrive."""
-        last, index = self._batch_of_step
-        self._batch_of_step = (step, index + 1) if step == last else (step, 0)
-        return self._batch_of_step[1] * self.trainer.world_size + self.global_rank
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]  # see LeanModule
 
     def prepare_batch(self, batch: Batch, generators: Generators) -> Batch:
         """A training batch as the network is to see it: augmented."""
@@ -100,15 +160,15 @@ class NetworkModule(LeanModule):
             return batch
         return batch.replace(data=data.augment(batch.data, generators(Purpose.AUGMENT)))
 
-    def step_context(self, progress: float = 1.0, shard: int = 0, shards: int = 1) -> StepContext:
-        """Where in training times are drawn."""
-        return StepContext(self.path, progress, shard, shards)
+    def validation_generators(self, batch: Batch, batch_idx: int, *keys: int) -> Generators:
+        """The generators of a batch of the validation, the same ones every time."""
+        index = batch_idx * self.trainer.world_size + self.global_rank
+        return keyed_generators(Purpose.VALIDATION, self.seed, index, *keys, device=batch.data.device)
 
     @property
-    def progress(self) -> float:
-        """The share of training that is done."""
-        total = self.trainer.max_steps if self.trainer.max_steps > 0 else self.trainer.estimated_stepping_batches
-        return min(1.0, self.global_step / max(float(total), 1.0))
+    def evaluation_network(self) -> nn.Module:
+        """The first averaged network where there is one, else the network as it is."""
+        return next(iter(self.averaged.values()), self.network)
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.network, self.weight_decay_on))
@@ -134,8 +194,6 @@ class NetworkModule(LeanModule):
         bins = {f"train/loss_t_bin_{i}": sums[i] / counts[i] for i in range(len(sums)) if counts[i]}
         self.report({"train/loss": loss, **bins, "train/lr": optimizer.param_groups[0]["lr"]})
 
-    # What a checkpoint holds ------------------------------------------------------------------------------------------
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the shape of a sample, which a network need not know, and what the next report will average."""
         sizes, losses = self.loss_by_time.pending()
@@ -150,8 +208,3 @@ class NetworkModule(LeanModule):
         losses = checkpoint["fmlab"].get("losses")
         if losses and losses["sizes"] and len(losses["processes"]) == self.trainer.world_size:
             self.loss_by_time.restore(losses["sizes"], losses["processes"][self.global_rank].to(self.device))
-
-    @property
-    def evaluation_network(self) -> nn.Module:
-        """The first averaged network where there is one, else the network as it is."""
-        return next(iter(self.averaged.values()), self.network)

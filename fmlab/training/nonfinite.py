@@ -43,12 +43,17 @@ class NonFinite(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        module = cast(NetworkModule, pl_module)
+        module, step = cast(NetworkModule, pl_module), trainer.global_step + 1
         if self.action == "skip":
             self._skip(trainer, module)
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self.check_losses(trainer, module, trainer.global_step + 1)
-            self._report_skipped(trainer, module)
+        if step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            return
+        self.check_losses(trainer, module, step)
+        if self.action == "skip":
+            module.report({"train/skipped_steps": float(self._skipped)})
+            if self._steps == self._skipped:
+                self._fail(trainer, f"all {self._steps} steps up to step {step} were skipped: none was finite")
+            self._steps = self._skipped = 0
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         module = cast(NetworkModule, pl_module)
@@ -57,13 +62,7 @@ class NonFinite(Callback):
             self._fail(trainer, f"the weights are not finite after step {trainer.global_step}")
 
     def check_losses(self, trainer: Trainer, module: NetworkModule, step: int) -> None:
-        """Stops the run if a loss since the last report is not finite; every rank enters.
-
-        Args:
-            trainer: The trainer.
-            module: What is trained.
-            step: The step that the latest losses belong to, counted from 1.
-        """
+        """Stops the run if a loss up to `step`, since the last report, is not finite; every rank enters."""
         ages = module.loss_by_time.ages_of_nonfinite()
         if trainer.world_size > 1:
             ages = cast(Tensor, trainer.strategy.reduce(ages.to(module.device), reduce_op="max"))
@@ -81,21 +80,13 @@ class NonFinite(Callback):
         self._fail(trainer, cause)
 
     def _skip(self, trainer: Trainer, module: NetworkModule) -> None:
-        gradients = [p.grad for p in module.network.parameters() if p.grad is not None]
+        parameters = list(module.network.parameters())
         self._steps += 1
-        if not _all_finite(gradients):
+        if not _all_finite([p.grad for p in parameters if p.grad is not None]):
             self._skipped += 1
-            for parameter in module.network.parameters():
+            for parameter in parameters:
                 parameter.grad = None  # optimizers leave such parameters and their state alone
             module.loss_by_time.forget(trainer.accumulate_grad_batches)
-
-    def _report_skipped(self, trainer: Trainer, module: NetworkModule) -> None:
-        steps, skipped = self._steps, self._skipped
-        self._steps = self._skipped = 0
-        if self.action == "skip":
-            module.report({"train/skipped_steps": float(skipped)})
-        if 0 < steps == skipped:
-            self._fail(trainer, f"all {steps} steps up to step {trainer.global_step + 1} were skipped: none was finite")
 
     def _fail(self, trainer: Trainer, cause: str) -> None:
         last = RunLayout(Path(trainer.default_root_dir)).last

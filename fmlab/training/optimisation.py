@@ -78,12 +78,12 @@ class WarmupCosine(WarmupConstant):
 
 
 def parameter_groups(network: nn.Module, weight_decay_on: WeightDecayOn = "all") -> Any:
-    """What an optimizer is made from.
+    """What an optimizer is made from: all parameters in one flat list, or two groups, of which one is not decayed.
 
     Args:
         network: The network.
-        weight_decay_on: `all` gives the parameters in one flat list, all with the optimizer's own weight decay;
-            `matrices` gives two groups, the matrices with it and the rest without any.
+        weight_decay_on: `all` parameters, or `matrices`, the weights of layers that multiply; the rest are biases,
+            norms and embeddings.
 
     Raises:
         UserError: If there is no such choice.
@@ -93,14 +93,9 @@ def parameter_groups(network: nn.Module, weight_decay_on: WeightDecayOn = "all")
     if weight_decay_on != "matrices":
         cause = f"weight decay is on all or on matrices, not on {weight_decay_on}"
         raise UserError(cause, key="model.weight_decay_on")
-    matrices, rest = matrices_and_rest(network)
-    return [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
-
-
-def matrices_and_rest(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """A network's parameters in two lists: weights of layers that multiply, and biases, norms and embeddings."""
     tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    parameters = list(network.parameters())
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2 and id(parameter) not in tables]
-    chosen = {id(parameter) for parameter in matrices}
-    return matrices, [parameter for parameter in parameters if id(parameter) not in chosen]
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for parameter in network.parameters():
+        (matrices if parameter.ndim >= 2 and id(parameter) not in tables else rest).append(parameter)
+    return [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]

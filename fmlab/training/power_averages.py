@@ -32,12 +32,7 @@ WORST_MISS = 0.2
 
 
 class Profile(NamedTuple):
-    """What an average stands for.
-
-    Attributes:
-        step: The optimizer steps it averages over.
-        std: The standard deviation of its density, as a part of these steps.
-    """
+    """What an average stands for: so many optimizer steps, and the width of its density as a part of these."""
 
     step: int
     std: float
@@ -93,16 +88,6 @@ def coefficients(saved: Sequence[Profile], target: Profile) -> list[float]:
     return [float(value) for value in weights / weights.sum()]
 
 
-def tensor_name(std: float, parameter: str) -> str:
-    """The name of one parameter's average in a snapshot."""
-    return f"{std}/{parameter}"
-
-
-def snapshot_file(folder: Path, step: int) -> Path:
-    """The snapshot of a step in the folder of snapshots."""
-    return folder / f"step_{step:08d}.safetensors"
-
-
 def snapshots_in(folder: Path) -> dict[int, Path]:
     """The snapshots in a folder by their step."""
     files = sorted(folder.glob("step_*.safetensors"))
@@ -137,7 +122,7 @@ def reconstruct(folder: Path, state: Mapping[str, Any], std: float) -> dict[str,
         for name, like in next(iter(current.values())).items():
             total = torch.zeros(like.shape, dtype=torch.float64)
             for file, own, weight in pieces:
-                total.add_(file.get_tensor(tensor_name(own, name)), alpha=weight)
+                total.add_(file.get_tensor(f"{own}/{name}"), alpha=weight)
             for average, weight in last:
                 total.add_(average[name].cpu(), alpha=weight)
             averages[name] = total.to(like.dtype)
@@ -159,6 +144,8 @@ class PowerAverages(Callback):
         enabled: Whether to average at all.
     """
 
+    state_key = "PowerAverages"
+
     def __init__(
         self,
         stds: Sequence[float] = (0.05, 0.10),
@@ -176,10 +163,6 @@ class PowerAverages(Callback):
         self.averages: dict[str, dict[str, Tensor]] = {}
         self._parameters: list[Tensor] = []
 
-    @property
-    def state_key(self) -> str:
-        return "PowerAverages"
-
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "averages": self.averages}
 
@@ -195,14 +178,11 @@ class PowerAverages(Callback):
 
     def prepare(self, network: nn.Module) -> None:
         """Makes the averages, from those of a checkpoint where one was loaded, beside the network's parameters."""
-        parameters = dict(network.named_parameters())
-        self._parameters = [parameter.detach() for parameter in parameters.values()]
+        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+        self._parameters = list(parameters.values())
         for std in self.exponents:
             start = self.averages.get(std, parameters)
-            self.averages[std] = {
-                name: start[name].detach().to(device=parameter.device, copy=True)
-                for name, parameter in parameters.items()
-            }
+            self.averages[std] = {name: start[name].to(own.device, copy=True) for name, own in parameters.items()}
 
     @torch.no_grad()
     def update(self) -> None:
@@ -216,14 +196,11 @@ class PowerAverages(Callback):
         if trainer.global_step == 0:
             self.step, self.averages = 0, {}
         if trainer.global_step != self.step:
-            raise UserError(
-                f"power averages begin with the run, which is at step {trainer.global_step}",
-                key="power_ema",
-                hint="leave power_ema out, or train a new run",
-            )
+            cause = f"power averages begin with the run, which is at step {trainer.global_step}"
+            raise UserError(cause, key="power_ema", hint="leave power_ema out, or train a new run")
         self.prepare(cast(NetworkModule, pl_module).network)
         if trainer.is_global_zero:
-            folder = self.folder(trainer)
+            folder = RunLayout(Path(trainer.default_root_dir)).power_averages
             make_folder(folder)
             for step, file in snapshots_in(folder).items():
                 if step > self.step:  # of steps after the checkpoint, which come again
@@ -233,21 +210,14 @@ class PowerAverages(Callback):
         if trainer.global_step > self.step:  # not while gradients accumulate
             self.update()
             if trainer.is_global_zero and self.is_due(self.step, trainer.estimated_stepping_batches):
-                self.write_snapshot(self.folder(trainer))
+                self.write_snapshot(RunLayout(Path(trainer.default_root_dir)).power_averages)
 
     def is_due(self, step: int, total: float) -> bool:
         """Whether a snapshot belongs to this step of so many; to none of a run without an end."""
         return step * self.snapshots // total > (step - 1) * self.snapshots // total
 
-    def folder(self, trainer: Trainer) -> Path:
-        """Where the snapshots lie."""
-        return RunLayout(Path(trainer.default_root_dir)).power_averages
-
     def write_snapshot(self, folder: Path) -> None:
         """Writes the averages as they are now."""
-        tensors = {
-            tensor_name(float(std), name): average.to(self.dtype)
-            for std, averages in self.averages.items()
-            for name, average in averages.items()
-        }
-        write_tensors(snapshot_file(folder, self.step), tensors, {"step": str(self.step)})
+        averages = {f"{float(std)}/{name}": x for std, one in self.averages.items() for name, x in one.items()}
+        tensors = {name: average.to(self.dtype) for name, average in averages.items()}
+        write_tensors(folder / f"step_{self.step:08d}.safetensors", tensors, {"step": str(self.step)})

@@ -16,23 +16,19 @@ from lightning.pytorch.callbacks import ProgressBar
 
 from fmlab.networks import describe
 from fmlab.records import RunLayout, write_status
-from fmlab.training.batches import unpack
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.module import NetworkModule
+from fmlab.training.module import NetworkModule, unpack
+
+SECONDS = 10.0
+"""The least time between two lines of progress, or two writes of the status."""
 
 
 class LineProgress(ProgressBar):
-    """Prints one line every few seconds and one after each validation; for log files.
+    """Prints one line every few seconds and one after each validation; for log files."""
 
-    Args:
-        seconds: The least time between two lines.
-    """
-
-    def __init__(self, seconds: float = 10.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.seconds = seconds
-        self._printed = 0.0
-        self._started = 0.0
+        self._started = self._printed = 0.0
         self._enabled = True
 
     def disable(self) -> None:
@@ -48,33 +44,32 @@ class LineProgress(ProgressBar):
         self._started = self._printed = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        now = time.monotonic()
-        if now - self._printed >= self.seconds:
-            self._line(trainer, now)
+        if time.monotonic() - self._printed >= SECONDS:
+            self._line(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._line(trainer, time.monotonic())
+            self._line(trainer)
 
-    def _line(self, trainer: Trainer, now: float) -> None:
-        self._printed = now
+    def _line(self, trainer: Trainer) -> None:
+        self._printed = time.monotonic()
         if not self._enabled or not trainer.is_global_zero:
             return
         metrics = trainer.progress_bar_metrics
         shown = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)) and k != "v_num")
         of = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
-        print(f"step {trainer.global_step}{of}  {now - self._started:.0f}s  {shown}", flush=True)
+        print(f"step {trainer.global_step}{of}  {self._printed - self._started:.0f}s  {shown}", flush=True)
 
 
 class Heartbeat(Callback):
     """Writes the step into the run's status every few seconds, so that others see it live."""
 
-    def __init__(self, layout: RunLayout, seconds: float = 10.0) -> None:
-        self.layout, self.seconds, self._last = layout, seconds, 0.0
+    def __init__(self, layout: RunLayout) -> None:
+        self.layout, self._last = layout, 0.0
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         now = time.monotonic()
-        if trainer.is_global_zero and now - self._last > self.seconds:
+        if trainer.is_global_zero and now - self._last > SECONDS:
             self._last = now
             write_status(self.layout, "running", step=trainer.global_step)
 
@@ -92,25 +87,19 @@ class Throughput(Callback):
 
     def __init__(self, enabled: bool = True) -> None:
         self.enabled = enabled
-        self._samples = 0
-        self._step = 0
+        self._samples = self._step = 0
         self._since = 0.0
-        self._peak: float | None = None
-        self._forward = 0
+        self._work: float | None = None
 
     def logged_metrics(self, data: object) -> set[str]:
         """The names of the metrics that it logs; some of them depend on the device."""
         names = ("images_per_second", "milliseconds_per_step", "memory_gib", "model_flops_utilisation")
         return {f"perf/{name}" for name in names}
 
-    def _restart(self, trainer: Trainer) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._samples, self._step, self._since = 0, trainer.global_step, time.perf_counter()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._restart(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._restart(trainer)
+    on_validation_end = on_train_start
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -128,19 +117,22 @@ class Throughput(Callback):
             "perf/memory_gib": memory_in_use(pl_module.device) / 2**30,
         }
         module = cast(NetworkModule, pl_module)
-        utilisation = self.utilisation(trainer, module, self._samples / elapsed)
-        module.report(values if utilisation is None else {**values, "perf/model_flops_utilisation": utilisation})
-        self._restart(trainer)
+        if self._work is None:
+            self._work = work_of_sample(trainer, module)
+        if self._work:
+            values["perf/model_flops_utilisation"] = self._work * self._samples / elapsed
+        module.report(values)
+        self.on_train_start(trainer, pl_module)
 
-    def utilisation(self, trainer: Trainer, module: NetworkModule, samples_per_second: float) -> float | None:
-        """The share of one device's peak that the network's work on so many samples takes; None where it is unknown."""
-        if self._peak is None:
-            self._peak = peak_flops(module.device, str(trainer.precision)) or 0
-            shape = tuple(trainer.datamodule.shape)  # type: ignore[attr-defined]
-            if self._peak:
-                classes = module.num_classes if isinstance(module, GenerativeModule) else None
-                self._forward = describe(module.network, shape, classes).flops
-        return 3 * self._forward * samples_per_second / self._peak if self._peak else None
+
+def work_of_sample(trainer: Trainer, module: NetworkModule) -> float:
+    """The seconds that the network's work on a sample of training takes at one device's peak; 0 if it is unknown."""
+    peak = peak_flops(module.device, str(trainer.precision))
+    if not peak:
+        return 0.0
+    shape = tuple(trainer.datamodule.shape)  # type: ignore[attr-defined]
+    classes = module.num_classes if isinstance(module, GenerativeModule) else None
+    return 3 * describe(module.network, shape, classes).flops / peak
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:

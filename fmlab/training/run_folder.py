@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -35,11 +34,9 @@ def place_run(prepared: Prepared, started_by_another: bool) -> RunLayout:
         layout = RunLayout(Path(os.environ[RUN_DIRECTORY]))
         prepared.config["trainer"] = read_file(layout.config)["trainer"]
         return layout
-    run = RunOptions(**prepared.config["run"])
-    assert run.name is not None
-    trial = trial_folder()
+    run, trial = RunOptions(**prepared.config["run"]), trial_folder()
     if trial is None:
-        layout = new_run(run.dir, run.name, run_id=_job_id())
+        layout = new_run(run.dir, str(run.name), run_id=_job_id())
     else:
         layout = new_run(trial.parent.parent, trial.parent.name, run_id=trial.name)
     os.environ[RUN_DIRECTORY] = str(layout.root.resolve())
@@ -53,17 +50,18 @@ def _job_id() -> str | None:
 
     A run that W&B's agent started has W&B's id, so that the record and the page there are found from one another.
     """
-    if os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"):
-        return os.environ["WANDB_RUN_ID"]
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in os.environ:
-        return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '0')}"
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
-        return f"torchrun-{os.environ['TORCHELASTIC_RUN_ID']}"
+    environment = os.environ
+    if environment.get("WANDB_SWEEP_ID") and environment.get("WANDB_RUN_ID"):
+        return environment["WANDB_RUN_ID"]
+    if int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in environment:
+        return f"slurm-{environment['SLURM_JOB_ID']}-{environment.get('SLURM_STEP_ID', '0')}"
+    if int(environment.get("WORLD_SIZE", "1")) > 1 and environment.get("TORCHELASTIC_RUN_ID", "none") != "none":
+        return f"torchrun-{environment['TORCHELASTIC_RUN_ID']}"
     return None
 
 
 @contextlib.contextmanager
-def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Any]:
+def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Callable[[int], None]]:
     """Within, the run's status is `running`; afterwards it is done, interrupted or failed, with the error's line.
 
     Gives a function that is called with the last step when the training is done.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from fmlab.data import DataModule
@@ -14,7 +14,6 @@ from fmlab.data.base import FREQUENCIES, draw_labels
 from fmlab.data.contract import check_provides
 from fmlab.data.pixels import to_uint8
 from fmlab.errors import UserError
-from fmlab.fields import Sampling
 from fmlab.metrics.cache import cache_folder
 from fmlab.metrics.features import choose_features
 from fmlab.metrics.measurement import setting
@@ -23,18 +22,18 @@ from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import facts, metric_key, usual_metrics
 from fmlab.paths import GaussianPath
 from fmlab.records.atomic import atomic_write_json, make_folder
-from fmlab.solvers import Euler, Grid, Solver, UniformGrid
+from fmlab.solvers import Euler, Grid, Solver
 from fmlab.training.averaged_weights import AveragedWeights
-from fmlab.training.generation import check_guidance, check_sampler, datamodule, draw_samples
+from fmlab.training.generation import SamplingCallback, check_guidance, check_sampler, datamodule
 from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.interruption import stop_before_meeting
+from fmlab.training.interruption import stop_if_requested
 
 _NEEDS = ("kind", "reference_batches", "reference_hash")
 """What the metrics need of a data module; of images also their classes, with which features are chosen."""
 _NEEDS_OF_IMAGES = ("num_classes", "class_names")
 
 
-class SampleMetrics(Callback):
+class SampleMetrics(SamplingCallback):
     """Fréchet and kernel distance for images, 2-Wasserstein distance and MMD for vectors, with the averaged weights.
 
     Generation and features are shared out over the processes; the statistics add up exactly. The seeds, and the labels
@@ -47,12 +46,6 @@ class SampleMetrics(Callback):
         num_samples: Images or points to generate.
         guidance_scale: The guidance scale; data without labels know only 1.
         solver: The integrator; Euler if left out.
-        steps: Solver steps.
-        grid: Where the steps lie; UniformGrid if left out.
-        path: The Gaussian path to sample along; the model's own if left out.
-        batch_size: Samples per solve.
-        seed: The seed of the first sample; the others follow.
-        enabled: Whether to measure.
     """
 
     def __init__(
@@ -70,9 +63,8 @@ class SampleMetrics(Callback):
     ) -> None:
         if num_samples < 2:
             raise UserError(f"a distance needs at least 2 samples, got {num_samples}", key="fid.num_samples")
+        super().__init__(solver or Euler(), steps, grid, path, batch_size, seed, enabled)
         self.features, self.num_samples, self.guidance_scale = features, num_samples, guidance_scale
-        self.sampling = Sampling(solver or Euler(), steps, grid or UniformGrid(), path)
-        self.batch_size, self.seed, self.enabled = batch_size, seed, enabled
         self.metrics: MetricSet | None = None
 
     def logged_metrics(self, data: DataModule) -> set[str]:
@@ -87,21 +79,15 @@ class SampleMetrics(Callback):
         data = datamodule(trainer)
         needs = [*_NEEDS, *(_NEEDS_OF_IMAGES if getattr(data, "kind", "images") == "images" else ())]
         check_provides(data, [*needs, *([] if pl_module.num_classes is None else ["label_frequencies"])], "fid")
-        check_sampler(self.sampling, pl_module, "fid.")
+        check_sampler(self.sampling, cast(GenerativeModule, pl_module), "fid.")
 
-    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> MetricSet:
+    def prepare(self, trainer: Trainer) -> MetricSet:
         """Builds the feature network, the reference statistics and the metrics, once; every rank enters."""
         if self.metrics is None:
-            data = datamodule(trainer)
-            parts = MetricParts(
-                data,
-                self.num_samples,
-                cache_folder(),
-                self.features,
-                device=pl_module.device,
-                spread=False,
-                max_points=self.num_samples,
-            )
+            data, count = datamodule(trainer), self.num_samples
+            device = trainer.lightning_module.device
+            folder = cache_folder()
+            parts = MetricParts(data, count, folder, self.features, device=device, spread=False, max_points=count)
             try:
                 self.metrics = MetricSet(usual_metrics(data.kind), parts)
             except UserError as error:
@@ -112,10 +98,10 @@ class SampleMetrics(Callback):
         return self.metrics
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.prepare(trainer, pl_module)  # before any training: missing weights are found now, not hours later
+        self.prepare(trainer)  # before any training: missing weights are found now, not hours later
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.prepare(trainer, pl_module)
+        self.prepare(trainer)
 
     def labels(self, data: Any) -> Tensor:
         """One label per sample, drawn from the training set's frequencies."""
@@ -124,19 +110,17 @@ class SampleMetrics(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        metrics = self.prepare(trainer, pl_module)
+        metrics, data = self.prepare(trainer), datamodule(trainer)
         mine = torch.arange(trainer.global_rank, self.num_samples, trainer.world_size)
-        labels = None if pl_module.num_classes is None else self.labels(datamodule(trainer))[mine]
-        seeds = (self.seed + mine).tolist()
-        batches = draw_samples(trainer, pl_module, self.sampling, seeds, labels, self.guidance_scale, self.batch_size)
-        images, start = datamodule(trainer).kind == "images", 0
-        for generated in batches:
+        labels = None if pl_module.num_classes is None else self.labels(data)[mine]
+        images, start = data.kind == "images", 0
+        for generated in self.draw_samples(trainer, (self.seed + mine).tolist(), labels, self.guidance_scale):
             samples = to_uint8(generated.samples) if images else generated.samples.flatten(1)
             batch = slice(start, start + len(samples))
             labels_of_batch = None if labels is None else labels[batch]
             metrics.update(samples, labels_of_batch, mine[batch], generated.finite)
             start += len(samples)
-        stop_before_meeting(trainer)
+        stop_if_requested(trainer, before_meeting=True)
         values = metrics.compute("val")  # adds up over the ranks
         metrics.reset()
         pl_module.log_dict(values, prog_bar=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fmlab.distributions import Distribution
 from fmlab.errors import UserError
+from fmlab.fields import gaussian_start
 from fmlab.random import Purpose, keyed_generator
-from fmlab.solvers import SeededNoise
 
 SourceChoice = Distribution | LightningDataModule | Literal["batch"] | None
 
@@ -37,58 +37,46 @@ class NoiseSource(InitialDistribution):
         return torch.randn(data.shape, generator=generator, device=data.device)
 
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-        return SeededNoise(seeds).initial(shape, device)
+        return gaussian_start(seeds, shape, device)
 
 
 class DistributionSource(InitialDistribution):
-    """Draws of a distribution.
-
-    Args:
-        distribution: The law, on events of the data's shape.
-    """
+    """Draws of a distribution on events of the data's shape."""
 
     def __init__(self, distribution: Distribution) -> None:
         self.distribution = distribution
 
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
         x = self.distribution.sample(len(data), generator, data.device).to(torch.float32)
-        _check_shape(x.shape[1:], data.shape[1:])
-        return x
+        return _checked(x, data.shape[1:])
 
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
         draws = [self.distribution.sample(1, keyed_generator(Purpose.NOISE, seed, 0)) for seed in seeds]
-        x = torch.cat(draws).to(device=device, dtype=torch.float32)
-        _check_shape(x.shape[1:], shape)
-        return x
+        return _checked(torch.cat(draws).to(device=device, dtype=torch.float32), shape)
 
 
 class DataSource(InitialDistribution):
     """Examples of a data set: of its training split in training, of its validation split in sampling.
 
-    Args:
-        data: The data set; its labels are not used.
+    Its labels are not used.
     """
 
     def __init__(self, data: LightningDataModule) -> None:
         self.data: Any = data
 
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
-        split = self.data.split("train")
-        rows = torch.randint(len(split), (len(data),), generator=generator, device=generator.device)
-        x = self._floating(split.take(rows.cpu()).to(data.device))
-        _check_shape(x.shape[1:], data.shape[1:])
-        return x
+        size = len(self.data.split("train"))
+        rows = torch.randint(size, (len(data),), generator=generator, device=generator.device)
+        return self._take("train", rows.cpu(), data.shape[1:], data.device)
 
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
-        split = self.data.split("validation")
-        rows = torch.tensor([_row(seed, len(split)) for seed in seeds])
-        x = self._floating(split.take(rows).to(device))
-        _check_shape(x.shape[1:], shape)
-        return x
+        size = len(self.data.split("validation"))
+        rows = [torch.randint(size, (), generator=keyed_generator(Purpose.NOISE, seed, 0)) for seed in seeds]
+        return self._take("validation", torch.stack(rows), shape, device)
 
-    def _floating(self, x: Tensor) -> Tensor:
-        scaled: Tensor = self.data.on_after_batch_transfer(x, 0)
-        return scaled
+    def _take(self, split: str, rows: Tensor, shape: Sequence[int], device: torch.device | str) -> Tensor:
+        x = self.data.split(split).take(rows).to(device)
+        return _checked(self.data.on_after_batch_transfer(x, 0), shape)  # as floating-point numbers
 
 
 class BatchSource(InitialDistribution):
@@ -103,11 +91,8 @@ class BatchSource(InitialDistribution):
 
     def draw(self, data: Tensor, given: Tensor | None, generator: torch.Generator) -> Tensor:
         if given is None:
-            raise UserError(
-                "the batch brings no source",
-                key="model.source",
-                hint="batches of the data have to be mappings with data and source, as SuperResolution's are",
-            )
+            hint = "batches of the data have to be mappings with data and source, as SuperResolution's are"
+            raise UserError("the batch brings no source", key="model.source", hint=hint)
         return given
 
     def start(self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str) -> Tensor:
@@ -126,15 +111,8 @@ def make_source(choice: SourceChoice) -> InitialDistribution:
     return BatchSource() if isinstance(choice, str) else DataSource(choice)
 
 
-def _row(seed: int, size: int) -> int:
-    """A row of a split for a seed."""
-    return int(torch.randint(size, (), generator=keyed_generator(Purpose.NOISE, seed, 0)))
-
-
-def _check_shape(shape: Sequence[int], data_shape: Sequence[int]) -> None:
-    if tuple(shape) != tuple(data_shape):
-        raise UserError(
-            f"the source has shape {tuple(shape)}, the data {tuple(data_shape)}",
-            key="model.source",
-            hint="they must agree",
-        )
+def _checked(x: Tensor, shape: Sequence[int]) -> Tensor:
+    if tuple(x.shape[1:]) != tuple(shape):
+        cause = f"the source has shape {tuple(x.shape[1:])}, the data {tuple(shape)}"
+        raise UserError(cause, key="model.source", hint="they must agree")
+    return x

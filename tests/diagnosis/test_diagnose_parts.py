@@ -37,7 +37,7 @@ from fmlab.random import Purpose, fixed_generator
 from fmlab.records import RunLayout
 from fmlab.solvers import AB2, RK4, Dopri5, DPMSolverPP2S, Euler, EulerMaruyama, Heun, ListGrid, UniformGrid
 from fmlab.training.exact_law import exact_law, nearest_law
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 
 
 def powers(order: float, counts: list[int]) -> list[Solve]:

@@ -13,7 +13,7 @@ from fmlab.distributions import Empirical
 from fmlab.fields import ExactField, PosteriorMean, Sampling
 from fmlab.paths import CondOT
 from fmlab.solvers import Euler, Solver, UniformGrid
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 
 
 class Oracle(nn.Module):

@@ -22,8 +22,8 @@ from fmlab.objectives import (
     Weight,
 )
 from fmlab.paths import VP, CondOT, Cosine, Interpolant, Polynomial
-from fmlab.training.batches import Batch
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
+from fmlab.training.module import Batch
 
 
 def generator(seed: int = 0) -> torch.Generator:

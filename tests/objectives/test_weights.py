@@ -14,10 +14,8 @@ from fmlab.networks import MLP
 from fmlab.objectives import EDMWeight, LikelihoodWeight, LogNormalSigma, MinSNRWeight, TimeSampler, Weight
 from fmlab.paths import VP, CondOT, Cosine, EDMPreconditioning, GaussianPath, Interpolant, Kind, Polynomial
 from fmlab.random import keyed_generator
-from fmlab.training.batches import Batch
-from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.score_matching import ScoreMatching
+from fmlab.training.generative_module import FlowMatching, GenerativeModule, ScoreMatching
+from fmlab.training.module import Batch
 
 PATHS = [CondOT(), Cosine(), VP(), Polynomial(2)]
 WEIGHTS = [EDMWeight(), EDMWeight(0.2), MinSNRWeight(), MinSNRWeight(0.5), LikelihoodWeight()]

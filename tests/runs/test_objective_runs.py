@@ -13,7 +13,7 @@ from helpers.tiny_runs import EXPERIMENTS, fit_main, newest
 
 from fmlab.objectives import MovingLogitNormal, StepContext
 from fmlab.records import RunLayout, read_metrics, read_status
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 
 TINY = [
     "--trainer.max_steps=4",

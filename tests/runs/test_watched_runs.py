@@ -89,19 +89,20 @@ def test_a_damaged_checkpoint_is_passed_over(fit: Fit, tmp_path: Path, capsys: p
     assert "every checkpoint is damaged" in capsys.readouterr().err
 
 
-def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit) -> None:
+def test_memory_is_logged_and_utilisation_where_the_peak_is_known(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from fmlab.training.progress import Throughput, peak_flops
+    from fmlab.networks import MLP, describe
+    from fmlab.training import FlowMatching, progress
 
     run = fit(*SMALL, steps=2, validate=100)
     (row,) = [row for row in read_metrics(run.metrics) if "perf/memory_gib" in row]
     assert 0.05 < row["perf/memory_gib"] < 50
     assert "perf/model_flops_utilisation" not in row, "nobody knows the peak of this processor"
-    assert peak_flops(torch.device("cpu"), "32-true") is None
-    meter = Throughput()
-    meter._peak, meter._forward = 1e12, 2_000_000
-    assert meter.utilisation(SimpleNamespace(), SimpleNamespace(), 5000.0) == pytest.approx(3 * 2e6 * 5000 / 1e12)
+    assert progress.peak_flops(torch.device("cpu"), "32-true") is None
+    monkeypatch.setattr(progress, "peak_flops", lambda device, precision: 1e12)
+    trainer, network = SimpleNamespace(precision="32-true", datamodule=SimpleNamespace(shape=(2,))), MLP((2,))
+    assert progress.work_of_sample(trainer, FlowMatching(network)) == 3 * describe(network).flops / 1e12
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from fmlab.data import Toy2D
 from fmlab.errors import UserError
 from fmlab.networks import MLP
 from fmlab.training.averaged_weights import AveragedWeights
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 
 
 class Holder:
@@ -35,7 +35,7 @@ def test_a_constant_decay_weighs_steps_geometrically() -> None:
         values = torch.randn(20)
         for value in values:
             holder.network.weight.fill_(value)
-            average.update(holder.network)
+            average.update()
     for decay in (0.9, 0.5):
         expected = 7 * decay**20 + sum((1 - decay) * decay ** (20 - k) * v for k, v in enumerate(values.tolist(), 1))
         assert holder.averaged[str(decay)].weight.item() == pytest.approx(expected, abs=1e-5)
@@ -120,5 +120,5 @@ def test_buffers_are_copied_not_averaged() -> None:
     average = AveragedWeights(decay=0.9)
     average.prepare(holder)
     holder.network.running_mean.fill_(3.0)
-    average.copy_buffers(holder)
+    average.prepare(holder)
     assert holder.averaged["0.9"].running_mean.tolist() == [3.0, 3.0]

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from fmlab.training import devices
+from fmlab.training import assemble
 from fmlab.training.overhead import cache_gpu_probe
 
 
@@ -23,5 +23,5 @@ def test_torch_looks_through_nvml_only_where_there_are_gpus(
 
 @pytest.mark.parametrize(("fastest", "name"), [("float32", "32-true"), ("bf16-mixed", "bf16-mixed")])
 def test_the_fastest_precision_has_lightnings_name(fastest: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "choose_precision", lambda kind: fastest if kind == "cpu" else "another device's")
-    assert devices.fastest_precision("cpu") == name
+    monkeypatch.setattr(assemble, "choose_precision", lambda kind: fastest if kind == "cpu" else "another device's")
+    assert assemble.fastest_precision("cpu") == name

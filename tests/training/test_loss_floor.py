@@ -18,16 +18,16 @@ from fmlab.errors import UserError
 from fmlab.fields import ExactField, run_network
 from fmlab.networks import MLP
 from fmlab.objectives import Coupling, LogitNormal, Loss, MeansByTime, Space, Weight
-from fmlab.paths import CondOT, Cosine, GaussianPath, Interpolant, ProbabilityPath
+from fmlab.paths import CondOT, Cosine, GaussianPath, Interpolant, PathSample, ProbabilityPath
 from fmlab.random import Purpose, keyed_generator
-from fmlab.training.batches import Batch
 from fmlab.training.exact_law import exact_law
-from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.generative_module import GenerativeModule
-from fmlab.training.loss_floor import TERMS, LossFloor, RepeatableDraws, TrainingDraw, loss_terms
-from fmlab.training.score_matching import ScoreMatching
+from fmlab.training.generative_module import FlowMatching, GenerativeModule, ScoreMatching
+from fmlab.training.loss_floor import TERMS, ExcessLoss, LossFloor, loss_terms
+from fmlab.training.module import Batch
 
 MEAN, STD = 2.0, 0.5
+
+Draw = tuple[PathSample, Tensor | None]
 
 
 class Oracle(nn.Module):
@@ -53,13 +53,13 @@ def normal(dimension: int) -> Gaussian:
     return Gaussian(torch.full((dimension,), MEAN), STD**2 * torch.eye(dimension))
 
 
-def draws_of(module: GenerativeModule, points: Tensor, size: int = 1000) -> Iterator[TrainingDraw]:
+def draws_of(module: GenerativeModule, points: Tensor, size: int = 1000) -> Iterator[Draw]:
     """What training draws for each of the points once."""
     for index, part in enumerate(points.split(size)):
         yield module.draw_point(Batch(part), lambda p, index=index: keyed_generator(7, index, p)), None
 
 
-def exact_floor(law: Any, module: GenerativeModule, draws: Iterable[TrainingDraw]) -> MeansByTime:
+def exact_floor(law: Any, module: GenerativeModule, draws: Iterable[Draw]) -> MeansByTime:
     """The loss of the exact field, by time."""
     means = MeansByTime(["floor"])
     for point, condition in draws:
@@ -149,7 +149,7 @@ def digits_module(**changes: Any) -> FlowMatching:
 
 def measured(module: GenerativeModule, data: Any, rank: int = 0, world_size: int = 1, n: int = 64) -> MeansByTime:
     callback, trainer = LossFloor(num_samples=n, batch_size=20), trainer_of(data, rank, world_size)
-    callback.prepare(trainer, module)
+    callback.on_fit_start(trainer, module)
     with torch.no_grad():
         return callback.measure(trainer, module)
 
@@ -160,10 +160,13 @@ def test_labels_dropout_and_flips_by_hand() -> None:
     images, labels = data.labelled_images("train")
     images = images.flatten(1).double() / 127.5 - 1
     mirrored = images.view(-1, 8, 8).flip(2).flatten(1)
-    draws, hand = RepeatableDraws(module, data, 64, 20), MeansByTime(["loss", "floor", "excess"])
+    draws, hand = (
+        ExcessLoss(module, data, exact_law(module, data, "floor"), 64, 20),
+        MeansByTime(["loss", "floor", "excess"]),
+    )
     seen, flipped = [], 0
     for index in range(4):
-        point, condition = draws.batch(index)
+        point, condition = draws.draw_batch(index)
         assert condition is not None
         seen += condition.tolist()
         output = module.network(point.x, point.t, condition).detach().flatten(1).double()
@@ -303,9 +306,9 @@ def test_the_law_is_the_training_split_and_no_more() -> None:
 def test_draws_are_rows_drawn_with_replacement() -> None:
     """All rows alike, none of them tied to a batch; keyed by the batch, not by an optimizer step."""
     data, module = Toy2D("8gaussians", train_size=10, validation_size=1), FlowMatching(nn.Identity(), seed=3)
-    draws = RepeatableDraws(module, data, 4000, 512)
-    assert len(draws) == 8
-    points = [draws.batch(index)[0] for index in range(8)]
+    draws = ExcessLoss(module, data, exact_law(module, data, "floor"), 4000, 512)
+    assert len(draws.mine) == 8
+    points = [draws.draw_batch(index)[0] for index in range(8)]
     assert [len(point.x) for point in points] == [512] * 7 + [416]
     z = torch.cat([point.x + (1 - point.t[:, None]) * point.velocity for point in points])
     counts = torch.cdist(z, data.split("train").x).argmin(1).bincount(minlength=10)
@@ -313,4 +316,4 @@ def test_draws_are_rows_drawn_with_replacement() -> None:
     for step in range(20):
         noise = torch.randn(416, 2, generator=keyed_generator(3, step, 7, Purpose.NOISE))
         assert not torch.equal(points[7].noise, noise)
-    assert torch.equal(draws.batch(7)[0].x, points[7].x)
+    assert torch.equal(draws.draw_batch(7)[0].x, points[7].x)

@@ -16,11 +16,9 @@ from fmlab.errors import UserError
 from fmlab.networks import MLP, UNet
 from fmlab.paths import CondOT, GaussianPath
 from fmlab.random import Purpose, keyed_generator
-from fmlab.training.batches import Batch
-from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.generative_module import GenerativeModule
+from fmlab.training.generative_module import FlowMatching, GenerativeModule, ScoreMatching
+from fmlab.training.module import Batch
 from fmlab.training.optimisation import WarmupConstant, WarmupCosine, parameter_groups
-from fmlab.training.score_matching import ScoreMatching
 
 KINDS = ("velocity", "score", "noise", "data")
 

@@ -12,8 +12,8 @@ from fmlab.fields import ExactField, LearnedClassifier, guided
 from fmlab.networks import MLP, ClassifierHead, DiT, UNet, describe
 from fmlab.paths import VP, CondOT, GaussianPath, Interpolant
 from fmlab.random import Purpose, fixed_generator
-from fmlab.training.batches import Batch
 from fmlab.training.classifier import NoisyClassifier
+from fmlab.training.module import Batch
 
 LAW = GaussianMixture([0.3, 0.7], [[1.0, 0.5], [-1.0, 0.0]], [[[0.1, 0.0], [0.0, 0.2]], [[0.2, 0.0], [0.0, 0.1]]])
 

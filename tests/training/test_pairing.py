@@ -25,8 +25,9 @@ from fmlab.objectives.time_samplers import Uniform
 from fmlab.paths import Cosine
 from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import EulerMaruyama, Heun, UniformGrid
-from fmlab.training.batches import Batch, further_data, paired_source
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
+from fmlab.training.module import Batch
+from fmlab.training.pairing import further_data, paired_source
 
 
 def draws(*keys: int) -> Callable[[Purpose], torch.Generator]:

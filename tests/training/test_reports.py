@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from fmlab.data import Toy2D
 from fmlab.networks import MLP
-from fmlab.training.flow_matching import FlowMatching
+from fmlab.training.generative_module import FlowMatching
 from fmlab.training.progress import Throughput
 
 

@@ -14,9 +14,8 @@ from fmlab.networks import MLP
 from fmlab.paths import CondOT, Cosine, Interpolant, SchrodingerBridge
 from fmlab.random import Purpose, keyed_generator
 from fmlab.solvers import EulerMaruyama, Heun, UniformGrid
-from fmlab.training.batches import Batch, unpack
-from fmlab.training.flow_matching import FlowMatching
-from fmlab.training.score_matching import ScoreMatching
+from fmlab.training.generative_module import FlowMatching, ScoreMatching
+from fmlab.training.module import Batch, unpack
 from fmlab.training.sources import BatchSource, DataSource, DistributionSource, NoiseSource, make_source
 
 

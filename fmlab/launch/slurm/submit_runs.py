@@ -17,7 +17,6 @@ from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import atomic_write_json, atomic_write_text
 from fmlab.training.assemble import assemble, trainer_section
-from fmlab.training.quiet import silence_lightning
 
 
 def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None:
@@ -25,7 +24,6 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
 
     Each of several runs has the seed after the one before it.
     """
-    silence_lightning()
     prepared = prepare(list(argv))
     allocation = allocation_of(trainer_section(prepared.config, precision=False))
     build_once(prepared)

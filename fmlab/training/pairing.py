@@ -1,10 +1,8 @@
-"""What a batch is, and which of its pairs are matched together: a batch's own, a larger pool, or all processes'."""
+"""Which draw of the source goes with which data point: matched in a batch, in a larger pool, or over all processes."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,60 +11,15 @@ from torch import Tensor
 
 from fmlab.errors import UserError
 from fmlab.objectives import Coupling
-from fmlab.random import Purpose, keyed_generator
+from fmlab.random import Purpose
+from fmlab.training.module import Batch, Generators, unpack
 
-Generators = Callable[[Purpose], torch.Generator]
-"""The generator for each purpose."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Data with what belongs to each data point.
-
-    Attributes:
-        data: Of shape (B, *event).
-        condition: One a data point, labels (B,) or vectors (B, D), or None.
-        source: The x_0 that goes with each data point, shaped like `data`, or None.
-    """
-
-    data: Tensor
-    condition: Tensor | None = None
-    source: Tensor | None = None
-
-    def replace(self, **changes: Any) -> Batch:
-        """The same with some fields changed."""
-        return dataclasses.replace(self, **changes)
-
-
-def unpack(batch: Any) -> Batch:
-    """A tensor, alone or in a list, has no condition, a pair has one; a mapping names `data`, `condition` and `source`.
-
-    Raises:
-        UserError: If a batch is anything else.
-    """
-    if isinstance(batch, Tensor):
-        return Batch(batch)
-    if isinstance(batch, Mapping):
-        if "data" not in batch or not set(batch) <= {"data", "condition", "source"}:
-            raise UserError(f"a batch with the keys {', '.join(map(str, batch))}", hint="data, condition, source")
-        return Batch(**batch)
-    if not isinstance(batch, (list, tuple)) or not 1 <= len(batch) <= 2 or not isinstance(batch[0], Tensor):
-        parts = f"of {len(batch)} parts" if isinstance(batch, (list, tuple)) else ""
-        raise UserError(f"a batch is a {type(batch).__name__} {parts}".strip(), key="data", hint="x, (x, label), ...")
-    return Batch(*batch)
-
-
-def keyed_generators(stage: Purpose, *keys: int, device: torch.device | str = "cpu") -> Generators:
-    """Generators of a stage such as training, whose numbers depend on stage, keys and purpose alone."""
-    return lambda purpose: keyed_generator(stage, *keys, purpose, device=device)
+FurtherPairs = Callable[[int, torch.Generator], Batch]
+"""`more(count, generator)`: further data with draws of the source."""
 
 
 def paired_source(
-    coupling: Coupling,
-    pairs: Batch,
-    generators: Generators,
-    more: Callable[[int, torch.Generator], Batch],
-    across_processes: bool,
+    coupling: Coupling, pairs: Batch, generators: Generators, more: FurtherPairs, across_processes: bool
 ) -> Tensor:
     """A batch's draws of the source in the order in which they go with its data.
 
@@ -81,7 +34,7 @@ def paired_source(
         coupling: What matches.
         pairs: This process's data, conditions and draws of the source.
         generators: The generator for each purpose.
-        more: `more(count, generator)` gives further pairs.
+        more: Gives further pairs.
         across_processes: Whether all processes come here at once, each with as many pairs. One of them then matches for
             all: two might break a tie differently.
 
@@ -100,18 +53,25 @@ def paired_source(
     if not shared:
         return _match(coupling, pairs, missing, generators, more)
     gathered = Batch(*(_gather(part) for part in (pairs.data, pairs.condition, pairs.source)))
+    shares = None
     if dist.get_rank() == 0:
-        return _scatter(_match(coupling, gathered, missing, generators, more), like=pairs.data)
-    return _scatter(None, like=pairs.data)
+        matched = _match(coupling, gathered, missing, generators, more)
+        shares = list(matched.contiguous().chunk(dist.get_world_size()))
+    share = torch.empty_like(pairs.data)
+    dist.scatter(share, shares, src=0)
+    return share
 
 
-def _match(
-    coupling: Coupling,
-    pairs: Batch,
-    missing: int,
-    generators: Generators,
-    more: Callable[[int, torch.Generator], Batch],
-) -> Tensor:
+def _gather(part: Tensor | None) -> Any:
+    """All processes' tensors in a row, on the first process; elsewhere None."""
+    if part is None:
+        return None
+    parts = [torch.empty_like(part) for _ in range(dist.get_world_size())] if dist.get_rank() == 0 else None
+    dist.gather(part.contiguous(), parts, dst=0)
+    return None if parts is None else torch.cat(parts)
+
+
+def _match(coupling: Coupling, pairs: Batch, missing: int, generators: Generators, more: FurtherPairs) -> Tensor:
     """The source of `pairs` in the order of their data, matched in a pool with `missing` further pairs."""
     assert pairs.source is not None
     if missing == 0:
@@ -122,25 +82,16 @@ def _match(
     count = len(pairs.data)
     order = torch.randperm(count + missing, generator=generator, device=generator.device)
 
-    def pool(own: Tensor, other: Tensor) -> Tensor:
-        return torch.cat([own, other.to(own)])[order]
+    def pool(own: Tensor | None, other: Tensor | None) -> Any:
+        return None if own is None or other is None else torch.cat([own, other.to(own)])[order]
 
-    assert further.source is not None
-    condition = None
-    if pairs.condition is not None and further.condition is not None:
-        condition = pool(pairs.condition, further.condition)
     data, source = pool(pairs.data, further.data), pool(pairs.source, further.source)
-    matched = coupling.pair(data, source, condition, generators(Purpose.COUPLING))
+    matched = coupling.pair(data, source, pool(pairs.condition, further.condition), generators(Purpose.COUPLING))
     return matched[order.argsort()[:count]]
 
 
 def further_data(data: Any, count: int, generator: torch.Generator) -> Batch:
     """Data drawn at random from the training split, on the generator's device, as a training batch arrives there.
-
-    Args:
-        data: The data module.
-        count: How many.
-        generator: Where the choice comes from.
 
     Raises:
         UserError: If the training split is not there or not in memory.
@@ -158,19 +109,3 @@ def further_data(data: Any, count: int, generator: torch.Generator) -> Batch:
     rows = torch.randint(len(split), (count,), generator=generator, device=device).cpu()
     batch = data.transfer_batch_to_device(split.__getitems__(rows), device, 0)
     return unpack(data.on_after_batch_transfer(batch, 0))
-
-
-def _gather(part: Tensor | None) -> Any:
-    """All processes' tensors in a row, on the first process; elsewhere None."""
-    if part is None:
-        return None
-    parts = [torch.empty_like(part) for _ in range(dist.get_world_size())] if dist.get_rank() == 0 else None
-    dist.gather(part.contiguous(), parts, dst=0)
-    return None if parts is None else torch.cat(parts)
-
-
-def _scatter(whole: Tensor | None, like: Tensor) -> Tensor:
-    """This process's share, in the order of `_gather`, of what the first process has."""
-    share = torch.empty_like(like)
-    dist.scatter(share, None if whole is None else list(whole.contiguous().chunk(dist.get_world_size())), src=0)
-    return share
