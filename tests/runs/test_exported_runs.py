@@ -33,7 +33,7 @@ BARE = ("--fid.enabled=false", "--samples.enabled=false", "--floor.enabled=false
 
 def test_an_exported_run_is_the_same_model(fit: FIT, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bit for bit, exact field included; the file also carries shape, scores, measurement, setting and versions."""
-    run = fit("--ema.decay=0.5")
+    run = fit("--ema.decay=0.5", validate=4)
     before = fmlab.load(run.root)
     options = {"labels": [0, 3, 9], "guidance": 2.0, "steps": 3}
     expected, raw = before.generate(**options), fmlab.load(run.root, weights="raw").generate(**options)
