@@ -40,7 +40,7 @@ SETTING = [
     "--fid.steps=10",
     f"--checkpoint.every_n_steps={INTERVAL}",
 ]
-ACCUMULATED = ("--trainer.accumulate_grad_batches=2", f"--trainer.val_check_interval={2 * VALIDATE}")  # in batches
+ACCUMULATED = ("--trainer.accumulate_grad_batches=2", f"--trainer.val_check_interval={VALIDATE}")
 TWO_PROCESSES = ("--trainer.devices=2", "--trainer.strategy=ddp", f"--trainer.val_check_interval={VALIDATE}")
 
 

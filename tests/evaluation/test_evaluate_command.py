@@ -94,7 +94,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
     assert evaluate(toy_run, "--keep", str(tmp_path / "points.npz")) == 0
     row = read(toy_run)[1]
     assert float(row["w2"]) > 0
-    assert float(row["mmd"]) > 0
+    assert abs(float(row["mmd"])) < 1, "an unbiased estimate may be below 0"
     assert np.load(tmp_path / "points.npz")["points"].shape == (20, 2)
 
 
@@ -108,7 +108,7 @@ def test_points(toy_run: RunLayout, tmp_path: Path) -> None:
         (["--num_samples", "0"], ["num_samples: has to be at least 1, got 0"]),
         (["--labels", "0-12"], ["labels: no label 10", "labels are 0 to 9"]),
         (["--labels", "9-0"], ["labels: 9-0 holds no label"]),
-        (["--labels", "odd"], ["labels: cannot read 'odd'"]),
+        (["--labels", "odd"], ["labels: no class 'odd'"]),
         (["--features", "incepton"], ["features: there are no features called 'incepton'", "inception"]),
         (["--solver", "Euler,Huen"], ["solver: no solver is called 'Huen'", "Heun"]),
         (["--solver", "Euler,Heun", "--solver.rtol=1"], ["solver.rtol: no solver here takes this argument"]),

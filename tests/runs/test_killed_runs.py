@@ -51,8 +51,8 @@ def kill_in_the_middle(argv: list[str], folder: Path) -> RunLayout:
 
 
 def test_a_killed_run_resumes_bit_for_bit(fit: Callable[..., RunLayout], tmp_path: Path) -> None:
-    whole = fit(*OVERRIDES, steps=STEPS, validate=15)
-    argv = arguments(tmp_path / "killed", *OVERRIDES, steps=STEPS, validate=15)
+    whole = fit(*OVERRIDES, steps=STEPS, validate=7)
+    argv = arguments(tmp_path / "killed", *OVERRIDES, steps=STEPS, validate=7)
     killed = kill_in_the_middle(argv, tmp_path / "killed")
     status = read_status(killed)
     assert status.state == "interrupted", "a dead process is not running"

@@ -42,7 +42,7 @@ def acting(callback: str, **arguments: object) -> str:
     return f"--trainer.callbacks=[{{class_path: helpers.acting.{callback}, init_args: {{{inside}}}}}]"
 
 
-@pytest.fixture(params=[6, 10], ids=["in_epochs", "at_their_ends"])
+@pytest.fixture(params=[3, 5], ids=["in_epochs", "at_their_ends"])
 def validate(request: pytest.FixtureRequest) -> int:
     return request.param
 
@@ -60,7 +60,7 @@ def resumed_from(whole: RunLayout, checkpoint: Path, folder: Path) -> RunLayout:
         file.unlink()
     shutil.copy(checkpoint, run.last)
     for directory in (run.samples, run.power_averages):  # what a kill leaves of a file it interrupted
-        (directory / ".torn.1-ab.tmp").touch()
+        (directory / ".torn.fmlab-0123456789abcdef.tmp").touch()
     best = torch.load(checkpoint, weights_only=True)["callbacks"]["Checkpoints"]["best_step"]
     if best:
         shutil.copy(whole.root / "kept" / f"best-{best}.ckpt", run.best)
@@ -75,7 +75,7 @@ def check_checkpoints(whole: RunLayout, names: list[str], folder: Path) -> None:
 
 
 def test_a_run_goes_on_from_its_checkpoints(whole: RunLayout, tmp_path: Path, validate: int) -> None:
-    names = {6: ["last-6", "best-3", "last-12"], 10: ["last-5"]}[validate]
+    names = {3: ["last-6", "best-3", "last-12"], 5: ["last-5"]}[validate]
     check_checkpoints(whole, names, tmp_path)
 
 
@@ -101,10 +101,10 @@ def test_a_signal_costs_no_step(
 ) -> None:
     """No checkpoint is due before the end, so what is there was written because of the signal."""
     often = "--checkpoint.every_n_steps=100"
-    whole = fit(*MIXED, often, steps=8, validate=6)
+    whole = fit(*MIXED, often, steps=8, validate=3)
     argv = [*MIXED, often, acting("Signal", name=name, step=step, moment=moment), f"--run.dir={tmp_path / 'stopped'}"]
     with pytest.raises(AssertionError):
-        fit(*argv, steps=8, validate=6)
+        fit(*argv, steps=8, validate=3)
     run = newest(tmp_path / "stopped")
     # After a validation there is no place to stop before the end of the next step.
     expected = step + 1 if moment == "validated" else step
@@ -123,10 +123,10 @@ def test_a_signal_costs_no_step(
 
 def test_a_run_may_be_stopped_again_and_again(fit: Fit, tmp_path: Path) -> None:
     """At the ends of epochs, which have five steps, and after them: the place in the data outlasts every life."""
-    whole = fit(*MIXED, steps=STEPS, validate=6)
+    whole = fit(*MIXED, steps=STEPS, validate=3)
     stop = acting("Signal", name="SIGTERM", step=5)
     with pytest.raises(AssertionError):
-        fit(*MIXED, stop, f"--run.dir={tmp_path / 'stopped'}", steps=STEPS, validate=6)
+        fit(*MIXED, stop, f"--run.dir={tmp_path / 'stopped'}", steps=STEPS, validate=3)
     run = newest(tmp_path / "stopped")
     for step in (7, 10, 11):
         stop = acting("Signal", name="SIGTERM", step=step)

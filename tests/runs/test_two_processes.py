@@ -28,7 +28,7 @@ COMMON = [
 def test_two_processes_equal_two_accumulated_batches(
     fit: Callable[..., RunLayout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = fit(*COMMON, "--trainer.accumulate_grad_batches=2", steps=3, validate=6)
+    one = fit(*COMMON, "--trainer.accumulate_grad_batches=2", steps=3, validate=3)
     argv = arguments(tmp_path / "two", *COMMON, "--trainer.devices=2", "--trainer.strategy=ddp", steps=3, validate=3)
     ended = fmlab("fit", *argv)
     assert ended.returncode == 0, ended.stdout + ended.stderr
