@@ -7,7 +7,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 _SMALL = 128  # below this many points, preparing a matching takes longer than finding it
-_BLOCK = 10  # a float64 cannot overflow within so many steps on scaling factors
+_BLOCK = 5  # steps between two looks at the error; within them a factor grows at most by n^10
+_LARGEST = 1e60  # factors beyond it are taken into the potentials
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
@@ -24,8 +25,8 @@ def spread(cost: Tensor) -> float:
     Every matching pays those means alike. Of squared distances it is the standard deviation of -2 <x_i, y_j>, x and y
     centred. Where all costs are 0 no matching is better than another, and it is 1.
     """
-    rest = cost - cost.mean(0) - cost.mean(1, keepdim=True) + cost.mean()
-    largest = torch.maximum(rest.square().mean().sqrt(), 1e-9 * cost.abs().amax())
+    rest = (cost - cost.mean(0)).sub_(cost.mean(1, keepdim=True)).add_(cost.mean())
+    largest = torch.maximum(rest.square_().mean().sqrt(), 1e-9 * cost.abs().amax())
     return float(largest) if largest > torch.finfo(cost.dtype).tiny else 1.0
 
 
@@ -44,7 +45,9 @@ def entropic_plan(cost: Tensor, regularisation: float, iterations: int, toleranc
     """The plan P that minimises <P, cost> + regularisation x KL(P | independent), by Sinkhorn's algorithm.
 
     Potentials are kept in the log domain (Peyré and Cuturi 2019, section 4.4); between them, steps are taken on scaling
-    factors, which are a matrix times a vector each (Schmitzer 2019, algorithm 2).
+    factors, which are a matrix times a vector each (Schmitzer 2019, algorithm 2). The first steps are one at each
+    regularisation from the cost's spread down, by halves. Below 1e-12 of the largest cost, where a float64
+    tells little apart, a regularisation is taken for that.
 
     Args:
         cost: Of shape (n, n), float64.
@@ -55,19 +58,32 @@ def entropic_plan(cost: Tensor, regularisation: float, iterations: int, toleranc
     Returns:
         The plan times n, so that each column sums to 1 and each row nearly, and how much of the mass is in a wrong row.
     """
-    columns = _annealed(cost, regularisation / spread(cost))[1]
-    done = 0
+    regularisation = max(regularisation, 1e-12 * float(cost.abs().amax()))
+    potentials, current, done = cost.amin(0), max(spread(cost), regularisation), 0
     while True:
-        rows, columns = _step(cost, columns, regularisation)
-        plan = torch.exp((rows[:, None] + columns - cost) / regularisation)
-        error = float((plan.sum(1) - 1).abs().mean() / 2)
-        if error <= tolerance or done >= iterations:
-            return plan, error
-        scaling = torch.ones_like(columns)
-        for _ in range(_BLOCK):
-            scaling = 1 / ((1 / (plan @ scaling)) @ plan)
-        columns = columns + regularisation * scaling.log()
-        done += _BLOCK
+        kernel = _kernel(cost, potentials, current)
+        columns, largest = 1 / ((1 / kernel.sum(1)) @ kernel), 1.0
+        while current == regularisation and largest < _LARGEST:
+            for _ in range(_BLOCK):
+                rows = 1 / (kernel @ columns)
+                columns = 1 / (rows @ kernel)
+            done += _BLOCK
+            error = float((rows * (kernel @ columns) - 1).abs().mean() / 2)
+            if error <= tolerance or done >= iterations:
+                return kernel.mul_(rows[:, None]).mul_(columns), error
+            largest = float(torch.maximum(columns.amax(), 1 / columns.amin()))
+        potentials = potentials + current * columns.log()
+        current = max(current / 2, regularisation)
+
+
+def _kernel(cost: Tensor, columns: Tensor, regularisation: float) -> Tensor:
+    """exp((rows + columns - cost) / regularisation), with the potentials of rows that make 1 each row's largest entry.
+
+    No column is all 0 where one summed to 1 at these potentials before, at a regularisation at most twice as large:
+    here its entries are at least the squares of those.
+    """
+    kernel = columns - cost
+    return kernel.sub_(kernel.amax(1, keepdim=True)).div_(regularisation).exp_()
 
 
 def _annealed(cost: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -184,6 +184,24 @@ def test_what_sinkhorn_does_of_itself_suits_any_dimension(event: tuple[int, ...]
     assert 0.95 < (saved / exact).item() < 0.9999
 
 
+@pytest.mark.parametrize("event", [(2,), (3, 8, 8)])
+@pytest.mark.parametrize("size", [1, 2, 64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sinkhorn_pairs_equal_points_and_any_regularisation(
+    dtype: torch.dtype, size: int, event: tuple[int, ...]
+) -> None:
+    """Equal data, an equal source, both; and regularisations beyond what a float64 can tell apart."""
+    equal, various = torch.full((size, *event), 0.3, dtype=dtype), normal(size, *event).to(dtype)
+    for data, source in itertools.product((equal, various, various + 1e4), (-equal, equal, various.flip(0))):
+        for regularisation in (None, 1e-300, 1e-20, 1e-3, 1.0, 1e12):
+            rows_cost = squared_distances(data, source)
+            plan, _ = entropic_plan(rows_cost, regularisation or 0.05 * spread(rows_cost), 30, 1e-3)
+            torch.testing.assert_close(plan.sum(0), torch.ones(size, dtype=torch.float64))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # some do not arrive
+                assert paired(SinkhornOT(regularisation, iterations=30), data, source).shape == source.shape
+
+
 def test_sinkhorn_says_when_it_has_not_arrived() -> None:
     data, source = normal(50, 2), normal(50, 2, seed=1)
     with pytest.warns(UserWarning, match=r"raise coupling\.regularisation"):
