@@ -15,7 +15,7 @@ import numpy as np
 from fmlab.evaluation.table import SPREAD, Better, Table, grouped, markdown, table
 from fmlab.figures import QualityCurve, draw_curves, save_png
 from fmlab.records import atomic_write_json, atomic_write_text
-from fmlab.records.measurements import Row, flat, short
+from fmlab.records.measurements import NONFINITE, Row, flat, short
 
 
 def write_rows(folder: Path, rows: Sequence[Row], better: Better) -> str:
@@ -74,6 +74,8 @@ def plots(shown: Table) -> Iterator[tuple[str, np.ndarray]]:
         if varied not in shown.columns or len({setting.get(varied) for setting in shown.settings} - {None}) < 2:
             continue
         for name in shown.names:
+            if name == NONFINITE:  # a count of samples, no metric
+                continue
             panels = _panels(shown, name, axis, other)
             real = next((row.values[name] for row in shown.rows if row.real_vs_real and name in row.values), None)
             less = shown.better.get(name, "less") == "less"

@@ -17,7 +17,7 @@ from fmlab.errors import UserError
 from fmlab.metrics.metric import SampleMetric
 from fmlab.metrics.parts import MetricParts
 from fmlab.metrics.registry import Side, check_metrics, metric_class, metric_key
-from fmlab.records.measurements import Record
+from fmlab.records.measurements import NONFINITE, Record
 
 
 class DuplicateGuard(Metric):
@@ -157,7 +157,7 @@ class MetricSet:
         }
         if nonfinite == 0:
             return keyed
-        return {**dict.fromkeys(keyed, math.nan), f"{prefix}/nonfinite_samples".lstrip("/"): float(nonfinite)}
+        return {**dict.fromkeys(keyed, math.nan), f"{prefix}/{NONFINITE}".lstrip("/"): float(nonfinite)}
 
     def reset(self) -> None:
         """Forgets all samples; what was computed of the reference alone is kept."""

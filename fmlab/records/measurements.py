@@ -17,6 +17,9 @@ from typing import Any
 Record = dict[str, Any]
 """A measurement or a setting: plain values by name, as JSON holds them."""
 
+NONFINITE = "nonfinite_samples"
+"""The count that stands beside metrics, which are then NaN, where samples were not finite."""
+
 _UNDECISIVE = ("nfe", "versions", "checkpoint", "batch_size")
 """What of a setting does not decide the number."""
 

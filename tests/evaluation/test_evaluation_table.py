@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from test_provenance import MADE, MEASURED, changed
 from fmlab.evaluation import Row, markdown
 from fmlab.evaluation.report import as_csv, plots, write_rows
 from fmlab.evaluation.table import grouped, table
-from fmlab.records.measurements import row_key
+from fmlab.records.measurements import NONFINITE, row_key
 
 LESS = {"fid": "less"}
 
@@ -91,3 +93,12 @@ def test_only_an_axis_with_several_values_is_plotted() -> None:
     drawn = dict(plots(table(both, LESS)))
     assert list(drawn) == ["fid_by_nfe", "fid_by_guidance_scale"]
     assert all(picture.ndim == 3 for picture in drawn.values())
+
+
+def test_how_many_samples_are_not_finite_is_in_the_table_and_no_plot() -> None:
+    rows = [
+        replace(row(math.nan, steps=steps, nfe=2 * steps), values={"fid": math.nan, NONFINITE: 3.0})
+        for steps in (5, 10)
+    ]
+    assert NONFINITE in markdown(rows, LESS)
+    assert [name for name, _ in plots(table(rows, LESS))] == ["fid_by_nfe"]
