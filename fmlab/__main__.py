@@ -11,6 +11,9 @@ from fmlab.commands import VERBS, commands_of
 from fmlab.config.options import parse_options
 from fmlab.errors import RunFailure, UserError, nearest, user_error_in
 
+# What other programs call the verbs.
+_SYNONYMS = {"train": "fit", "test": "validate", "generate": "sample"}
+
 TRACEBACK = "--traceback"
 HELP = ("-h", "--help")
 
@@ -71,9 +74,11 @@ def run(argv: list[str]) -> int:
 def _nearest_verb(name: str) -> str:
     if name.startswith("-"):
         return "the verb comes first: fmlab fit --config experiments/digits.yaml"
-    synonym = {"train": "fit", "test": "validate", "generate": "sample"}.get(name)
-    hint = f"did you mean {synonym}?" if synonym else nearest(name, VERBS, cutoff=0.5)
-    return hint.replace("mean ", "mean fmlab ") if hint.startswith("did") else f"verbs: {', '.join(VERBS)}"
+    hint = nearest(name, [*VERBS, *_SYNONYMS], cutoff=0.5)
+    if not hint.startswith("did"):
+        return f"verbs: {', '.join(VERBS)}"
+    matches = hint.removeprefix("did you mean ").removesuffix("?").split(" or ")
+    return f"did you mean fmlab {' or '.join(dict.fromkeys(_SYNONYMS.get(match, match) for match in matches))}?"
 
 
 if __name__ == "__main__":

@@ -108,8 +108,8 @@ def explain(name: str, kind: str | None = None) -> str:
     entries = catalog.of_kind(kind) if kind else [entry for entry in [catalog.find_entry(name)] if entry]
     matches = [entry for entry in entries if entry.name == name]
     if not matches:
-        hint = nearest(name, [entry.name for entry in entries] if kind else [*VERBS, *schema.BY_NAME])
-        hint = hint if kind or hint.startswith("did") else nearest(name, catalog.exported_names())
+        hint = nearest(name, [entry.name for entry in entries] if kind else [*VERBS, *schema.BY_NAME], cutoff=0.7)
+        hint = hint if kind or hint.startswith("did") else nearest(name, catalog.exported_names(), cutoff=0.75)
         hint = hint if kind or hint.startswith("did") else "fmlab help lists the verbs, fmlab list the classes"
         raise UserError("is not known", key=name, hint=hint)
     return "\n\n".join(f"{entry.path}\n\n{_describe_entry(entry)}" for entry in matches)

@@ -23,7 +23,8 @@ def precheck(config: Mapping[str, Any]) -> None:
     """
     for key in config:
         if key not in schema.BY_NAME and key != schema.SEED:
-            raise UserError("unknown section", key=str(key), hint=nearest(str(key), [*schema.BY_NAME, schema.SEED]))
+            names = [*schema.BY_NAME, schema.SEED, "config", "print_config", "resume", "trust"]
+            raise UserError("unknown section", key=str(key), hint=nearest(str(key), names))
     for section in schema.SECTIONS:
         node = config.get(section.name)
         if node is None and section.component:

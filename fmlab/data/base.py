@@ -74,6 +74,12 @@ class DataModule(LightningDataModule):
         # With few examples and many devices a rank may have nothing to validate on.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
+    def __repr__(self) -> str:
+        classes = "" if self.num_classes is None else f", {self.num_classes} classes"
+        return f"{type(self).__name__}({self.kind} of shape {tuple(self.shape)}{classes})"
+
+    __str__ = __repr__  # Lightning's asks loaders that are not made yet
+
     @abstractmethod
     def read(self) -> tuple[BatchSet, BatchSet]:
         """Reads the training and the validation split; called once a process, when they are first needed."""

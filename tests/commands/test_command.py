@@ -121,6 +121,9 @@ def test_the_verb_may_come_late() -> None:
     [
         (["fti"], ["error: fti: is not a verb", "  did you mean fmlab fit?"]),
         (["train"], ["error: train: is not a verb", "  did you mean fmlab fit?"]),
+        (["trian"], ["error: trian: is not a verb", "  did you mean fmlab fit?"]),
+        (["fit", "--confg", "x.yaml"], ["error: confg: unknown section", "  did you mean config?"]),
+        (["help", "LoRA"], ["error: LoRA: is not known", "  fmlab help lists the verbs, fmlab list the classes"]),
         (["xyz"], ["error: xyz: is not a verb", f"  verbs: {', '.join(VERBS)}"]),
         (["list", "network"], ["error: network: there is no such list", "  did you mean networks?"]),
         (["list", "networks", "DIT"], ["error: DIT: is not known", "  did you mean DiT?"]),
