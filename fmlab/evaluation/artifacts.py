@@ -15,6 +15,7 @@ from fmlab.evaluation.cells import Draws
 from fmlab.figures import neighbours_picture, save_png
 from fmlab.metrics.metric_set import MetricSet
 from fmlab.metrics.neighbours import NearestNeighbours
+from fmlab.records.arrays import read_npz
 
 NEAREST_SHOWN = 12
 NEAREST_PREFIX = "neighbours_"
@@ -76,8 +77,8 @@ class SampleArchive:
     def done(self) -> bool:
         """Whether the file holds all samples of this cell."""
         try:
-            with np.load(self.target) as arrays:  # which reads what is asked for alone
-                return str(arrays["evaluation"]) == self.key
+            with self.target.open("rb") as file:
+                return str(read_npz(file, ["evaluation"])["evaluation"]) == self.key
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return False
 

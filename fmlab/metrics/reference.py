@@ -19,6 +19,7 @@ from fmlab.metrics.cache import load_or_make
 from fmlab.metrics.gaussian_distance import covariance_factor, moments
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.subset import MOST_ROWS, KeyedSubset
+from fmlab.records.arrays import read_npz
 
 VERSION = "v2"
 """How statistics are computed and stored; another word makes every cached one new."""
@@ -152,9 +153,10 @@ def _compute(batches: Iterable[Tensor], network: FeatureNetwork, key: str) -> by
 
 
 def _load(path: Path, key: str, dimension: int) -> ReferenceStatistics:
-    with np.load(path, allow_pickle=False) as file:
-        mu, sigma, factor, features = (torch.from_numpy(file[name]) for name in ("mu", "sigma", "factor", "features"))
-        content_key, n = str(file["key"]), int(file["n"])
+    with path.open("rb") as file:
+        arrays = read_npz(file, ("mu", "sigma", "factor", "features", "key", "n"))
+    mu, sigma, factor, features = (torch.from_numpy(arrays[name]) for name in ("mu", "sigma", "factor", "features"))
+    content_key, n = str(arrays["key"]), int(arrays["n"])
     if content_key != key or mu.shape != (dimension,) or sigma.shape != (dimension, dimension):
         raise ValueError("its content is not what its name says")
     return ReferenceStatistics(mu, sigma, factor, n, features, key)

@@ -19,6 +19,7 @@ import io
 import json
 import pickle
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,15 @@ from fmlab.errors import UserError
 from fmlab.metrics.gaussian_distance import covariance_factor
 from fmlab.metrics.network import FeatureNetwork
 from fmlab.metrics.reference import ReferenceStatistics, cached_statistics, statistics_key
+from fmlab.records.arrays import LARGEST, read_npz
+from fmlab.records.bounded import read_bytes
 from fmlab.records.pickles import read_arrays
 
-_BROKEN = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, pickle.PickleError)
+_NAMES = ("mu", "sigma", "factor", "n", "features", "key", "made_with", "arr_0")
+_BROKEN = (
+    *(UserError, OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, MemoryError, RuntimeError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error, pickle.PickleError),
+)
 
 
 def statistics_file(path: str | Path, network: FeatureNetwork, cache_dir: str | Path) -> ReferenceStatistics:
@@ -55,10 +62,11 @@ def statistics_file(path: str | Path, network: FeatureNetwork, cache_dir: str | 
     """
     path = Path(path).expanduser()
     try:
-        content = path.read_bytes()
-        parts = _unpickled(content) if path.suffix in (".pkl", ".pickle") else _arrays(content)
+        content = read_bytes(path, LARGEST)
+        pickled = path.suffix in (".pkl", ".pickle")
+        parts = _unpickled(content) if pickled else dict(read_npz(io.BytesIO(content), _NAMES))
     except _BROKEN as error:
-        cause = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        cause = error.message if isinstance(error, UserError) else str(error) or type(error).__name__
         raise UserError(f"{path} cannot be read as reference statistics ({cause})", key="reference") from error
     digest = hashlib.sha256(content).hexdigest()
     images = parts.get("arr_0")
@@ -82,7 +90,7 @@ def statistics_file(path: str | Path, network: FeatureNetwork, cache_dir: str | 
 def _statistics(path: Path, parts: dict[str, Any], network: FeatureNetwork, digest: str) -> ReferenceStatistics:
     """The statistics that stand in a file as `mu` and `sigma`."""
     try:
-        mu, sigma = (torch.from_numpy(np.asarray(parts[name], dtype=np.float64)) for name in ("mu", "sigma"))
+        mu, sigma = (torch.from_numpy(_small(parts[name], network.dimension)) for name in ("mu", "sigma"))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path.name} holds no reference statistics",
@@ -102,6 +110,12 @@ def _statistics(path: Path, parts: dict[str, Any], network: FeatureNetwork, dige
     return ReferenceStatistics(mu, sigma, covariance_factor(sigma), n, features, digest, path.name)
 
 
+def _small(part: Any, size: int) -> np.ndarray:
+    """A mean or covariance of so many features, in float64; of another shape as it is, since it may be huge."""
+    array = np.asarray(part)
+    return np.asarray(part, dtype=np.float64) if array.shape in ((size,), (size, size)) else array
+
+
 def _check_own(path: Path, parts: dict[str, Any], network: FeatureNetwork) -> None:
     """Refuses a file of ours that was made with other features than these."""
     theirs, ours = json.loads(str(parts["made_with"])), network.description()
@@ -114,12 +128,6 @@ def _check_own(path: Path, parts: dict[str, Any], network: FeatureNetwork) -> No
 
 def _short(value: str | None) -> str:
     return "none" if value is None else value if len(value) < 40 else value[:12]
-
-
-def _arrays(content: bytes) -> dict[str, Any]:
-    """The arrays of an `.npz` file."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files if not name.endswith("_s")}
 
 
 def _unpickled(content: bytes) -> dict[str, Any]:

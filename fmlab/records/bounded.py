@@ -32,15 +32,28 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
         UserError: If it cannot be read, is no regular file or no UTF-8, or is larger than `limit` bytes.
     """
     try:
+        return read_bytes(path, limit).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot be read: {' '.join(str(error).split())[:120]}", key=str(path)) from error
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file.
+
+    Raises:
+        UserError: If it cannot be read, is no regular file, or is larger than `limit` bytes.
+    """
+    try:
         # Without waiting, because a pipe that nobody writes to would never open.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise UserError("is no file", key=str(path))
-            data = file.read(limit + 1)
-        if len(data) > limit:
+            data = file.read(min(limit, status.st_size) + 1)  # a larger number would ask for as much memory
+        if status.st_size > limit or len(data) > limit:
             raise UserError(f"is larger than {limit:,} bytes", key=str(path))
-        return data.decode()
+        return data
     except UserError:
         raise
     except (OSError, ValueError) as error:

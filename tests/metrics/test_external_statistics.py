@@ -171,6 +171,11 @@ def test_broken_and_missing_files_and_other_features_are_refused(network, arrays
     for name in ("stats.npz", "absent.npz", "absent.pkl"):
         with pytest.raises(UserError, match=f"{name} cannot be read as reference statistics"):
             statistics_file(tmp_path / name, network, tmp_path)
+    np.savez_compressed(tmp_path / "bomb.npz", mu=np.zeros(40_000_000))
+    os.mkfifo(tmp_path / "pipe.npz")
+    for name, cause in (("bomb.npz", "mu is too large"), ("pipe.npz", "is no file")):
+        with pytest.raises(UserError, match=rf"{name} cannot be read as reference statistics \({cause}"):
+            statistics_file(tmp_path / name, network, tmp_path)
     (tmp_path / "text.pkl").write_text("mu and sigma")
     with pytest.raises(UserError, match="cannot be read"):
         statistics_file(tmp_path / "text.pkl", network, tmp_path)
