@@ -18,6 +18,9 @@ from typing import Any, BinaryIO
 
 from fmlab.errors import UserError
 
+PRIVATE = 0o600
+"""The permissions of a file that only its owner may read."""
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, none left of a quota, more than a file may have
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 _TEMPORARY = re.compile(r"\..+\.fmlab-[0-9a-f]{16}\.tmp")
@@ -29,7 +32,7 @@ _FOLDERS = {
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, sync: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write, beside its place; at the end it goes to the disk and then under its name, or away on an error.
 
     What the process was killed in the middle of stays behind as a hidden file; `torn_files` finds it.
@@ -37,6 +40,7 @@ def atomic_file(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     Args:
         path: The file.
         sync: Whether it goes to the disk before it gets its name; pictures that can be made again need not.
+        mode: Its permissions, less what the user's umask takes away; `PRIVATE` for what may hold credentials.
 
     Raises:
         UserError: If the file would be written through a link in a run's folder.
@@ -44,7 +48,7 @@ def atomic_file(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     refuse_links(path)
     temporary = temporary_name(path)
     # os.open, not tempfile: the file gets the permissions that the user's umask gives to new files.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -60,15 +64,15 @@ def atomic_file(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
+def atomic_write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Writes a file whole: beside its place first, to the disk, then under its name."""
-    with atomic_file(path) as file:
+    with atomic_file(path, mode=mode) as file:
         file.write(data)
 
 
-def atomic_write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str, mode: int = 0o666) -> None:
     """The same for text, in UTF-8."""
-    atomic_write_bytes(path, text.encode("utf-8"))
+    atomic_write_bytes(path, text.encode("utf-8"), mode)
 
 
 def atomic_write_json(path: Path, content: Any) -> None:

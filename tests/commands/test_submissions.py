@@ -182,6 +182,27 @@ def test_a_script_holds_no_credential(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "<WANDB_API_KEY>" in script
 
 
+def test_what_a_cluster_runs_is_exact_and_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster's lines of setup, a sweep's file and the code may hold keys, which a waiting job needs."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 17\n")
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    (tmp_path / "cluster.yaml").write_text("setup: [export WANDB_API_KEY=0123456789abcdef]\n")
+    file = write_sweep(tmp_path, "--run.tags=[hf_0123456789abcdefghij]")
+    assert main(["sweep", str(file), "--slurm"]) == 0
+    assert main(["submit", *DIGITS, "--trainer.devices=1"]) == 0
+    (copied,) = tmp_path.glob("runs/three/.sweep/slurm-0/three.yaml")
+    assert copied.read_text() == file.read_text()
+    assert copied.parent.stat().st_mode & 0o777 == 0o700
+    scripts = [copied.parent / "submit.sbatch", *tmp_path.glob("runs/digits/*/submit.sbatch")]
+    for private in (copied, *scripts):
+        assert private.stat().st_mode & 0o777 == 0o600
+    assert ["WANDB_API_KEY=0123456789abcdef" in script.read_text() for script in scripts] == [True, True]
+    for code in (copied.parent / "code", *tmp_path.glob("runs/digits/*/code")):
+        assert code.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_run_that_was_not_taken_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No job will ever begin it: it must not look as if it waited."""
     folder = tmp_path / "bin"

@@ -238,7 +238,7 @@ def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
     (repository / "my_net.py").write_text("version = 1\n")
     git("add", "-A")
     git("commit", "-qm", "first")
-    (repository / "my_net.py").write_text("version = 2\n")
+    (repository / "my_net.py").write_text("version = 2\ntoken = 'hf_0123456789abcdefghij'\n")
     (repository / "nets" / "new.py").write_text("new = True\n")
     (repository / "secret.py").write_text("key = 1\n")
     (repository / "large.bin").write_bytes(b"0" * 1000)
@@ -249,11 +249,15 @@ def test_the_copy_is_the_code_as_it_is_now(tmp_path: Path) -> None:
     assert git("status", "--porcelain") == before
     assert git("stash", "list") == ""
     first, second, package = places
-    assert (first / "my_net.py").read_text() == "version = 2\n"
+    assert (first / "my_net.py").read_text() == (repository / "my_net.py").read_text(), "exact, because it is run"
+    assert (tmp_path / "code").stat().st_mode & 0o777 == 0o700, "and therefore for its owner alone"
     assert (first / "nets" / "new.py").is_file()
     assert not (first / "secret.py").exists()
     assert not (first / "large.bin").exists()
-    assert "+version = 2" in (tmp_path / "code" / "own0.diff").read_text()
+    difference = (tmp_path / "code" / "own0.diff").read_text()
+    assert "+version = 2" in difference
+    assert "hf_0123456789abcdefghij" not in difference
+    assert "<hidden>" in difference
     assert sorted(file.name for file in second.iterdir()) == ["other.py"]
     code = "import fmlab, my_net, other; print(fmlab.__file__, my_net.version)"
     done = subprocess.run(

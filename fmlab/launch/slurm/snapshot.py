@@ -1,4 +1,7 @@
-"""A copy of the code as it is, so that later edits do not change a job that waits."""
+"""A copy of the code as it is, so that later edits do not change a job that waits.
+
+It is run, and so it is exact: credentials in it stay. Only its owner may look into its folder.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from fmlab.errors import UserError
 from fmlab.records.atomic import atomic_write_text
+from fmlab.records.secrets import without_secrets
 
 CODE = "code"
 """The folder of the copy, beside the script."""
@@ -35,11 +39,12 @@ def copy_code(target: Path, own_folders: Sequence[str | Path] = ()) -> list[Path
     """Copies fmlab, and the folders of the user's own parts, into a folder.
 
     Of a git checkout: every tracked file as it is now, and Python files that git does not know; a `.diff` beside the
-    copy says how it differs from the commit. Of an installed package: the package. Returns what is to stand first in
-    PYTHONPATH, the user's folders before fmlab.
+    copy says, without secrets, how it differs from the commit. Of an installed package: the package. Returns what is
+    to stand first in PYTHONPATH, the user's folders before fmlab.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
+        target.chmod(0o700)
         package = Path(__file__).resolve().parents[2]
         copies = []
         for index, folder in enumerate(dict.fromkeys(Path(own).resolve() for own in own_folders)):
@@ -70,7 +75,7 @@ def _copy_folder(folder: Path, target: Path, only: str | None = None) -> Path:
     head, changes = (_git(root, "rev-parse", "HEAD") or "?").strip(), _git(root, "diff", "HEAD") or ""
     notes = "".join(f"# and not known to git: {name}\n" for name in untracked)
     difference = f"# against commit {head}\n{notes}{changes}".encode(errors="replace").decode()  # names may be no UTF-8
-    atomic_write_text(target.with_name(f"{target.name}.diff"), difference)
+    atomic_write_text(target.with_name(f"{target.name}.diff"), without_secrets(difference))
     return target / folder.resolve().relative_to(root.resolve())
 
 

@@ -15,7 +15,7 @@ from fmlab.launch.slurm.client import submit_script
 from fmlab.launch.slurm.script import Job, Submission, allocation_of, write_script
 from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.records import RunLayout, new_run, write_status
-from fmlab.records.atomic import atomic_write_json, atomic_write_text
+from fmlab.records.atomic import PRIVATE, atomic_write_json, atomic_write_text
 from fmlab.training.assemble import assemble, trainer_section
 
 
@@ -41,7 +41,7 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
     layouts = [_new_run(argv, index, prepared.config[SEED]) for index in range(seeds)]
     code, before = copy_code(layouts[0].root / CODE, own_folders(prepared)), choose_run([run.root for run in layouts])
     job = replace(job, folder=layouts[0].root, code=code, before=before)
-    atomic_write_text(job.script, write_script(job))
+    atomic_write_text(job.script, write_script(job), PRIVATE)  # the cluster's `setup` may set a key
     try:
         number = submit_script(job.script)
     except UserError as error:

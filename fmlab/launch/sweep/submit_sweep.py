@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +20,7 @@ from fmlab.launch.sweep.command import expand
 from fmlab.launch.sweep.ledger import HIDDEN, Ledger
 from fmlab.launch.sweep.sweep_file import Sweep
 from fmlab.launch.sweep.worker import worker_command
-from fmlab.records.atomic import atomic_write_text
+from fmlab.records.atomic import PRIVATE, atomic_write_bytes, atomic_write_text
 
 
 def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: Submission) -> None:
@@ -46,9 +45,10 @@ def submit_sweep(sweep: Sweep, runs_dir: Path, trials: int | None, submission: S
         return
     fetch_data(sweep)
     Ledger.begin(sweep, folder, trials)
-    home.mkdir()
-    shutil.copyfile(sweep.file, home / sweep.file.name)  # what a waiting task reads, whatever becomes of the file
-    atomic_write_text(job.script, write_script(replace(job, code=copy_code(home / CODE))))
+    home.mkdir(mode=0o700)
+    # What a waiting task reads, whatever becomes of the file: exact, and so for its owner alone.
+    atomic_write_bytes(home / sweep.file.name, sweep.file.read_bytes(), PRIVATE)
+    atomic_write_text(job.script, write_script(replace(job, code=copy_code(home / CODE))), PRIVATE)
     number = submit_script(job.script)
     print(f"job        {number}, " + (f"{left} tasks, one trial each" if left > 1 else "one trial"))
     print(f"script     {job.script}")
