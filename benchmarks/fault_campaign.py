@@ -72,6 +72,11 @@ Made in {minutes:.0f} minutes with seed {seed}: {steps} steps, a checkpoint ever
 * The run checks its losses when it reports them (`trainer.log_every_n_steps`) and before it writes a checkpoint, so a
   checkpoint never holds weights that are not finite. `--nonfinite.action=skip` skips such steps instead.
 * Processes of one run give a sign of life every 3 seconds. One that gives none for 30, or that failed, ends the others.
+* One process at a time trains a run: it holds a lock on `.lock` in the run's folder, which the system frees when the
+  process ends, however it ends.
+* `starts/0001.json`, `0002.json`, ... hold what was typed at each start, the complete configuration, and the step it
+  began from. A resume continues from the configuration of the latest start. A start that ends before its first step
+  leaves the run as it was.
 """
 
 

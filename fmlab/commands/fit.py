@@ -11,7 +11,7 @@ from typing import Annotated
 from fmlab.config.options import Overrides
 from fmlab.config.prepare import prepare, prepare_resumed, trust_option
 from fmlab.launch.slurm.client import exit_code, refusal, requeue
-from fmlab.records import RunLayout, find_run, write_status
+from fmlab.records import RunLayout, find_run, read_status, write_status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class FitOptions:
 def run(options: FitOptions) -> int:
     """Trains, and says how it ended."""
     layout = find_run(options.resume) if options.resume else None
+    before = read_status(layout) if layout else None
     if layout is None:
         prepared = prepare(list(options.overrides))
     else:
@@ -64,7 +65,7 @@ def run(options: FitOptions) -> int:
     started_by_another = RUN_DIRECTORY in os.environ
     try:
         trust = trust_option(prepared.config)
-        stop_signal = train(prepared, layout, started_by_another, partial(say_stopped, trust=trust))
+        stop_signal = train(prepared, layout, before, started_by_another, partial(say_stopped, trust=trust))
     finally:
         if not started_by_another:
             os.environ.pop(RUN_DIRECTORY, None)
@@ -74,9 +75,9 @@ def run(options: FitOptions) -> int:
 def say_stopped(layout: RunLayout, stop_signal: signal.Signals, step: int, trust: str = "") -> None:
     """Records and prints that a signal stopped the run; asks SLURM to start its job again where it should."""
     write_status(layout, "interrupted" if stop_signal == signal.SIGINT else "preempted", step=step)
-    saved = "" if layout.last.exists() else ", nothing was saved"
-    resume = f"continue with: fmlab fit --resume {layout.root}{trust}"
-    print(f"\nstopped by {stop_signal.name} at step {step}{saved}; {resume}", flush=True)
+    from fmlab.training.run_folder import how_to_continue
+
+    print(f"\nstopped by {stop_signal.name} at step {step}; {how_to_continue(layout, trust)}", flush=True)
     why_not = refusal(stop_signal, os.environ)
     if why_not is None:
         print("asking SLURM to requeue the job", flush=True)

@@ -15,6 +15,8 @@ PRESENT = "yes"
 _OUR_SEEDS = ("model.seed", "data.seed")
 _BOOKKEEPING = ("run", "wandb", "tensorboard")
 _TRAINER_BOOKKEEPING = ("logger", "enable_progress_bar", "enable_model_summary", "default_root_dir")
+_WATCHES = ("checkpoint", "samples", "fid", "floor", "nonfinite", "throughput")
+_WATCHES_IN_TRAINER = ("max_steps", "log_every_n_steps", "val_check_interval", "limit_val_batches")
 _SHORTENED = ("fmlab.", "torch.optim.")
 
 
@@ -74,6 +76,21 @@ def _differs(key: str, configurations: Sequence[Flags]) -> bool:
         return False
     parent = key.rpartition(".")[0]
     return not parent or len({_hashable(flags.get(parent)) for flags in configurations}) == 1
+
+
+def describe_changes(before: Flags, after: Flags) -> str:
+    """Writes what changed for the training of a run that was resumed; empty where nothing did.
+
+    More steps alone change nothing: what depends on their number, such as a schedule, is a key of its own.
+    """
+    relevant = [{k: v for k, v in flags.items() if not _watches(k)} for flags in (before, after)]
+    keys = differing_keys([{**deciding_flags(flags), SEED: flags.get(SEED)} for flags in relevant])
+    return ", ".join(f"{key} {text(before.get(key))} -> {text(after.get(key))}" for key in keys)
+
+
+def _watches(key: str) -> bool:
+    section, _, rest = key.partition(".")
+    return section in _WATCHES or (section == "trainer" and rest in _WATCHES_IN_TRAINER)
 
 
 def shared_flags(configurations: Sequence[Flags]) -> Flags:

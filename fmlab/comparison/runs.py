@@ -5,15 +5,17 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from fmlab.comparison.configs import SEED, Flags, flatten_config
+from fmlab.comparison.configs import SEED, Flags, describe_changes, flatten_config
 from fmlab.errors import UserError
 from fmlab.records import RunLayout, Status, find_run, read_meta, read_status
 from fmlab.records.bounded import read_json_object, read_yaml_mapping
 from fmlab.records.csv_metrics import read_columns
 from fmlab.records.measurements import Record, Row, read_rows
+from fmlab.records.starts import lasting_starts, read_starts
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,11 @@ class Run:
 def read_run(layout: RunLayout) -> Run:
     """Reads a run from its record; what is missing or torn counts as absent, except for the configuration."""
     config = read_yaml_mapping(layout.config)
-    measured = read_json_object(layout.root / "measurement.json")
+    measured = read_json_object(layout.measurement)
     rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in read_rows(file)]
     return Run(
         layout,
-        flatten_config(config),
+        {**flatten_config(config), **_changes(layout)},
         read_status(layout),
         read_meta(layout),
         measured.get("measurement"),
@@ -72,6 +74,15 @@ def read_run(layout: RunLayout) -> Run:
         _curves(layout.metrics),
         rows,
     )
+
+
+def _changes(layout: RunLayout) -> Flags:
+    """What was changed when the run was resumed, as one flag: a run that was never so is another experiment."""
+    starts = lasting_starts(read_starts(layout))
+    flags = [flatten_config(start.config) for start in starts]
+    changes = [(starts[index + 1].step, describe_changes(*pair)) for index, pair in enumerate(pairwise(flags))]
+    texts = [f"at step {step}: {text}" for step, text in changes if text]
+    return {"changed": "; ".join(texts)} if texts else {}
 
 
 def _curves(file: Path) -> dict[str, Curve]:

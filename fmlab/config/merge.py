@@ -6,7 +6,7 @@ Naming another class keeps those of the old arguments that the new constructor t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fmlab.config.values import show
@@ -93,3 +93,16 @@ def is_class_name(node: Any) -> bool:
 def join(key: str, name: object) -> str:
     """The dotted key as people type it, without the words `init_args`."""
     return key if name == ARGS else f"{key}.{name}" if key else str(name)
+
+
+def differing_keys(before: Any, now: Any, key: str) -> Iterator[str]:
+    """The dotted keys, as they are typed, in which two checked configurations differ."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        if before != now:
+            yield key
+    elif before.get(CLASS) != now.get(CLASS):
+        yield key
+    else:
+        for name in dict.fromkeys([*before, *now]):
+            inner = key if name in (ARGS, CLASS) else join(key, name)
+            yield from differing_keys(before.get(name), now.get(name), inner)

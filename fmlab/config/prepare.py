@@ -45,7 +45,6 @@ class Prepared(Composition):
         """Writes words, configuration, its files and the run's facts into a folder that exists, without secrets."""
         typed = values_without_secrets(self.typed)
         self.write_config(layout)
-        atomic_write_text(layout.raw_config, dump(values_without_secrets(self.raw)))
         atomic_write_text(layout.command, shlex.join(["fmlab", "fit", *typed]) + "\n")
         write_meta(layout, argv=typed, seed=self.config[schema.SEED], import_folders=self.import_folders)
         for file in self.files:
@@ -53,9 +52,10 @@ class Prepared(Composition):
             atomic_write_text(layout.files / file.name, without_secrets(file.read_text()))
 
     def write_config(self, layout: RunLayout) -> None:
-        """Writes the complete configuration, without secrets."""
+        """Writes the complete configuration, resolved and not, without secrets."""
         config = values_without_secrets(self.config)
         atomic_write_text(layout.config, replace(self, config=config).yaml())
+        atomic_write_text(layout.raw_config, dump(values_without_secrets(self.raw)))
 
 
 def prepare(
@@ -93,10 +93,21 @@ def prepare_resumed(layout: RunLayout, overrides: Iterable[str], trust: bool) ->
     """What a resumed run is made of: its own configuration first, then what is typed now.
 
     What it says as `${...}` follows the new words, such as a schedule's length; the precision stays what it was.
+
+    Raises:
+        UserError: If anything that is typed does not fit, or would move the run.
     """
-    precision = (read_file(layout.config).get("trainer") or {}).get("precision", "auto")
+    recorded, overrides = read_file(layout.config), list(overrides)
+    precision = (recorded.get("trainer") or {}).get("precision", "auto")
     argv = ["--config", str(layout.raw_config), f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
-    return prepare([*argv, *overrides], trust, layout.config, import_folders(layout, trust))
+    prepared = prepare([*argv, *overrides], trust, layout.config, import_folders(layout, trust))
+    before = {**(recorded.get("run") or {}), "name": layout.experiment}
+    for key in ("name", "dir"):
+        if str(prepared.config["run"].get(key, "runs")) != str(before.get(key, "runs")):
+            hint = "leave it out, or begin a new run with --config"
+            raise UserError("a run that is resumed stays where it is", key=f"run.{key}", hint=hint)
+    typed = ["--resume", str(layout.root), *(["--trust"] if trust else []), *overrides]
+    return replace(prepared, typed=typed)
 
 
 def import_folders(layout: RunLayout, trust: bool) -> list[str]:
@@ -136,6 +147,8 @@ def check_seed(config: Mapping[str, Any]) -> int:
     seed = config.get(schema.SEED, schema.DEFAULT_SEED)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise UserError(f"expected int, got {show(seed)}", key=schema.SEED)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"expected 0 to {2**32 - 1}, got {seed}", key=schema.SEED)
     return seed
 
 

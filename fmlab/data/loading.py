@@ -92,27 +92,29 @@ class ResumableLoader(BatchLoader):
         super().__init__(examples, sampler, num_workers, pin_memory)
         self._finished = finished
         self._epoch = self._drawn = 0
+        self._ahead = 0  # of the trainer's count, which began with batches of another size
         self._resumed = False
 
     def __iter__(self) -> Iterator[Batch]:
         resumes = self._resumed and self._epoch == self.sampler.epoch
         self._resumed, self._epoch = False, self.sampler.epoch
-        self._drawn = self._drawn if resumes else 0
+        self._drawn, self._ahead = (self._drawn, self._ahead) if resumes else (0, 0)
         for batch in self._starting_at(self._drawn):
             self._drawn += 1
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and the rows of its permutation that all ranks together have trained on."""
-        batches = self._drawn if self._epoch == self.sampler.epoch else 0
+        """The epoch, the rows of it that all ranks together have trained on, and the batches as the trainer counts."""
+        batches, ahead = (self._drawn, self._ahead) if self._epoch == self.sampler.epoch else (0, 0)
         if self._finished is not None:
-            batches = min(batches, self._finished())
-        return {"epoch": self.sampler.epoch, "rows": batches * self._rows_per_batch}
+            batches = min(batches, self._finished() + ahead)
+        return {"epoch": self.sampler.epoch, "rows": batches * self._rows_per_batch, "batches": batches - ahead}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Makes the next iteration of that epoch begin after those rows; another epoch begins at its own start."""
         self.sampler.set_epoch(state["epoch"])
         self._epoch, self._drawn = state["epoch"], state["rows"] // self._rows_per_batch
+        self._ahead = self._drawn - state.get("batches", self._drawn)
         self._resumed = True
 
     @property

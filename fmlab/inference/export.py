@@ -33,7 +33,7 @@ def export_run(
     check_target(file, overwrite)
     loaded = load_module(layout, checkpoint, weights, ema_std, trust)
     scores = _scores(layout, loaded.origin.step) if loaded.validated else {}
-    measurement = layout.root / "measurement.json"
+    measurement = layout.measurement
     measured = read_json_object(measurement) if scores and measurement.is_file() else {}
     config = read_yaml_mapping(layout.config)
     model = config["model"]

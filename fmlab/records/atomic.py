@@ -25,7 +25,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room, none left of a
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 _TEMPORARY = re.compile(r"\..+\.fmlab-[0-9a-f]{16}\.tmp")
 _FOLDERS = {
-    *("checkpoints", "samples", "files", "power_ema", "evaluations", "diagnosis"),
+    *("checkpoints", "samples", "files", "starts", "power_ema", "evaluations", "diagnosis"),
     *("validate", "tensorboard", "wandb"),
 }
 """The folders of a run that fmlab writes to."""

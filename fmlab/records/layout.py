@@ -70,8 +70,23 @@ class RunLayout:
         return self.root / "status.json"
 
     @property
+    def starts(self) -> Path:
+        """What was typed at every start, and the complete configuration of it."""
+        return self.root / "starts"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.root / ".lock"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.csv"
+
+    @property
+    def measurement(self) -> Path:
+        """How its validation measures samples."""
+        return self.root / "measurement.json"
 
     @property
     def samples(self) -> Path:
@@ -105,6 +120,11 @@ class RunLayout:
     @property
     def best(self) -> Path:
         return self.checkpoints / "best.ckpt"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint to continue from."""
+        return any(file.is_file() for file in (self.last, self.previous, self.best))
 
     def checkpoint(self, which: str = "best") -> Path:
         """A checkpoint: `best` (the last one where no best was kept), `last`, or a file, here or in the run.
@@ -158,6 +178,8 @@ def new_run(folder: str | Path, experiment: str, run_id: str | None = None) -> R
 def find_run(name: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
     """A run by its folder, its id, or its experiment's name, which means the newest run.
 
+    A run that failed before it saved anything is the newest only where there is no other.
+
     Args:
         name: `runs/digits/20261123-061203-a1b2`, `20261123-061203-a1b2` or `digits`.
         runs_dir: Where all runs live.
@@ -173,7 +195,7 @@ def find_run(name: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
         if _is_run(candidate):
             return RunLayout(candidate)
         if candidate.is_dir() and (inside := list(_runs_in(candidate))):
-            return RunLayout(max(inside, key=created))
+            return RunLayout(max(inside, key=lambda run: (not _came_to_nothing(run), created(run))))
     experiments = [child.name for child in runs.glob("*") if child.is_dir() and any(_runs_in(child))]
     ids = [child.name for child in runs.glob("*/*") if _is_run(child)]
     hint = nearest(folder.name, [*experiments, *ids]) if ids else f"there are no runs in {runs.resolve()}"
@@ -184,6 +206,12 @@ def find_run(name: str | Path, runs_dir: str | Path = "runs") -> RunLayout:
 
 def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
+
+
+def _came_to_nothing(run: Path) -> bool:
+    """Whether a run failed before it saved anything, by a mistake in its configuration for instance."""
+    failed = read_json_object(run / "status.json").get("state") == "failed"
+    return failed and not any((run / "checkpoints").glob("*.ckpt"))
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:

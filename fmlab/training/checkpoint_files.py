@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from fmlab.config.merge import differing_keys
 from fmlab.errors import RunFailure, UserError, first_line
 from fmlab.records.atomic import atomic_file, is_full_disk, temporary_name
 
@@ -99,6 +101,26 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "state_dict" not in state:
         raise UserError("is no checkpoint of a run", key=str(file))
     return state
+
+
+def refuse_other_network(module: nn.Module, file: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses a module that the weights of a checkpoint do not fit, without reading its tensors.
+
+    Args:
+        module: The module of the resumed run.
+        file: The checkpoint.
+        before: The configuration of the run so far.
+        now: That of the resumed run.
+
+    Raises:
+        UserError: If a weight is missing, of another shape, or one too many; what differs in `model` is named.
+    """
+    saved, new = _load(file, mmap=True)["state_dict"], module.state_dict()
+    if saved.keys() == new.keys() and all(saved[name].shape == new[name].shape for name in new):
+        return
+    keys = list(differing_keys(before.get("model"), now.get("model"), "model")) or ["model"]
+    cause = "the weights of the run do not fit the network that this makes"
+    raise UserError(cause, key=", ".join(keys[:3]), hint="leave it out, or begin a new run")
 
 
 def step_of(file: Path) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -15,6 +16,7 @@ from fmlab.errors import UserError, nearest
 from fmlab.records import RunLayout, count_rows
 from fmlab.records.atomic import make_folder
 from fmlab.training.checkpoint_files import write_checkpoint
+from fmlab.training.generation import datamodule
 from fmlab.training.interruption import (
     after_steps,
     count_next_epoch,
@@ -82,6 +84,9 @@ class Checkpoints(Checkpoint):
         self._step_end = (checkpoint["global_step"], copy.deepcopy(checkpoint["loops"]["fit_loop"]), rows)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        names = _names_of_metrics(trainer, pl_module)
+        if names and "_t_bin_" not in str(self.monitor):
+            self._check_monitor(names)  # rather now than at the first validation
         after_steps(trainer, lambda: self.on_step_end(trainer))
         instead_of_training(trainer, lambda: self._validate_at_the_end(trainer))
 
@@ -138,11 +143,14 @@ class Checkpoints(Checkpoint):
         if self.monitor is None:
             starts = ("val/fid", "val/w2", "val/loss")
             return next((name for start in starts for name in logged if name.startswith(start)), None)
-        if self.monitor not in logged:
+        self._check_monitor(logged)
+        return self.monitor
+
+    def _check_monitor(self, logged: Iterable[str]) -> None:
+        if self.monitor is not None and self.monitor not in logged:
             names = [name for name in logged if name.startswith("val/")]
             cause = f"no metric {self.monitor} in the validation"
             raise UserError(cause, key="checkpoint.monitor", hint=nearest(self.monitor, names))
-        return self.monitor
 
     def _validate_at_the_end(self, trainer: Trainer) -> bool:
         """Makes up for the last validation of a run that was stopped in it, after all of its steps."""
@@ -165,6 +173,17 @@ class Checkpoints(Checkpoint):
             make_folder(target.parent)
             write_checkpoint(state, target, previous)
         trainer.strategy.barrier("checkpoint")
+
+
+def _names_of_metrics(trainer: Trainer, pl_module: LightningModule) -> set[str]:
+    """The names of all metrics that will be logged; empty where a part is the user's own, which does not say."""
+    callbacks: list[Any] = cast(Any, trainer).callbacks
+    modules = [type(part).__module__ for part in (pl_module, datamodule(trainer), *callbacks)]
+    if not all(module.startswith(("fmlab.", "lightning.")) for module in modules):
+        return set()
+    parts = [callback for callback in callbacks if hasattr(callback, "logged_metrics")]
+    logged: frozenset[str] = cast(Any, pl_module).LOGGED_METRICS
+    return set(logged).union(*(part.logged_metrics(datamodule(trainer)) for part in parts))
 
 
 def _layout(trainer: Trainer) -> RunLayout:

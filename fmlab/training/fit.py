@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,13 +15,14 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from fmlab.config.build import full_keys
 from fmlab.config.prepare import Prepared, trust_option
 from fmlab.config.schema import TensorboardOptions, WandbOptions
+from fmlab.config.values import read_file
 from fmlab.data.contract import check_classes
 from fmlab.errors import UserError
 from fmlab.networks import describe
-from fmlab.records import RunLayout, keep_rows, read_meta, read_status, write_status
+from fmlab.records import RunLayout, Status, read_meta, write_status
 from fmlab.records.meta import add_to_meta
 from fmlab.training.assemble import Assembly, assemble
-from fmlab.training.checkpoint_files import logged_rows, newest_whole, step_of
+from fmlab.training.checkpoint_files import logged_rows, newest_whole, refuse_other_network, step_of
 from fmlab.training.checkpoints import Checkpoints
 from fmlab.training.classifier import NoisyClassifier
 from fmlab.training.consensus import StopRequested, StopSignals
@@ -31,12 +33,20 @@ from fmlab.training.loggers import RunCsv, make_tensorboard, make_wandb
 from fmlab.training.nonfinite import NonFinite
 from fmlab.training.overhead import cache_gpu_probe
 from fmlab.training.progress import Heartbeat
-from fmlab.training.run_folder import RUN_DIRECTORY, is_first_process, place_run, recorded_status
+from fmlab.training.run_folder import (
+    RUN_DIRECTORY,
+    RecordedStart,
+    is_first_process,
+    only_process,
+    place_run,
+    recorded_status,
+)
 
 
 def train(
     prepared: Prepared,
     resumed: RunLayout | None,
+    before: Status | None,
     started_by_another: bool,
     say_stopped: Callable[[RunLayout, signal.Signals, int], None],
 ) -> signal.Signals | None:
@@ -45,19 +55,26 @@ def train(
     Args:
         prepared: The complete configuration, its trainer section completed.
         resumed: The run to continue.
+        before: The status that this run had when its record was read.
         started_by_another: Whether another process of the same run started this one.
         say_stopped: Called with the run, the signal and the step when a signal has stopped the run.
     """
     layout = resumed or place_run(prepared, started_by_another)
-    if resumed and read_status(layout).state == "submitted" and is_first_process():
-        prepared.write_config(layout)  # with what only the machine it runs on could decide
     os.environ.setdefault(RUN_DIRECTORY, str(layout.root.resolve()))
-    checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best]) if resumed else (None, {})
-    with StopSignals() as signals, recorded_status(layout, resumed=resumed is not None) as say_done:
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
+        stack.enter_context(only_process(layout, before))
+        checkpoint, damaged = find_checkpoint(layout, before, prepared) if resumed else (None, {})
+        step = step_of(checkpoint) if checkpoint else 0
+        course = stack.enter_context(recorded_status(layout, step if resumed else None))
         cache_gpu_probe()
         preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
+        rows = logged_rows(checkpoint) if checkpoint else 0
+        start = RecordedStart(layout, prepared, rows, [*damaged, *layout.torn])
         try:
-            parts = build(prepared, layout, checkpoint, preemption)
+            parts = build(prepared, layout, checkpoint, start, preemption)
+            if checkpoint:
+                refuse_other_network(parts.model, checkpoint, read_file(layout.config), prepared.config)
         except UserError:
             if resumed is None and is_first_process():
                 shutil.rmtree(layout.root)  # nothing began: it must not count as the newest run
@@ -66,9 +83,6 @@ def train(
         instead = checkpoint.name if checkpoint else "nothing"
         notes += [f"note: {file} is damaged ({cause}); {instead} is used instead" for file, cause in damaged.items()]
         announce(parts, layout, notes, checkpoint)
-        if is_first_process():
-            for file in (*damaged, *layout.torn):
-                file.unlink(missing_ok=True)
         try:
             with full_keys(type(parts.model), "model"):
                 parts.trainer.fit(parts.model, datamodule=parts.data, ckpt_path=checkpoint, weights_only=True)
@@ -77,23 +91,54 @@ def train(
             preemption.consensus.conclude(lambda: say_stopped(layout, stop_signal, step))
             return stop_signal
         except SystemExit:
+            course.trained = parts.trainer.global_step > step
             raise KeyboardInterrupt from None  # what Lightning makes an exit of
-        say_done(parts.trainer.global_step)
+        except BaseException:
+            course.trained = parts.trainer.global_step > step
+            if resumed and not course.trained and is_first_process():
+                start.take_back()
+            raise
+        course.done = parts.trainer.global_step
     conclude(parts, layout, trust_option(prepared.config))
     return None
 
 
-def build(prepared: Prepared, layout: RunLayout, checkpoint: Path | None, preemption: Preemption) -> Assembly:
-    """Model, data and trainer of a run, with its loggers; metrics later than the checkpoint are dropped."""
+def find_checkpoint(
+    layout: RunLayout, before: Status | None, prepared: Prepared
+) -> tuple[Path | None, dict[Path, str]]:
+    """The newest whole checkpoint of a run that is resumed, and the damaged ones with what is wrong with them.
+
+    A run that was submitted, or whose job SLURM has restarted, may begin without any.
+
+    Raises:
+        UserError: If there is nothing to continue from, or the run is beyond the last step already.
+    """
+    checkpoint, damaged = newest_whole([layout.last, layout.previous, layout.best])
+    job = os.environ.get("SLURM_JOB_ID")
+    in_its_job = before is not None and (before.state == "submitted" or (job and before.life.startswith(f"{job}:")))
+    if checkpoint is None and not in_its_job and is_first_process():
+        hint = f"begin again with: fmlab fit --config {layout.config}"
+        raise UserError("nothing was saved that could be continued", key=str(layout.root), hint=hint)
+    end, step = prepared.config["trainer"].get("max_steps", -1), step_of(checkpoint) if checkpoint else 0
+    if 0 < end < step:
+        raise UserError(
+            f"the run is at step {step} already, got {end}", key="trainer.max_steps", hint="give a later step"
+        )
+    return checkpoint, damaged
+
+
+def build(
+    prepared: Prepared, layout: RunLayout, checkpoint: Path | None, start: RecordedStart, preemption: Preemption
+) -> Assembly:
+    """Model, data and trainer of a run, with its loggers, and with the callbacks that a run needs in any case."""
     config = prepared.config
     check_classes(read_meta(layout).get("data") or {}, prepared.data)
     options = WandbOptions(**(config.get("wandb") or {}))
-    if is_first_process():
-        keep_rows(layout.metrics, logged_rows(checkpoint) if checkpoint else 0)
     loggers = [RunCsv(layout), *make_wandb(options, layout, config["run"].get("tags") or [], config)]
     if TensorboardOptions(**(config.get("tensorboard") or {})).enabled:
         loggers.append(make_tensorboard(layout, step_of(checkpoint) if checkpoint else None))
-    callbacks: list[Callback] = [DataCheck(layout), Heartbeat(layout)]
+    callbacks: list[Callback] = [start, DataCheck(layout), Heartbeat(layout)]
+    callbacks += [] if config.get("checkpoint") is not None else [Checkpoints()]
     callbacks += [] if config.get("nonfinite") is not None else [NonFinite()]
     return assemble(prepared, str(layout.root), loggers, callbacks, [preemption])
 
@@ -134,6 +179,9 @@ def conclude(parts: Assembly, layout: RunLayout, trust: str) -> None:
     pictures = sorted((layout.root / "samples").glob("*.png"))
     if pictures:
         print(f"samples    {pictures[-1]}")
+    if not layout.has_checkpoint:
+        print("nothing was saved, as checkpoint.enabled is false", flush=True)
+        return
     labels = " --labels 0-9 --guidance.scale 2" if (parts.model.num_classes or 0) >= 10 else ""
     use = f"fmlab sample {layout.root}{labels}"
     if isinstance(parts.model, NoisyClassifier):

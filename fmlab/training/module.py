@@ -18,6 +18,7 @@ from fmlab.paths import CondOT, ProbabilityPath
 from fmlab.random import Purpose, keyed_generator, seed_default_generators
 from fmlab.training.optimisation import LRSchedulerFactory, OptimizerFactory, WeightDecayOn, parameter_groups
 from fmlab.training.overhead import LeanModule
+from fmlab.training.recipe import Recipe, continue_recipe, make_optimizer, refuse_short_schedule
 
 Generators = Callable[[Purpose], torch.Generator]
 """The generator for each purpose."""
@@ -113,6 +114,7 @@ class NetworkModule(LeanModule):
         self.averaged: dict[str, nn.Module] = {}
         self.loss_by_time = LossByTime()
         self._batch_of_step = (-1, 0)
+        self._recipe: Recipe = {}
 
     @property
     @abstractmethod
@@ -172,9 +174,14 @@ class NetworkModule(LeanModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(parameter_groups(self.network, self.weight_decay_on))
-        if self.lr_scheduler is None:
+        schedule, self._recipe = make_optimizer(optimizer, self.lr_scheduler)
+        if schedule is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            refuse_short_schedule(config.scheduler, self.trainer.max_steps)
 
     # The log ----------------------------------------------------------------------------------------------------------
 
@@ -199,12 +206,16 @@ class NetworkModule(LeanModule):
         sizes, losses = self.loss_by_time.pending()
         everyone = self.all_gather(losses.to(self.device)) if self.trainer.world_size > 1 else losses[None]
         checkpoint["fmlab"] = {
+            "recipe": {**self._recipe, "max_steps": self.trainer.max_steps},
             "shape": list(self.trainer.datamodule.shape),  # type: ignore[attr-defined]
             "losses": {"sizes": sizes, "processes": everyone},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on with the report that was under way, on as many processes as there were."""
+        """Goes on with the report that was under way, on as many processes as there were, and takes up a new recipe."""
+        optimizer = self.optimizer(parameter_groups(self.network, self.weight_decay_on))
+        schedule, recipe = make_optimizer(optimizer, self.lr_scheduler)
+        continue_recipe(checkpoint, optimizer, schedule, recipe, self.trainer.max_steps)
         losses = checkpoint["fmlab"].get("losses")
         if losses and losses["sizes"] and len(losses["processes"]) == self.trainer.world_size:
             self.loss_by_time.restore(losses["sizes"], losses["processes"][self.global_rank].to(self.device))

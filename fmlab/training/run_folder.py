@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from fmlab.config.prepare import Prepared
 from fmlab.config.schema import RunOptions
 from fmlab.config.values import read_file
 from fmlab.errors import RunFailure, UserError
-from fmlab.records import RunLayout, new_run, read_status, trial_folder, write_status
-from fmlab.records.atomic import is_full_disk
+from fmlab.records import (
+    RunLayout,
+    State,
+    Status,
+    atomic_write_bytes,
+    keep_rows,
+    new_run,
+    read_status,
+    trial_folder,
+    write_status,
+)
+from fmlab.records.atomic import is_full_disk, refuse_links
+from fmlab.records.starts import write_start
 
 RUN_DIRECTORY = "FMLAB_RUN_DIR"
 """The environment variable that holds the run's folder, for the processes that Lightning starts from this one."""
+
+_WORKERS_END = 10.0
+"""Seconds after which the processes that load data have noticed that the one they work for was killed; until then they
+hold its lock."""
 
 
 def is_first_process() -> bool:
@@ -61,36 +79,140 @@ def _job_id() -> str | None:
 
 
 @contextlib.contextmanager
-def recorded_status(layout: RunLayout, resumed: bool) -> Iterator[Callable[[int], None]]:
-    """Within, the run's status is `running`; afterwards it is done, interrupted or failed, with the error's line.
+def only_process(layout: RunLayout, before: Status | None) -> Iterator[None]:
+    """Within, this process alone trains the run. The system frees the lock when the process ends, however it ends.
 
-    Gives a function that is called with the last step when the training is done.
+    Args:
+        layout: The run's folder.
+        before: The status that the run to be resumed had when its record was read; None for a new run.
 
     Raises:
-        UserError: If a run that is to be resumed is still running.
+        UserError: If another process trains the run, or has begun to since its record was read.
+    """
+    if not is_first_process():
+        yield
+        return
+    running = UserError("is still running", key=str(layout.root), hint="stop it before you resume it")
+    if before is not None and read_status(layout).state == "running":
+        raise running
+    refuse_links(layout.lock)
+    if layout.lock.is_symlink():
+        raise UserError("is a link", key=str(layout.lock), hint="remove the link")
+    lock = FileLock(layout.lock)
+    try:
+        lock.acquire(timeout=_WORKERS_END)
+    except Timeout:
+        raise running from None
+    try:
+        if before is not None and read_status(layout) != before:
+            raise UserError("was resumed by another process just now", key=str(layout.root), hint="look at fmlab runs")
+        yield
+    finally:
+        lock.release()
+
+
+class RecordedStart(Callback):
+    """Records the start of a run when its training begins, and cuts the log back to the checkpoint that it begins from.
+
+    Until then a run that is resumed is as it was: a mistake that is found before leaves no trace.
+
+    Args:
+        layout: The run's folder.
+        prepared: The configuration of this start.
+        rows: How many rows of the log the checkpoint has.
+        obsolete: Files that this start has no use for, such as damaged checkpoints.
+    """
+
+    def __init__(self, layout: RunLayout, prepared: Prepared, rows: int, obsolete: Sequence[Path]) -> None:
+        self.layout, self.prepared, self.rows, self.obsolete = layout, prepared, rows, obsolete
+        files = [layout.config, layout.raw_config, layout.meta, layout.measurement]
+        self._before = {file: file.read_bytes() if file.is_file() else None for file in files}
+        self._start: Path | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        layout = self.layout
+        if self._start is not None or not trainer.is_global_zero:
+            return
+        if layout.metrics.is_file():
+            self._before[layout.metrics] = layout.metrics.read_bytes()
+        self._start = write_start(layout, trainer.global_step, self.prepared.typed, self.prepared.config)
+        self.prepared.write_config(layout)
+        keep_rows(layout.metrics, self.rows)
+        for file in self.obsolete:
+            file.unlink(missing_ok=True)
+
+    on_validation_start = on_train_start  # a run that lacks its last validation alone has no start of training
+
+    def take_back(self) -> None:
+        """Makes the record what it was before this start."""
+        if self._start is not None:
+            self._start.unlink(missing_ok=True)
+        for file, content in self._before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            elif file.read_bytes() != content:
+                atomic_write_bytes(file, content)
+
+
+@dataclass
+class Course:
+    """How far a start of a run has come.
+
+    Attributes:
+        trained: Whether it has trained a step.
+        done: The last step, once the training is done.
+    """
+
+    trained: bool = False
+    done: int | None = None
+
+
+@contextlib.contextmanager
+def recorded_status(layout: RunLayout, resumed_from: int | None) -> Iterator[Course]:
+    """Within, the run's status is `running`; afterwards it is done, interrupted or failed, with the error's line.
+
+    A run that was resumed, and ended before it trained a step, has the status that it had before.
+
+    Args:
+        layout: The run's folder.
+        resumed_from: The step from which a run is resumed; None for a new run.
+
+    Raises:
         RunFailure: If the disk is full.
     """
-    first = is_first_process()
-    if first and resumed and read_status(layout).state == "running":
-        raise UserError("is still running", key=str(layout.root), hint="stop it before you resume it")
-    steps: list[int] = []
-    if first:
-        write_status(layout, "running", step=0)
+    course = Course()
+    if not is_first_process():
+        yield course
+        return
+    before = layout.status.read_bytes() if resumed_from is not None and layout.status.is_file() else None
+    write_status(layout, "running", step=resumed_from or 0)
+
+    def record_end(state: State, error: str | None = None) -> None:
+        with contextlib.suppress(OSError):  # on a full disk the user must hear of the error itself
+            if before is not None and not course.trained:
+                atomic_write_bytes(layout.status, before)
+            elif layout.root.is_dir():
+                write_status(layout, state, error=error)
+
     try:
-        yield steps.append
+        yield course
     except (KeyboardInterrupt, SystemExit):
-        if first:
-            write_status(layout, "interrupted")
-            print(f"\ninterrupted; continue with: fmlab fit --resume {layout.root}")
+        record_end("interrupted")
+        print(f"\ninterrupted; {how_to_continue(layout)}")
         raise
     except BaseException as error:
-        if first and layout.root.is_dir():
-            lines = str(error).strip().splitlines() or [""]
-            with contextlib.suppress(OSError):  # on a full disk the user must hear of the error itself
-                write_status(layout, "failed", error=f"{type(error).__name__}: {lines[0]}")
+        lines = str(error).strip().splitlines() or [""]
+        record_end("failed", f"{type(error).__name__}: {lines[0]}")
         if is_full_disk(error) and not isinstance(error, UserError):
-            hint = f"make room, then continue with: fmlab fit --resume {layout.root}"
+            hint = f"make room, then {how_to_continue(layout)}"
             raise RunFailure("the disk is full", key=str(layout.root), hint=hint) from error
         raise
-    if first and steps:
-        write_status(layout, "done", step=steps[0])
+    if course.done is not None:
+        write_status(layout, "done", step=course.done)
+
+
+def how_to_continue(layout: RunLayout, trust: str = "") -> str:
+    """The command that continues a run, or begins it again where nothing was saved, for advice to the user."""
+    if layout.has_checkpoint:
+        return f"continue with: fmlab fit --resume {layout.root}{trust}"
+    return f"nothing was saved, begin again with: fmlab fit --config {layout.config}"

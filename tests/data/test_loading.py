@@ -55,7 +55,7 @@ def test_a_loader_continues_where_another_stopped(workers: int) -> None:
     batches = iter(first)
     head = rows(next(batches) for _ in range(4))
     state = first.state_dict()
-    assert state == {"epoch": 2, "rows": 12}
+    assert state == {"epoch": 2, "rows": 12, "batches": 4}
     second = ResumableLoader(numbers(), ShardedBatches(23, 3), workers)
     second.load_state_dict(state)
     assert second.state_dict() == state
@@ -73,11 +73,25 @@ def test_the_iterator_may_be_made_before_the_state_and_the_epoch_are_known() -> 
     assert rest == rows(loader)[4:]
 
 
+def test_batches_of_another_size_continue_after_the_same_rows_however_often_they_are_resumed() -> None:
+    """The trainer counts on from the batches of the first size: 4 of 6 rows are 8 of 3 rows, and 5 are 9."""
+    order = rows(ResumableLoader(numbers(48), ShardedBatches(48, 3)))
+    second = ResumableLoader(numbers(48), ShardedBatches(48, 3), finished=lambda: 5)
+    second.load_state_dict({"epoch": 0, "rows": 24, "batches": 4})
+    batches = iter(second)
+    assert [rows([next(batches)])[0] for _ in range(3)] == order[8:11]
+    state = second.state_dict()
+    assert state == {"epoch": 0, "rows": 27, "batches": 5}, "one of the three was trained on"
+    third = ResumableLoader(numbers(48), ShardedBatches(48, 3), finished=lambda: 5)
+    third.load_state_dict(state)
+    assert rows(third) == order[9:]
+
+
 def test_the_state_of_one_epoch_does_not_shorten_another() -> None:
     loader = ResumableLoader(numbers(), ShardedBatches(23, 3))
     loader.load_state_dict({"epoch": 2, "rows": 21})
     loader.sampler.set_epoch(3)
-    assert loader.state_dict() == {"epoch": 3, "rows": 0}
+    assert loader.state_dict() == {"epoch": 3, "rows": 0, "batches": 0}
     assert len(rows(loader)) == 7
 
 

@@ -68,9 +68,9 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
 
 
 def trial_command(ledger: Ledger, claim: Claim) -> list[str]:
-    """Returns the command line of a trial; of one whose run was begun before, the one that resumes it."""
+    """Returns the command line of a trial; of one whose run saved something before, the one that resumes it."""
     sweep, layout = ledger.sweep, RunLayout(claim.folder)
-    if sweep.head == ["fmlab", "fit"] and layout.config.exists() and layout.raw_config.exists():
+    if sweep.head == ["fmlab", "fit"] and layout.has_checkpoint and layout.raw_config.exists():
         # Trusted, because this sweep's own command created the run.
         resume = [*sweep.command[: sweep.command.index("fit") + 1], "--resume", str(claim.folder), "--trust"]
         return expand(resume, sweep.program, {})
