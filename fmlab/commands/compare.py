@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fmlab.config.options import Positional
 from fmlab.errors import UserError
+from fmlab.records.atomic import free_name, refuse_existing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +24,29 @@ class CompareOptions:
     Args:
         runs: Such as runs/paths/*, digits, or an id.
         metric: The metric to begin with; the one that chose the best checkpoint if left out.
-        out: The page, one .html file.
+        out: The page, one .html file; comparison.html if left out, or comparison-2.html and so on where that is taken.
+        overwrite: Replace the page if it is there already.
     """
 
     runs: Annotated[tuple[str, ...], Positional("RUN")] = ()
     metric: str | None = None
-    out: Path = Path("comparison.html")
+    out: Path | None = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.out is None:
+            return
         if self.out.suffix not in (".html", ".htm"):
             raise UserError(f"{str(self.out)!r} is no HTML file's name", key="out", hint="write --out page.html")
         if not self.out.parent.is_dir():
             raise UserError(f"there is no folder {self.out.parent}", key="out", hint=f"you are in {Path.cwd()}")
+        refuse_existing(self.out, "out", self.overwrite)
+
+    @property
+    def page(self) -> Path:
+        """The file to write."""
+        default = Path("comparison.html")
+        return self.out or (default if self.overwrite else free_name(default))
 
 
 def run(options: CompareOptions) -> int:
@@ -46,7 +58,8 @@ def run(options: CompareOptions) -> int:
     comparison = compare(list(options.runs), options.metric)
     print(report(comparison))
     experiments = dict.fromkeys(member.run.layout.experiment for member in comparison.members)
-    write_page(comparison, options.out, f"{', '.join(list(experiments)[:4])}: runs compared")
-    size = options.out.stat().st_size / 2**20
-    print(f"page       {options.out} ({size:.1f} MiB), for a browser; it needs nothing else")
+    file = options.page
+    write_page(comparison, file, f"{', '.join(list(experiments)[:4])}: runs compared")
+    size = file.stat().st_size / 2**20
+    print(f"page       {file} ({size:.1f} MiB), for a browser; it needs nothing else")
     return 0

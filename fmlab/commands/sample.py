@@ -12,6 +12,7 @@ from fmlab.config.options import Named
 from fmlab.config.parts import build_component
 from fmlab.config.values import show
 from fmlab.errors import UserError
+from fmlab.records.atomic import refuse_existing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ class SampleOptions(SamplingOptions, GuidanceOptions):
         labels: Such as 3, 0-9 or 1,4,7, or cat,dog by name; every class in turn if left out.
         num_samples: How many samples; 10 a class if left out, 64 without classes.
         out: A folder for one PNG per sample, or a .npz with images and labels.
+        overwrite: Replace the .npz if it is there already.
         ema_std: The width of a power-function average to use instead, such as 0.05.
         exact: Follow the exact field of the run's training data, not the network.
     """
@@ -41,12 +43,15 @@ class SampleOptions(SamplingOptions, GuidanceOptions):
     labels: str | None = None
     num_samples: Count | None = None
     out: Path | None = None
+    overwrite: bool = False
     ema_std: Annotated[float | None, Named("ema.std")] = None
     exact: bool = False
     batch_size: Count = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.out is not None and not self.out.is_dir():
+            refuse_existing(self.out, "out", self.overwrite)
         if self.labels is not None:
             parse_labels(self.labels)
 

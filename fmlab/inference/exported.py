@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fmlab.errors import UserError
+from fmlab.records.atomic import refuse_existing
 from fmlab.records.tensors import open_tensors, write_tensors
 
 SUFFIX = ".safetensors"
@@ -82,10 +83,8 @@ def check_target(file: Path, overwrite: bool = False) -> None:
         raise UserError(f"an exported file is called {SUFFIX}", key=f"--to {file}", hint=hint)
     if not file.parent.is_dir():
         raise UserError(f"there is no folder {file.parent}", key=f"--to {file}", hint=f"you are in {Path.cwd()}")
-    existing = [] if overwrite else [path for path in (file, file.with_suffix(".md")) if os.path.lexists(path)]
-    if existing:
-        hint = "choose another name, or add --overwrite (in Python: overwrite=True)"
-        raise UserError(f"{existing[0]} is there already", key=f"--to {file}", hint=hint)
+    for path in (file, file.with_suffix(".md")):
+        refuse_existing(path, f"--to {file}", overwrite)
 
 
 def write_exported(file: Path, network: nn.Module, record: Exported) -> None:

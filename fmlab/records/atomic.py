@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
@@ -128,6 +129,23 @@ def refuse_links(path: Path) -> None:
             below.name in _FOLDERS and _is_record(above) for below, above in zip(folders[index:], folders[index + 1 :])
         ):
             raise _link(folder)
+
+
+def refuse_existing(path: Path, key: str, overwrite: bool = False) -> None:
+    """Refuses to replace a file that is there already, unless it was asked to.
+
+    Raises:
+        UserError: If there is something of this name, a broken link included.
+    """
+    if not overwrite and os.path.lexists(path):
+        hint = "choose another name, or add --overwrite (in Python: overwrite=True)"
+        raise UserError(f"{path} is there already", key=key, hint=hint)
+
+
+def free_name(path: Path) -> Path:
+    """The path, or with a number the first name like it that is not taken: `page-2.html`."""
+    names = itertools.chain([path], (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2)))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def temporary_name(path: Path) -> Path:

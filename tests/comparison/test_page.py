@@ -110,6 +110,27 @@ def test_the_terminals_table(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "broken (failed)" in output
 
 
+def test_no_page_is_replaced_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that was typed is refused, the usual one gets a number; with `--overwrite` either is replaced."""
+    write_run(tmp_path, 1.0)
+    monkeypatch.chdir(tmp_path)
+    taken = [tmp_path / "mine.html", tmp_path / "comparison.html"]
+    for file in taken:
+        file.write_text("written by hand")
+    assert main(["compare", "made", "--out=mine.html"]) == 2
+    assert "out: mine.html is there already" in capsys.readouterr().err
+    assert [main(["compare", "made"]) for _ in range(2)] == [0, 0]
+    assert sorted(file.name for file in tmp_path.glob("comparison-*")) == ["comparison-2.html", "comparison-3.html"]
+    assert "page       comparison-3.html" in capsys.readouterr().out
+    assert [file.read_text() for file in taken] == ["written by hand"] * 2
+    assert main(["compare", "made", "--out=mine.html", "--overwrite"]) == 0
+    assert main(["compare", "made", "--overwrite"]) == 0
+    assert all("<!doctype html>" in file.read_text().lower() for file in taken)
+    assert len(list(tmp_path.glob("*.html"))) == 4
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

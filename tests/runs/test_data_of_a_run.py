@@ -50,7 +50,9 @@ def test_it_is_sampled_exported_and_loaded_without_its_images_from_elsewhere(
     assert main(["sample", str(run.root), *argv]) == 0
     assert main(["export", str(run.root), "--to=a.safetensors"]) == 0
     assert fmlab.load("a.safetensors").class_names == ["cat", "dog", "fox"]
-    assert main(["sample", "a.safetensors", *argv]) == 0
+    assert main(["sample", "a.safetensors", *argv]) == 2
+    assert "out: a.npz is there already" in capsys.readouterr().err
+    assert main(["sample", "a.safetensors", *argv, "--overwrite"]) == 0
     capsys.readouterr()
     assert main(["sample", str(run.root), "--labels=fix"]) == 2
     assert "did you mean fox?" in capsys.readouterr().err

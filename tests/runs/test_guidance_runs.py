@@ -56,7 +56,7 @@ def test_sampling_guided_in_every_way(runs: Runs, tmp_path: Path, capsys: pytest
     command = ["sample", str(run.root), "--solver", "Euler", "--steps", "4", "--num_samples", "3", "--labels", "0-2"]
 
     def images(*extra: str) -> np.ndarray:
-        assert main([*command, *extra, "--out", str(tmp_path / "a.npz")]) == 0
+        assert main([*command, *extra, "--out", str(tmp_path / "a.npz"), "--overwrite"]) == 0
         return np.load(tmp_path / "a.npz")["images"].astype(int)
 
     plain = images("--guidance.scale", "3")

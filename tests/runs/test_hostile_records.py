@@ -25,7 +25,7 @@ VERBS = [
     ["export", "RUN", "--to=OUT/exported.safetensors"],
     ["validate", "RUN"],
     ["fit", "--resume", "RUN"],
-    ["compare", "RUN", "--out=OUT/page.html"],
+    ["compare", "RUN", "--out=OUT/page.html", "--overwrite"],
     ["runs"],
     ["draw", "trajectories", "RUN", "--num_samples=4", "--steps=4", "--out=OUT/picture.png"],
 ]
