@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from fmlab.config.classes import accepted_arguments, add_import_folders
 from fmlab.config.merge import ARGS, CLASS, Merger, is_component, join
 from fmlab.config.values import read_file, read_file_and_texts, read_value
 from fmlab.errors import TRUST_HINT, UserError, nearest
+from fmlab.records.secrets import HIDDEN, hidden_variables, with_variables
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
 _PLAIN_REFERENCE = re.compile(r"\$\{\.*[A-Za-z_][\w-]*(?:\.[\w-]+)*\}")
@@ -104,6 +106,37 @@ def resolve(config: dict[str, Any], trust: bool = True, texts: Texts | None = No
     assert isinstance(resolved, dict)
     texts = {} if texts is None else texts
     return {str(key): _typed(value, config.get(str(key)), str(key), texts) for key, value in resolved.items()}
+
+
+def with_hidden_values(config: dict[str, Any], trust: bool) -> dict[str, Any]:
+    """A recorded configuration with the values that the record hides: those of environment variables are read again.
+
+    Args:
+        config: The configuration, resolved.
+        trust: Whether the environment may be read.
+
+    Raises:
+        UserError: If a value is hidden and cannot be had; its key is named.
+    """
+    for key, value in _leaves(config):
+        if not isinstance(value, str):
+            continue
+        unknown = [name for name in hidden_variables(value) if not trust or name not in os.environ]
+        again = f"type --{key}=... again"
+        if unknown:
+            hint = again if trust else f"{again}, or add --trust to read {unknown[0]} from the environment"
+            raise UserError(f"is the value of {unknown[0]}, which no record keeps", key=key, hint=hint)
+        if HIDDEN in value:
+            raise UserError("is a credential, which no record keeps", key=key, hint=again)
+    return _with_variables(config)
+
+
+def _with_variables(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {name: _with_variables(value) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_with_variables(value) for value in node]
+    return with_variables(node) if isinstance(node, str) else node
 
 
 def _is_plain(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from fmlab.config import schema
 from fmlab.config.build import Context, Plan, plan, plan_arguments, plan_parameters
 from fmlab.config.classes import extend_import_path, find_class
-from fmlab.config.compose import Composition, compose, resolve
+from fmlab.config.compose import Composition, compose, resolve, with_hidden_values
 from fmlab.config.precheck import precheck
 from fmlab.config.values import dump, read_file, show
 from fmlab.errors import UserError
@@ -66,7 +66,7 @@ def prepare(
     Args:
         argv: Configuration files and overrides.
         trust: Whether any class may be imported; a user's own configuration is trusted, another's run is not.
-        record: The resolved configuration of the run whose files these are, if it is not trusted.
+        record: The resolved configuration of the run whose files these are.
         folders: Where the user's own parts lie, if not beside the files and in the working directory.
 
     Raises:
@@ -78,6 +78,8 @@ def prepare(
     if folders is not None:
         composition.import_folders = folders
     config = resolve(composition.raw, trust, composition.texts)
+    if record is not None:
+        config = with_hidden_values(config, trust)
     precheck(config)
     config = _with_name({**config, schema.SEED: check_seed(config)}, composition.files)
     context = Context(trust, composition.texts, schema.linked_values(config))

@@ -20,6 +20,7 @@ _VARIABLE = re.compile(
     r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?)s?$|(?:^|_)(?:pass|pwd|pat|auth|cookie)$", re.IGNORECASE
 )
 _NOT_SECRET = ("PWD", "OLDPWD")
+_HIDDEN_VARIABLE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 
 _NAME = (
     r"(?:(?<![a-z0-9])(?:(?:api|access|auth|secret|private|signing|encryption|account|hf|hub|github|gitlab|wandb|client|"
@@ -82,6 +83,18 @@ def values_without_secrets(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return list(_clean_items(node))
     return without_secrets(node) if isinstance(node, str) else node
+
+
+def hidden_variables(text: str) -> list[str]:
+    """The environment variables whose values `without_secrets` has taken out of a text."""
+    return [name for name in _HIDDEN_VARIABLE.findall(text) if name not in _NOT_SECRET and _VARIABLE.search(name)]
+
+
+def with_variables(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """A text with the values of those variables put back, as far as they are set."""
+    for name in hidden_variables(text):
+        text = text.replace(f"<{name}>", environment.get(name, f"<{name}>"))
+    return text
 
 
 def _hide_assigned(match: re.Match[str]) -> str:

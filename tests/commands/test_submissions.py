@@ -180,6 +180,9 @@ def test_a_script_holds_no_credential(monkeypatch: pytest.MonkeyPatch, capsys: p
     script = printed(capsys, "submit", *DIGITS, "--trainer.devices=1", "--run.tags=[0123456789abcdef]")
     assert "0123456789abcdef" not in script
     assert "<WANDB_API_KEY>" in script
+    assert 'fit --resume "$run" --trust' in script, "to read it from its environment"
+    message = refused(capsys, "submit", *DIGITS, "--trainer.devices=1", "--run.tags=[hf_0123456789abcdefghij]")
+    assert message.startswith("error: run.tags[0]: is a credential, which no record keeps")
 
 
 def test_what_a_cluster_runs_is_exact_and_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers.tiny_runs import EXPERIMENTS
 
-from fmlab.config.prepare import prepare
+from fmlab.config.prepare import prepare, prepare_resumed
 from fmlab.config.values import dump
 from fmlab.data import Toy2D
 from fmlab.errors import UserError
+from fmlab.records import RunLayout
 
 MINE = """\
 from lightning.pytorch import LightningDataModule
@@ -189,3 +192,33 @@ def test_a_text_is_what_was_written(folder: Path) -> None:
         prepare(["--config=points.yaml", "--config=more.yaml", "--run.dir=${trainer.max_steps}"]).config["run"]["dir"]
         == "4"
     )
+
+
+@pytest.mark.parametrize(
+    ("tag", "trust", "answer"),
+    [
+        ("hf_0123456789abcdefghij", True, r"run\.tags\[0\]: is a credential, which no record keeps"),
+        ("hf_0123456789abcdefghij", False, r"run\.tags\[0\]: is a credential"),
+        ("0123456789abcdef", False, r"run\.tags\[0\]: is the value of MY_TOKEN, which no record keeps"),
+        ("${oc.env:MY_TOKEN}", False, r"run\.tags\[0\]: is the value of MY_TOKEN"),
+        ("0123456789abcdef", True, None),
+        ("${oc.env:MY_TOKEN}", True, None),
+    ],
+)
+def test_a_resumed_run_gets_its_credentials_anew(
+    tag: str, trust: bool, answer: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the environment if it is trusted, or from the command line; never the word that stands in the record."""
+    monkeypatch.setenv("MY_TOKEN", "0123456789abcdef")
+    layout = RunLayout(tmp_path / "run")
+    layout.root.mkdir()
+    prepare(["--config", str(EXPERIMENTS / "digits.yaml"), f"--run.tags=['{tag}']"]).write(layout)
+    assert "0123456789abcdef" not in layout.config.read_text() + layout.raw_config.read_text()
+    if answer is None:
+        assert prepare_resumed(layout, [], trust).config["run"]["tags"] == ["0123456789abcdef"]
+        monkeypatch.delenv("MY_TOKEN")
+    with pytest.raises(UserError, match="MY_TOKEN" if answer is None else "no record keeps") as caught:
+        prepare_resumed(layout, [], trust)
+    if answer is not None:
+        assert re.match(answer, f"{caught.value.key}: {caught.value.message}")
+    assert prepare_resumed(layout, ["--run.tags=[typed]"], trust).config["run"]["tags"] == ["typed"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fmlab.config.compose import with_hidden_values
 from fmlab.config.prepare import Prepared, prepare, trust_option
 from fmlab.config.schema import SEED, RunOptions
 from fmlab.errors import UserError
@@ -16,6 +17,7 @@ from fmlab.launch.slurm.script import Job, Submission, allocation_of, write_scri
 from fmlab.launch.slurm.snapshot import CODE, copy_code
 from fmlab.records import RunLayout, new_run, write_status
 from fmlab.records.atomic import PRIVATE, atomic_write_json, atomic_write_text
+from fmlab.records.secrets import values_without_secrets
 from fmlab.training.assemble import assemble, trainer_section
 
 
@@ -31,7 +33,8 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
     folder = Path(options.dir).resolve() / str(options.name)
     future_runs = [folder / f"NEW{index or ''}" for index in range(seeds)]
     # A resumed run imports parts of the user's own, wherever they lie, only if it is trusted.
-    arguments = f'fit --resume "$run"{trust_option(prepared.config)}'
+    trust = trust_option(prepared.config) or _trust_for_secrets(prepared)
+    arguments = f'fit --resume "$run"{trust}'
     before = choose_run(future_runs)
     job = Job(str(options.name), future_runs[0], arguments, allocation, submission, before=before, tasks=seeds)
     script = write_script(job)
@@ -56,6 +59,16 @@ def submit_runs(argv: Sequence[str], seeds: int, submission: Submission) -> None
     for layout in layouts:
         print(f"run        {layout.root}")
     print("next       fmlab runs --watch")
+
+
+def _trust_for_secrets(prepared: Prepared) -> str:
+    """` --trust` where the job has to read a credential from its environment, as the record does not hold it.
+
+    Raises:
+        UserError: If the job could not know a credential, which was typed and is in no environment variable.
+    """
+    recorded = values_without_secrets(prepared.config)
+    return "" if with_hidden_values(recorded, trust=True) == recorded else " --trust"
 
 
 def build_once(prepared: Prepared) -> None:
