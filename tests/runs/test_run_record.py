@@ -103,7 +103,7 @@ def test_sample_command(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert difference.max() < 30, "the same images, as far as bfloat16 tells"
     for bad, expected in (
         (["--labels", "12"], "labels are 0 to 9"),
-        (["--labels", "x"], "0-9"),
+        (["--labels", "x"], "no class 'x'"),
         (["--solver", "Eular"], "Euler"),
         (["--solver.diffusoin=1"], "diffusion"),
         (["--stepz", "3"], "did you mean --steps"),
