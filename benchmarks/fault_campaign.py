@@ -61,8 +61,8 @@ Made in {minutes:.0f} minutes with seed {seed}: {steps} steps, a checkpoint ever
   to the disk, and then renamed. Each is the state at the end of a step, whenever it was written, with the number
   of rows that `metrics.csv` had by then; at a resume the file is cut back to them. A validation that was due
   after that step and had not ended is made again first.
-* A checkpoint is a zip archive with a CRC-32 of each of its parts (`unzip -t last.ckpt`); they are checked before a run
-  is resumed. The newest whole one of the three is used, and a line says so.
+* A checkpoint is a zip archive with a CRC-32 of each of its parts (`unzip -t last.ckpt`); they are checked whenever
+  one is read. A resume uses the newest whole one of the three, and a line says so.
 * SIGUSR1, SIGTERM and Ctrl-C set a flag. The run checks it after every step, and after every batch that a validation
   reads, generates or measures. Several processes agree through the key-value store of their process group, in a thread:
   no collective and no wait for a device is added to a step. The exit code is 75 (130 after Ctrl-C), the status

@@ -56,6 +56,8 @@ def run(options: CompareOptions) -> int:
     from fmlab.comparison.sentences import report
 
     comparison = compare(list(options.runs), options.metric)
+    for problem in comparison.problems:
+        print(f"note: {problem}")
     print(report(comparison))
     experiments = dict.fromkeys(member.run.layout.experiment for member in comparison.members)
     file = options.page

@@ -62,7 +62,7 @@ def run(options: SampleOptions) -> int:
     from rich.progress import track
 
     from fmlab.fields import Sampling, collect
-    from fmlab.figures.sample_files import save_sample_grid, write_samples
+    from fmlab.figures.sample_files import free_name, save_sample_grid, write_samples
     from fmlab.inference.load import load
     from fmlab.paths import GaussianPath
     from fmlab.solvers import Grid, Solver
@@ -87,7 +87,7 @@ def run(options: SampleOptions) -> int:
     field, unit = ("exact", "evaluations") if options.exact else ("sample", "forwards")
     name = f"{type(solver).__name__}{options.steps}" + (f"_{type(path).__name__}" if path else "") + f"_{guidance.name}"
     name += (f"_ema{options.ema_std:g}" if options.ema_std is not None else "") + f"_seed{options.seed}"
-    picture = trained.origin.run / "samples" / f"{field}_{name}.png"
+    picture = free_name(trained.origin.run / "samples" / f"{field}_{name}.png")
     written = write_samples(generated.samples, labels, options.out) if options.out else None
     try:
         save_sample_grid(generated.samples, labels, picture)

@@ -38,9 +38,11 @@ def run(options: ValidateOptions) -> int:
     prepared = prepare(argv, options.trust, folders=import_folders(layout, options.trust))
     from fmlab.data.contract import check_classes
     from fmlab.training.assemble import assemble, trainer_section
+    from fmlab.training.checkpoint_files import read_checkpoint
 
     check_classes(read_meta(layout).get("data") or {}, prepared.data)
     prepared.config["trainer"] = trainer_section(prepared.config)
+    read_checkpoint(file)  # Lightning takes a damaged one without a word
     parts = assemble(prepared, str(layout.root / "validate"))
     metrics = parts.trainer.validate(
         parts.model, datamodule=parts.data, ckpt_path=file, verbose=False, weights_only=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class Standing:
 class Comparison:
     """Groups of runs side by side, with the keys that differ between them, all metrics, and the one to begin with.
 
-    Of each metric less or more is better; None if that is not known.
+    Of each metric less or more is better; None if that is not known. The problems say what could not be read.
     """
 
     groups: list[SeedGroup]
@@ -81,6 +81,7 @@ class Comparison:
     metrics: list[str]
     better: dict[str, Side | None]
     metric: str | None
+    problems: list[str] = field(default_factory=list)
 
     @property
     def members(self) -> list[Member]:
@@ -126,7 +127,16 @@ def compare(runs: str | Path | Iterable[str | Path], metric: str | None = None, 
     Raises:
         UserError: If there is no such run, or no run has the metric.
     """
-    return group_runs([read_run(layout) for layout in find_runs(runs, runs_dir)], metric)
+    layouts, readable, problems = find_runs(runs, runs_dir), [], []
+    for layout in layouts:
+        try:
+            readable.append(read_run(layout))
+        except UserError as error:
+            if layout == layouts[-1] and not readable:
+                raise
+            problems.append(f"{error.key}: {error.message}")
+    comparison = group_runs(readable, metric)
+    return replace(comparison, problems=[*problems, *(run.problem for run in readable if run.problem)])
 
 
 def group_runs(runs: Sequence[Run], metric: str | None = None) -> Comparison:

@@ -37,6 +37,7 @@ class Run:
         setting: How the samples of its validation are made.
         curves: Every metric over training, by name, but for those by time.
         rows: The results of its evaluations, those of the exact field and of real data included.
+        problem: Why its metrics cannot be read, in one line; empty where they can.
     """
 
     layout: RunLayout
@@ -47,6 +48,7 @@ class Run:
     setting: Record | None
     curves: dict[str, Curve]
     rows: list[Row]
+    problem: str = ""
 
     @property
     def seed(self) -> Any:
@@ -64,6 +66,7 @@ def read_run(layout: RunLayout) -> Run:
     config = read_yaml_mapping(layout.config)
     measured = read_json_object(layout.measurement)
     rows = [row for file in sorted(layout.root.glob("evaluations/*/rows.jsonl")) for row in read_rows(file)]
+    curves, problem = _curves(layout.metrics)
     return Run(
         layout,
         {**flatten_config(config), **_changes(layout)},
@@ -71,8 +74,9 @@ def read_run(layout: RunLayout) -> Run:
         read_meta(layout),
         measured.get("measurement"),
         measured.get("setting"),
-        _curves(layout.metrics),
+        curves,
         rows,
+        problem,
     )
 
 
@@ -85,13 +89,13 @@ def _changes(layout: RunLayout) -> Flags:
     return {"changed": "; ".join(texts)} if texts else {}
 
 
-def _curves(file: Path) -> dict[str, Curve]:
-    """Every metric but those by time, of which there are ten for each loss."""
+def _curves(file: Path) -> tuple[dict[str, Curve], str]:
+    """Every metric but those by time, of which there are ten for each loss; none, and why, for a file not of ours."""
     try:
         columns = read_columns(file, lambda name: "_t_bin_" not in name)
-    except UserError:  # not a file of ours
-        return {}
-    return {name: Curve(steps, values) for name, (steps, values) in columns.items()}
+    except UserError as error:
+        return {}, f"{error.key}: {error.message}"
+    return {name: Curve(steps, values) for name, (steps, values) in columns.items()}, ""
 
 
 def find_runs(names: str | Path | Iterable[str | Path], runs_dir: str | Path = "runs") -> list[RunLayout]:

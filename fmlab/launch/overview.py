@@ -60,14 +60,15 @@ def _row(layout: RunLayout, status: Status, state: str, job: str | None) -> tupl
     config = _config(layout)
     most = _section(config, "trainer").get("max_steps")
     step = f"{status.step}/{most}" if isinstance(most, int) and most > 0 else str(status.step)
+    bad = ""
     try:
-        metrics = read_metrics(layout.metrics)
-    except UserError:  # none yet, or spoilt: the other runs are still to be seen
-        metrics = []
+        metrics = read_metrics(layout.metrics) if layout.metrics.exists() else []
+    except UserError as error:  # the other runs are still to be seen
+        metrics, bad = [], f"metrics.csv: {error.message}"
     speeds = [row["perf/images_per_second"] for row in metrics if "perf/images_per_second" in row]
     speed = f"{speeds[-1]:.0f} images/s" if speeds else ""
     job = job or status.life.partition(":")[0]  # a sweep's trial knows its job once it runs
-    best = _best(metrics, _section(config, "checkpoint"))
+    best = bad or _best(metrics, _section(config, "checkpoint"))
     return f"{layout.experiment}/{layout.id}", state, step, speed, best, job, _ago(status.updated)
 
 

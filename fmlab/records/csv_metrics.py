@@ -11,6 +11,7 @@ from fmlab.errors import UserError
 from fmlab.records.atomic import append, atomic_write_text
 
 STEP = "step"
+_HINT = "was it saved by a spreadsheet, or cut? put back the file of the run"
 
 
 class CsvMetrics:
@@ -92,7 +93,11 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Columns and whole rows of a file, the step first; a last line that is torn is no row."""
+    """Columns and whole rows of a file, the step first; a last line that is torn is no row.
+
+    Raises:
+        UserError: If the file is not one that `CsvMetrics` wrote: a spreadsheet may have saved it, or somebody cut it.
+    """
     if not path.is_file():
         return [], []
     text = path.read_bytes().decode(errors="replace")
@@ -100,7 +105,13 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     if not lines:
         return [], []
     columns, *rows = lines
-    return columns, [row for row in rows if len(row) == len(columns)]
+    if columns[:1] != [STEP]:
+        first = columns[0][:40] if columns else ""
+        raise UserError(f"its first column is {first!r}, not {STEP}", key=str(path), hint=_HINT)
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns):
+            raise UserError(f"row {number} has {len(row)} cells, not {len(columns)}", key=str(path), hint=_HINT)
+    return columns, rows
 
 
 def _rewrite(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
@@ -123,7 +134,7 @@ def _number(path: Path, name: str, text: str) -> float:
     try:
         return int(text) if name == STEP else float(text)
     except ValueError:
-        raise UserError(f"{text[:40]!r} is no number", key=f"{path}: {name[:40]}") from None
+        raise UserError(f"{text[:40]!r} is no number", key=f"{path}: {name[:40]}", hint=_HINT) from None
 
 
 def _text(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoint files: they are written whole or not at all, and checked for damage before a run resumes.
+"""Checkpoint files: they are written whole or not at all, and checked for damage before they are used.
 
 A checkpoint is a zip archive, in which torch writes the CRC-32 of everything it holds; so `unzip -t last.ckpt` too
 finds out whether a file is whole. Torch itself does not look at them when it loads.
@@ -89,15 +89,20 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """A checkpoint's contents, nothing but tensors and plain values.
 
     Raises:
-        UserError: If the file is not there, cut short or no checkpoint.
+        UserError: If the file is not there, cut short, not what was written, or no checkpoint.
     """
     if not file.is_file():
         raise UserError("there is no such checkpoint", key=str(file))
     try:
-        state = _load(file)
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+        state = None if broken else _load(file)
     except Exception as error:
         hint = "is it cut short? try --checkpoint last"
         raise UserError(f"cannot be read: {first_line(error)}", key=str(file), hint=hint) from error
+    if broken:
+        cause = f"is damaged: {broken} is not what was written"
+        raise UserError(cause, key=str(file), hint="try --checkpoint last, or previous")
     if not isinstance(state, dict) or "state_dict" not in state:
         raise UserError("is no checkpoint of a run", key=str(file))
     return state

@@ -293,3 +293,50 @@ def test_a_worker_of_one_trial_waits_to_see_whether_a_machine_is_gone(
     os.utime(sign, (1, 1))  # as if nothing had been heard for long
     assert task.wait(60) == 0
     assert [view.state for view in ledger.views()] == ["done"]
+
+
+@pytest.mark.parametrize("damage", ["emptied", "removed", "begun in the middle", "half a line", "text"])
+def test_a_damaged_journal_begins_no_trial_again(
+    sweep: Sweep, tmp_path: Path, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "method: grid\nparameters:\n  x: {values: [1, 2]}"
+    views = sweep(text)
+    journal = tmp_path / "runs" / "trivial" / HIDDEN / "journal.log"
+    before = [(view.folder / "metrics.csv").read_bytes() for view in views]
+    lines = journal.read_bytes().splitlines(keepends=True)
+    content = {
+        "emptied": b"",
+        "begun in the middle": b"".join(lines[2:]),
+        "half a line": b"".join([*lines[:3], lines[3][:9], b"\n", *lines[4:]]),
+        "text": b"nonsense\n",
+    }
+    if damage == "removed":
+        journal.unlink()
+    else:
+        journal.write_bytes(content[damage])
+    capfd.readouterr()
+    assert main(["sweep", str(tmp_path / "trivial.yaml")]) == 2
+    message = capfd.readouterr().err
+    assert "journal.log" in message
+    assert "Traceback" not in message
+    assert [(view.folder / "metrics.csv").read_bytes() for view in views] == before
+
+
+def test_a_trial_that_is_killed_is_tried_again_a_few_times(sweep: Sweep, tmp_path: Path) -> None:
+    (tmp_path / "kill.py").write_text(
+        "import os, pathlib, signal, sys\n"
+        "from fmlab.records import CsvMetrics, trial_folder\n"
+        "mark = trial_folder() / 'killed'\n"
+        "if sys.argv[1] == '--x=2' or not mark.exists():\n"
+        "    mark.touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "CsvMetrics(trial_folder() / 'metrics.csv').write(0, {'loss': 1.0})\n"
+    )
+    file = tmp_path / "killed.yaml"
+    command = f'command: ["{sys.executable}", "{tmp_path}/kill.py", "${{args}}"]'
+    text = "method: grid\nparameters:\n  x: {values: [1, 2]}"
+    file.write_text(f"program: kill.py\nmetric: {{name: loss, goal: minimize}}\n{command}\n{text}\n")
+    assert main(["sweep", str(file)]) == 0
+    views = Ledger(read_sweep(file), tmp_path / "runs" / "killed").views()
+    assert [view.state for view in views] == ["done", "failed"]
+    assert "SIGKILL" in str(views[1].reason)

@@ -26,7 +26,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from fmlab.errors import UserError
+from fmlab.errors import UserError, first_line
 from fmlab.launch.sweep import space
 from fmlab.launch.sweep.owner import Owner
 from fmlab.launch.sweep.sweep_file import Sweep
@@ -42,8 +42,13 @@ STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+_DAMAGED = "put back a copy of it, or begin elsewhere with --dir"
+_STUDY = 0
+"""Optuna's code for the creation of a study, with which a journal begins."""
 HIDDEN = ".sweep"
 """The folder of what belongs to the sweep as a whole, beside the trials' runs."""
+TRIES = 3
+"""How often a trial is begun that is killed by SIGKILL each time, for its memory perhaps."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +108,21 @@ class Ledger:
         journal = folder / HIDDEN / "journal.log"
         if not journal.exists():
             raise UserError("no sweep was begun there", key=str(folder), hint=f"fmlab sweep {sweep.file}")
+        _check(journal, any(folder.glob(f"{sweep.name}-????-????")))
         self._lock = JournalFileOpenLock(str(folder / HIDDEN / "claim"))  # to take or free a trial
         self.storage = JournalStorage(JournalFileBackend(str(journal), JournalFileOpenLock(str(journal))))
-        self.study = optuna.create_study(
-            storage=self.storage,
-            study_name=sweep.name,
-            direction="maximize" if sweep.maximize else "minimize",
-            pruner=choose_pruner(sweep),
-            sampler=RandomSampler(),
-            load_if_exists=True,
-        )
+        try:
+            self.study = optuna.create_study(
+                storage=self.storage,
+                study_name=sweep.name,
+                direction="maximize" if sweep.maximize else "minimize",
+                pruner=choose_pruner(sweep),
+                sampler=RandomSampler(),
+                load_if_exists=True,
+            )
+        except (KeyError, IndexError, TypeError, ValueError, AssertionError) as error:
+            cause = f"is damaged: {type(error).__name__}: {first_line(error)}"
+            raise UserError(cause, key=str(journal), hint=_DAMAGED) from error
 
     @classmethod
     def begin(cls, sweep: Sweep, folder: Path, trials: int | None = None) -> Ledger:
@@ -153,6 +163,12 @@ class Ledger:
     def run_folder(self, number: int) -> Path:
         """The folder of a trial's run; its name is one that no other sweep's runs have."""
         return self.folder / f"{self.sweep.name}-{self.study.user_attrs['token']}-{number:04d}"
+
+    def try_again(self, claim: Claim) -> bool:
+        """Counts that a trial was killed, and says whether it is to be tried again."""
+        kills = int(claim.trial.user_attrs.get("kills", 0)) + 1
+        claim.trial.set_user_attr("kills", kills)
+        return kills < TRIES
 
     def record_process(self, claim: Claim, process: Owner) -> None:
         """Records the process of a trial, so that whoever takes the trial over can end what is left of it."""
@@ -254,6 +270,25 @@ def _hold(lock: JournalFileOpenLock) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check(journal: Path, has_trials: bool) -> None:
+    """Refuses a journal that lost what it said of the trials, which would otherwise all be run again.
+
+    Raises:
+        UserError: If it is empty although there are trials, or a line of it is not what was written.
+    """
+    lines = journal.read_bytes().split(b"\n")[:-1]
+    if not lines and has_trials:
+        raise UserError("is empty, although there are trials beside it", key=str(journal), hint=_DAMAGED)
+    for number, line in enumerate(lines, start=1):
+        try:
+            code = json.loads(line)["op_code"]
+            whole = isinstance(code, int) and (number > 1 or code == _STUDY)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            whole = False
+        if not whole:
+            raise UserError(f"line {number} is damaged", key=str(journal), hint=_DAMAGED)
 
 
 def _mend(journal: Path) -> None:

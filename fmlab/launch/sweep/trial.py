@@ -64,6 +64,8 @@ def run_trial(ledger: Ledger, claim: Claim, stop: threading.Event) -> Outcome:
     report_metric(ledger, claim, layout)
     if stop.is_set() and process.returncode != 0:
         return Outcome("waiting")  # whoever stopped the sweep stopped the trial too
+    if process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL) and ledger.try_again(claim):
+        return Outcome("waiting")  # it continues from its last checkpoint
     return read_outcome(ledger, layout, process.returncode, log)
 
 
@@ -94,7 +96,10 @@ def report_metric(ledger: Ledger, claim: Claim, layout: RunLayout) -> bool:
     metric = ledger.sweep.metric_name
     if metric is None or not layout.metrics.exists():
         return False
-    values = [row[metric] for row in read_metrics(layout.metrics) if metric in row]
+    try:
+        values = [row[metric] for row in read_metrics(layout.metrics) if metric in row]
+    except UserError:  # which is said when the trial has ended
+        return False
     # Every report counts where trials are compared at one of them; otherwise only the latest is of interest.
     first = claim.reports + 1 if ledger.sweep.early_terminate is not None else max(claim.reports + 1, len(values))
     return any(ledger.report(claim, values[count - 1], count) for count in range(first, len(values) + 1))
@@ -108,9 +113,9 @@ def read_outcome(ledger: Ledger, layout: RunLayout, code: int, log: Path) -> Out
     if metric is None:
         return Outcome("done")
     try:
-        rows = read_metrics(layout.metrics)
-    except UserError:
-        rows = []
+        rows = read_metrics(layout.metrics) if layout.metrics.is_file() else []
+    except UserError as error:
+        return Outcome("failed", reason=f"{error.key}: {error.message}")
     values = [row[metric] for row in rows if metric in row]
     if not values:
         names = {name for row in rows for name in row if name != "step"}

@@ -49,8 +49,9 @@ def work(sweep: Sweep, folder: Path, trials: int | None = None) -> None:
                     break
                 stop.wait(IDLE)
                 continue
-            count += 1
-            ledger.finish(claim, owner, run_trial(ledger, claim, stop))
+            outcome = run_trial(ledger, claim, stop)
+            count += outcome.state != "waiting"
+            ledger.finish(claim, owner, outcome)
             idle_since = time.monotonic()
     if stop.first_signal is not None and refusal(stop.first_signal, os.environ) is None:
         print(requeue(), flush=True)
