@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fmlab.errors import UserError
 from fmlab.records import RunLayout
 from fmlab.records.atomic import make_folder
-from fmlab.records.tensors import open_tensors, write_tensors
+from fmlab.records.tensors import checksum, open_tensors, write_tensors
 from fmlab.training.module import NetworkModule
 
 MAX_STD = 12**-0.5
@@ -117,6 +117,10 @@ def reconstruct(folder: Path, state: Mapping[str, Any], std: float) -> dict[str,
     averages: dict[str, Tensor] = {}
     with ExitStack() as stack:
         files = [stack.enter_context(open_tensors(file)) for file in earlier.values()]
+        for path, opened in zip(earlier.values(), files):
+            recorded = (opened.metadata() or {}).get("crc32")
+            if recorded != checksum((name, opened.get_tensor(name)) for name in sorted(opened.keys())):
+                raise UserError("is damaged: its tensors are not what was written", key=str(path))
         pieces = [(file, own, next(weights)) for file in files for own in stds]
         last = list(zip(current.values(), weights))
         for name, like in next(iter(current.values())).items():
@@ -220,4 +224,5 @@ class PowerAverages(Callback):
         """Writes the averages as they are now."""
         averages = {f"{float(std)}/{name}": x for std, one in self.averages.items() for name, x in one.items()}
         tensors = {name: average.to(self.dtype) for name, average in averages.items()}
-        write_tensors(folder / f"step_{self.step:08d}.safetensors", tensors, {"step": str(self.step)})
+        facts = {"step": str(self.step), "crc32": checksum(sorted(tensors.items()))}
+        write_tensors(folder / f"step_{self.step:08d}.safetensors", tensors, facts)

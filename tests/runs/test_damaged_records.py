@@ -89,12 +89,12 @@ def test_a_bad_configuration_is_named_and_the_other_runs_stay(
     other = RunLayout(Path(shutil.copytree(run.root, run.root.with_name("other"))))
     other.config.write_text("model: [")
     for runs in ([run.root, other.root], [other.root, run.root]):
-        assert main(["compare", *map(str, runs), "--out", str(tmp_path / "page.html")]) == 0
+        assert main(["compare", *map(str, runs), "--overwrite", "--out", str(tmp_path / "page.html")]) == 0
         output = capsys.readouterr().out
         assert f"note: {other.config}" in output
         assert "val/" in output
     run.config.write_text("model: [")
-    assert main(["compare", str(run.root), str(other.root), "--out", str(tmp_path / "page.html")]) == 2
+    assert main(["compare", str(run.root), str(other.root), "--out", str(tmp_path / "other.html")]) == 2
 
 
 def test_sample_keeps_the_pictures_that_it_made_before(run: RunLayout, capsys: pytest.CaptureFixture[str]) -> None:

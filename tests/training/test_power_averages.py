@@ -136,7 +136,12 @@ def test_what_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"miss \d+% of the width 0.005"):
         reconstruct(tmp_path, state, 0.005)
     snapshot = tmp_path / "step_00000300.safetensors"
-    snapshot.write_bytes(snapshot.read_bytes()[:-5])
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(UserError, match="is damaged") as caught:
+        reconstruct(tmp_path, state, 0.15)
+    assert caught.value.key == str(snapshot)
+    snapshot.write_bytes(whole[:-5])
     with pytest.raises(UserError, match="cannot be read") as caught:
         reconstruct(tmp_path, state, 0.15)
     assert caught.value.key == str(snapshot)
