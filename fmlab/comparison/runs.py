@@ -83,8 +83,11 @@ def read_run(layout: RunLayout) -> Run:
 def _changes(layout: RunLayout) -> Flags:
     """What was changed when the run was resumed, as one flag: a run that was never so is another experiment."""
     starts = lasting_starts(read_starts(layout))
-    flags = [flatten_config(start.config) for start in starts]
-    changes = [(starts[index + 1].step, describe_changes(*pair)) for index, pair in enumerate(pairwise(flags))]
+    try:
+        flags = [flatten_config(start.config) for start in starts]
+        changes = [(starts[index + 1].step, describe_changes(*pair)) for index, pair in enumerate(pairwise(flags))]
+    except RecursionError:  # nested as no configuration of ours is
+        return {}
     texts = [f"at step {step}: {text}" for step, text in changes if text]
     return {"changed": "; ".join(texts)} if texts else {}
 

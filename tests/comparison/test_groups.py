@@ -173,6 +173,11 @@ def test_torn_records_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     assert run.meta == {}
     assert run.rows == []
     assert run.curves["val/fid_domain"].steps[-1] == 799, "the torn line is none"
+    layout.starts.mkdir()
+    nested = '{"a": ' * 900 + "1" + "}" * 900
+    for number, content in enumerate(("{", "[]", *2 * (f'{{"step": 0, "config": {nested}}}',))):
+        (layout.starts / f"{number:04d}.json").write_text(content)
+    assert "changed" not in read_run(layout).flags
     layout.metrics.unlink()
     assert compare(layout.root).metrics == []
     layout.config.write_text("a: [")

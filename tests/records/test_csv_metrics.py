@@ -11,6 +11,7 @@ import pytest
 
 from fmlab.errors import UserError
 from fmlab.records import CsvMetrics, count_rows, keep_rows, read_metrics
+from fmlab.records.csv_metrics import read_columns
 
 
 @pytest.fixture
@@ -117,3 +118,21 @@ def test_a_killed_writer_loses_nothing_it_had_written(path: Path) -> None:
     assert [row["step"] for row in rows] == list(range(len(rows)))
     CsvMetrics(path).write(len(rows), {"loss": 0.0})
     assert len(read_metrics(path)) == len(rows) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("step,loss,lr\n0,1.0,2.0\n1,1.0\n2,1.0,2.0\n", "row 3 has 2 cells, not 3"),
+        ("step;loss\r\n0;1,0\r\n", "first column is 'step;loss'"),
+        ("\ufeffstep,loss\r\n0,1.0\r\n", "first column is .*ufeffstep"),
+    ],
+    ids=["cut", "semicolons", "byte order mark"],
+)
+def test_a_file_that_is_not_as_it_was_written_is_refused_whoever_reads_it(path: Path, text: str, cause: str) -> None:
+    path.write_text(text, newline="", encoding="utf-8")
+    for read in (read_metrics, lambda file: read_columns(file, bool), lambda file: keep_rows(file, 1)):
+        with pytest.raises(UserError, match=cause) as caught:
+            read(path)
+        assert str(path) in str(caught.value.key)
+    assert path.read_bytes() == text.encode()
