@@ -34,7 +34,7 @@ def test_it_measures_what_the_callback_does(tmp_path: Path) -> None:
     plugin = SimpleNamespace(forward_context=contextlib.nullcontext)
     trainer = SimpleNamespace(callbacks=[], datamodule=data, global_rank=0, world_size=1, precision_plugin=plugin)
     callback = LossFloor(num_samples=100, batch_size=30)
-    callback.prepare(trainer, module)
+    callback.on_fit_start(trainer, module)
     with torch.no_grad():
         torch.testing.assert_close(means.totals, callback.measure(trainer, module).totals)
     lines = table(means).splitlines()
