@@ -66,7 +66,7 @@ def train(
         stack.enter_context(only_process(layout, before))
         checkpoint, damaged = find_checkpoint(layout, before, prepared) if resumed else (None, {})
         step = step_of(checkpoint) if checkpoint else 0
-        course = stack.enter_context(recorded_status(layout, step if resumed else None))
+        course = stack.enter_context(recorded_status(layout, step if checkpoint else None))
         cache_gpu_probe()
         preemption = Preemption(signals, lambda cause: write_status(layout, "failed", error=cause))
         rows = logged_rows(checkpoint) if checkpoint else 0
@@ -95,7 +95,7 @@ def train(
             raise KeyboardInterrupt from None  # what Lightning makes an exit of
         except BaseException:
             course.trained = parts.trainer.global_step > step
-            if resumed and not course.trained and is_first_process():
+            if checkpoint and not course.trained and is_first_process():
                 start.take_back()
             raise
         course.done = parts.trainer.global_step

@@ -175,7 +175,7 @@ def recorded_status(layout: RunLayout, resumed_from: int | None) -> Iterator[Cou
 
     Args:
         layout: The run's folder.
-        resumed_from: The step from which a run is resumed; None for a new run.
+        resumed_from: The step from which a run is resumed; None for one that begins, submitted ones among them.
 
     Raises:
         RunFailure: If the disk is full.

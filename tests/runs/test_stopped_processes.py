@@ -36,7 +36,7 @@ def environment() -> dict[str, str]:
 
 
 def run_two(folder: Path, *extra: str) -> tuple[subprocess.CompletedProcess[str], RunLayout]:
-    argv = arguments(folder, *TWO, *extra, steps=6, validate=6)
+    argv = arguments(folder, *TWO, *extra, steps=6, validate=3)
     ended = subprocess.run(
         [sys.executable, "-m", "fmlab", "fit", *argv],
         capture_output=True, text=True, timeout=400, env=environment(), check=False,
@@ -74,7 +74,7 @@ def test_two_processes_stop_together_and_go_on(
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_dead_process_ends_the_other_within_a_minute(tmp_path: Path, rank: int) -> None:
-    argv = arguments(tmp_path, *TWO, "--checkpoint.every_n_steps=2", steps=10_000, validate=20_000)
+    argv = arguments(tmp_path, *TWO, "--checkpoint.every_n_steps=2", steps=10_000, validate=10_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "fmlab", "fit", *argv], env=environment(), stdout=subprocess.DEVNULL
     )
