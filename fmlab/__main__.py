@@ -74,7 +74,7 @@ def run(argv: list[str]) -> int:
 def _nearest_verb(name: str) -> str:
     if name.startswith("-"):
         return "the verb comes first: fmlab fit --config experiments/digits.yaml"
-    hint = nearest(name, [*VERBS, *_SYNONYMS], cutoff=0.5)
+    hint = f"did you mean {name}?" if name in _SYNONYMS else nearest(name, [*VERBS, *_SYNONYMS], cutoff=0.5)
     if not hint.startswith("did"):
         return f"verbs: {', '.join(VERBS)}"
     matches = hint.removeprefix("did you mean ").removesuffix("?").split(" or ")

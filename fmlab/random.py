@@ -65,9 +65,10 @@ def seed_default_generators(purpose: Purpose, *keys: int, device: torch.device) 
 
 
 def fixed_generator(*keys: int) -> torch.Generator:
-    """A generator on the CPU for what is drawn once for all, such as the split of a data set: no run's seed is a key.
+    """A generator on the CPU for what is drawn once for all, such as the split of a data set or a published table.
 
-    Its numbers are part of what a data set and a measurement are, and never change.
+    Its numbers are part of what a data set and a measurement are, and never change. They have 32 bits of the keys, so
+    that nothing keyed by the seed of a run or of a sample is drawn from it.
     """
     return torch.Generator().manual_seed(fold(*keys))
 

@@ -12,7 +12,7 @@ from fmlab.config.options import Named
 from fmlab.config.parts import build_component
 from fmlab.config.values import show
 from fmlab.errors import UserError
-from fmlab.records.atomic import refuse_existing
+from fmlab.records.atomic import free_name, refuse_existing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ class SampleOptions(SamplingOptions, GuidanceOptions):
         labels: Such as 3, 0-9 or 1,4,7, or cat,dog by name; every class in turn if left out.
         num_samples: How many samples; 10 a class if left out, 64 without classes.
         out: A folder for one PNG per sample, or a .npz with images and labels.
-        overwrite: Replace the .npz if it is there already.
+        overwrite: Replace the .npz, or the PNGs of the folder, if there are any already.
         ema_std: The width of a power-function average to use instead, such as 0.05.
         exact: Follow the exact field of the run's training data, not the network.
     """
@@ -50,7 +50,7 @@ class SampleOptions(SamplingOptions, GuidanceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.out is not None and not self.out.is_dir():
+        if self.out is not None and not (self.out.is_dir() and not any(self.out.iterdir())):
             refuse_existing(self.out, "out", self.overwrite)
         if self.labels is not None:
             parse_labels(self.labels)
@@ -62,7 +62,7 @@ def run(options: SampleOptions) -> int:
     from rich.progress import track
 
     from fmlab.fields import Sampling, collect
-    from fmlab.figures.sample_files import free_name, save_sample_grid, write_samples
+    from fmlab.figures.sample_files import save_sample_grid, write_samples
     from fmlab.inference.load import load
     from fmlab.paths import GaussianPath
     from fmlab.solvers import Grid, Solver

@@ -122,7 +122,7 @@ def with_hidden_values(config: dict[str, Any], trust: bool) -> dict[str, Any]:
         if not isinstance(value, str):
             continue
         unknown = [name for name in hidden_variables(value) if not trust or name not in os.environ]
-        again = f"type --{key}=... again"
+        again = f"type --{key.partition('[')[0]}=... again"
         if unknown:
             hint = again if trust else f"{again}, or add --trust to read {unknown[0]} from the environment"
             raise UserError(f"is the value of {unknown[0]}, which no record keeps", key=key, hint=hint)

@@ -101,11 +101,12 @@ def prepare_resumed(layout: RunLayout, overrides: Iterable[str], trust: bool) ->
     """
     recorded, overrides = read_file(layout.config), list(overrides)
     precision = (recorded.get("trainer") or {}).get("precision", "auto")
+    before = {"dir": "runs", **(recorded.get("run") or {}), "name": layout.experiment}
     argv = ["--config", str(layout.raw_config), f"--trainer.precision={precision}", f"--run.name={layout.experiment}"]
+    argv.append(f"--run.dir={before['dir']}")  # what an environment variable says now does not move the run
     prepared = prepare([*argv, *overrides], trust, layout.config, import_folders(layout, trust))
-    before = {**(recorded.get("run") or {}), "name": layout.experiment}
     for key in ("name", "dir"):
-        if str(prepared.config["run"].get(key, "runs")) != str(before.get(key, "runs")):
+        if str(prepared.config["run"].get(key, "runs")) != str(before[key]):
             hint = "leave it out, or begin a new run with --config"
             raise UserError("a run that is resumed stays where it is", key=f"run.{key}", hint=hint)
     typed = ["--resume", str(layout.root), *(["--trust"] if trust else []), *overrides]

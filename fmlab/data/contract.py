@@ -110,9 +110,11 @@ def _check_condition(
             raise _wrong(f"the conditions of {name} are {kind}", f"floats of shape (B, {condition_dim})")
         return None
     hint = None
-    if condition.ndim == 2:
-        hint = "are they one-hot? labels.argmax(1)" if condition.shape[1] == num_classes else "labels.squeeze(1)"
-    elif condition.dtype not in (torch.int64, torch.int32):
+    if condition.ndim == 2 and condition.shape[1] == 1:
+        hint = "labels.squeeze(1)"
+    elif condition.ndim == 2 and condition.shape[1] == num_classes:
+        hint = "are they one-hot? labels.argmax(1)"
+    elif condition.ndim == 1 and condition.dtype not in (torch.int64, torch.int32):
         hint = "labels.long()"
     if hint is not None or condition.ndim != 1:
         raise _wrong(f"the labels of {name} are {kind}, not whole numbers of shape (B,)", hint)
@@ -163,7 +165,7 @@ def data_record(data: Any) -> dict[str, Any]:
         return record
     for split in ("train", "validation"):
         examples = data.split(split)
-        record[split] = {"size": len(examples), "hash": data.fingerprint(split)}
+        record[split] = {"size": len(examples), "hash": data.fingerprint(split), "hash_of": examples.fingerprint_of}
         if examples.labels is not None and data.num_classes is not None:
             check_labels(type(data).__name__, examples.labels, data.num_classes)
             record[split]["counts"] = examples.labels.bincount(minlength=data.num_classes).tolist()
@@ -214,7 +216,10 @@ def data_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     lines = []
     for split, text in (("train", "training"), ("validation", "validation")):
         old, new = before.get(split), now.get(split)
-        if old and new and old["hash"] != new["hash"]:
+        if not (old and new):
+            continue
+        comparable = old.get("hash_of") == new.get("hash_of")  # pixels in memory, else files' names and sizes
+        if old["size"] != new["size"] or (comparable and old["hash"] != new["hash"]):
             sizes = f"{new['size']:,}, not {old['size']:,}" if new["size"] != old["size"] else "of other content"
             lines.append(f"the {text} examples are not those of before: {sizes}")
     return lines

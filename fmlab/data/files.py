@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fmlab.data.decoding import decode, readable
-from fmlab.errors import UserError
+from fmlab.errors import UserError, first_line
 
 _IMAGES_A_TASK = 64
 _LARGEST = 256 * 2**20
@@ -94,12 +94,8 @@ class ImageFiles:
         try:
             return decode(self.read(name), channels, size)
         except Exception as error:  # decoders fail in any of many ways
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            cause, hint = (
-                f"cannot read the image '{name}' in '{self.path}' ({reason})",
-                "--data.skip_bad 1 leaves it out",
-            )
-            raise UserError(cause, key="data.path", hint=hint) from error
+            cause = f"cannot read the image '{name}' in '{self.path}' ({first_line(error)})"
+            raise UserError(cause, key="data.path", hint="--data.skip_bad 1 leaves it out") from error
 
     def decode_all(self, names: Sequence[str], channels: int, size: int, skip: int = 0) -> tuple[Tensor, list[str]]:
         """Many images as uint8 (N, channels, size, size), decoded by as many threads as there are processors.

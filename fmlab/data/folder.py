@@ -137,6 +137,10 @@ class LazyImages(BatchSet):
             digest.update(hashlib.sha256(self.files.read(name)).digest())
         return digest.hexdigest()
 
+    @property
+    def fingerprint_of(self) -> str:
+        return "names and sizes" if self.files.path.is_dir() else "names, sizes and checksums"
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the files' names and sizes: nothing is read."""

@@ -33,6 +33,11 @@ class BatchSet(Dataset, ABC):
         """SHA-256 in hexadecimal of what the examples are (not of their labels), the same on every machine."""
 
     @property
+    def fingerprint_of(self) -> str:
+        """What the fingerprint is a hash of; only those of one kind can be compared."""
+        return "content"
+
+    @property
     def fingerprint(self) -> str:
         """What a run remembers the examples by: their hash, or what is quicker to have."""
         return self.content_hash

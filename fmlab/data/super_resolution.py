@@ -101,5 +101,9 @@ class _Unlabelled(BatchSet):
     def fingerprint(self) -> str:
         return self.examples.fingerprint
 
+    @property
+    def fingerprint_of(self) -> str:
+        return self.examples.fingerprint_of
+
     def __len__(self) -> int:
         return len(self.examples)

@@ -240,6 +240,8 @@ class Evaluation:
         # Statistics half way count only if the samples that they have seen were kept.
         if store is None or processes.from_first(store.begin() if processes.first else None):
             progress = progress.load()
+        else:
+            progress.forget()
         trained = self.network(cell)
         cell_pass = CellPass(trained, self.source, self.metrics, processes, batch_size, self.save_seconds)
         values, nfe, seconds = cell_pass.run(cell, progress, store, listener.advance)

@@ -73,6 +73,10 @@ class Progress:
             return self
         return Progress(self.file, self.identity, **saved)
 
+    def forget(self) -> None:
+        """Removes what was saved, so that no later pass goes on from it."""
+        self.file.unlink(missing_ok=True)
+
     def save(self) -> None:
         """Keeps it."""
         buffer = io.BytesIO()

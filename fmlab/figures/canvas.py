@@ -92,7 +92,9 @@ def save_figure(figure: Any, file: Path) -> None:
             with_palette(picture, shared_palette([picture], 220)).save(opened, "PNG", optimize=True)
         return
     dates = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}  # the same figure is the same file
-    figure.savefig(file, facecolor="white", metadata=dates.get(file.suffix.lower()))
+    suffix = file.suffix.lower()
+    with atomic_file(file, sync=False) as opened:
+        figure.savefig(opened, format=suffix[1:], facecolor="white", metadata=dates.get(suffix))
 
 
 def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: float = 1.0) -> int:
@@ -104,7 +106,9 @@ def save_film(frames: Iterable[Any], file: Path, *, seconds: float = 4.0, hold: 
     duration = max(20, round(1000 * seconds / len(images) / 10) * 10)
     durations = [duration] * (len(images) - 1) + [duration + round(1000 * hold)]
     make_folder(file.parent)
-    images[0].save(file, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
+    film: dict[str, Any] = {"append_images": images[1:], "duration": durations, "loop": 0, "optimize": True}
+    with atomic_file(file, sync=False) as opened:
+        images[0].save(opened, "GIF", save_all=True, **film)
     return len(images)
 
 

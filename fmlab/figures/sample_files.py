@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,6 @@ from fmlab.figures import image_grid, point_cloud, save_png
 def has_colours(samples: Tensor) -> bool:
     """Whether samples are images with one or three channels."""
     return samples.ndim == 4 and samples.shape[1] in (1, 3)
-
-
-def free_name(file: Path) -> Path:
-    """The file's own name where there is none of it yet, or the name with the next free number: `grid_2.png`."""
-    numbered = (file.with_stem(f"{file.stem}_{number}") for number in count(2))
-    return next(name for name in chain([file], numbered) if not name.exists())
 
 
 def save_sample_grid(samples: Tensor, labels: Tensor | None, file: Path) -> None:

@@ -45,8 +45,8 @@ class SampleMetric(Metric):
 
     def estimator(self) -> str:
         """How it is computed, for the measurement; of a metric of the user's own its code is part of that."""
-        own = not type(self).__module__.startswith("fmlab.")
-        return self.facts.estimator + (f"; code {source_hash(type(self))}" if own else "")
+        code = "" if type(self).__module__.startswith("fmlab.") else f"; code {source_hash(type(self))}"
+        return self.facts.estimator + code
 
     def measurement(self, parts: MetricParts) -> Record:
         """How its numbers are measured."""

@@ -100,7 +100,8 @@ def append(path: Path, data: bytes, sync: bool = False) -> None:
             raise _link(path) from error
         raise
     try:
-        os.write(descriptor, data)
+        if os.write(descriptor, data) < len(data):  # a disk that fills up while it is written to
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if sync:
             os.fsync(descriptor)
     finally:

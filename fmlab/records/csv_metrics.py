@@ -101,7 +101,10 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         return [], []
     text = path.read_bytes().decode(errors="replace")
-    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    try:
+        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+    except csv.Error as error:
+        raise UserError(f"is no table: {error}", key=str(path), hint=_HINT) from error
     if not lines:
         return [], []
     columns, *rows = lines

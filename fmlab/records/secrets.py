@@ -20,7 +20,7 @@ _VARIABLE = re.compile(
     r"(?:key|token|secret|passw(?:or)?d|passphrase|credentials?)s?$|(?:^|_)(?:pass|pwd|pat|auth|cookie)$", re.IGNORECASE
 )
 _NOT_SECRET = ("PWD", "OLDPWD")
-_HIDDEN_VARIABLE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
+_HIDDEN_VARIABLE = re.compile(r"<([A-Z_][A-Z0-9_]*)>")  # in capitals: <pad_token> may be a word of the user's own
 
 _NAME = (
     r"(?:(?<![a-z0-9])(?:(?:api|access|auth|secret|private|signing|encryption|account|hf|hub|github|gitlab|wandb|client|"
@@ -65,7 +65,8 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     """
     for name, value in environment.items():
         if _holds_secret(name, value) and value in text:
-            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", f"<{name}>", text)
+            shown = f"<{name}>" if _HIDDEN_VARIABLE.fullmatch(f"<{name}>") else HIDDEN
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", shown, text)
     text = _ASSIGNED.sub(_hide_assigned, text)
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<1>{HIDDEN}", text)

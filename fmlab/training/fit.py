@@ -90,13 +90,12 @@ def train(
             stop_signal, step = stop.signal, stop.step
             preemption.consensus.conclude(lambda: say_stopped(layout, stop_signal, step))
             return stop_signal
-        except SystemExit:
-            course.trained = parts.trainer.global_step > step
-            raise KeyboardInterrupt from None  # what Lightning makes an exit of
-        except BaseException:
+        except BaseException as error:
             course.trained = parts.trainer.global_step > step
             if checkpoint and not course.trained and is_first_process():
                 start.take_back()
+            if isinstance(error, SystemExit):
+                raise KeyboardInterrupt from None  # what Lightning makes an exit of
             raise
         course.done = parts.trainer.global_step
     conclude(parts, layout, trust_option(prepared.config))

@@ -26,14 +26,12 @@ _ENDS = ("total_steps", "T_max")
 
 def make_optimizer(optimizer: Optimizer, make_schedule: LRSchedulerFactory | None) -> tuple[Any, Recipe]:
     """The schedule of a new optimizer, None for a constant rate, and the recipe of both."""
+    schedule = None if make_schedule is None else make_schedule(optimizer)  # first: it writes options into the groups
     recipe: Recipe = {
         "optimizer": type(optimizer).__name__,
         "groups": [_plain(group) for group in optimizer.param_groups],
-        "schedule": None,
+        "schedule": None if schedule is None else {"class": type(schedule).__name__, **_plain(vars(schedule))},
     }
-    schedule = None if make_schedule is None else make_schedule(optimizer)
-    if schedule is not None:
-        recipe["schedule"] = {"class": type(schedule).__name__, **_plain(vars(schedule))}
     return schedule, recipe
 
 
@@ -115,7 +113,7 @@ def _follow(optimizer: Optimizer, schedule: Any, steps: int) -> None:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Those values that are plain: numbers, texts, and tuples and lists of them."""
+    """Those values that are plain: numbers, texts, and tuples, lists and mappings of them."""
     plain = {
         name: float(value) if isinstance(value, Tensor) else value
         for name, value in values.items()
@@ -127,4 +125,6 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
     return value is None or type(value) in (bool, int, float, str)

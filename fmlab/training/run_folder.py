@@ -145,13 +145,13 @@ class RecordedStart(Callback):
 
     def take_back(self) -> None:
         """Makes the record what it was before this start."""
-        if self._start is not None:
-            self._start.unlink(missing_ok=True)
-        for file, content in self._before.items():
-            if content is None:
-                file.unlink(missing_ok=True)
-            elif file.read_bytes() != content:
-                atomic_write_bytes(file, content)
+        before = {**({} if self._start is None else {self._start: None}), **self._before}
+        for file, content in before.items():
+            with contextlib.suppress(OSError):  # on a full disk the user must hear of the error itself
+                if content is None:
+                    file.unlink(missing_ok=True)
+                elif not file.is_file() or file.read_bytes() != content:
+                    atomic_write_bytes(file, content)
 
 
 @dataclass

@@ -121,6 +121,8 @@ def test_the_verb_may_come_late() -> None:
     [
         (["fti"], ["error: fti: is not a verb", "  did you mean fmlab fit?"]),
         (["train"], ["error: train: is not a verb", "  did you mean fmlab fit?"]),
+        (["generate"], ["error: generate: is not a verb", "  did you mean fmlab sample?"]),
+        (["test"], ["error: test: is not a verb", "  did you mean fmlab validate?"]),
         (["trian"], ["error: trian: is not a verb", "  did you mean fmlab fit?"]),
         (["fit", "--confg", "x.yaml"], ["error: confg: unknown section", "  did you mean config?"]),
         (["help", "LoRA"], ["error: LoRA: is not known", "  fmlab help lists the verbs, fmlab list the classes"]),

@@ -87,6 +87,14 @@ TRAPS = {
         "sweep.yaml: early_terminate: needs min_iter, or max_iter and s: at least 1 report",
         "early_terminate: {type: hyperband, min_iter: 2, eta: 3}",
     ),
+    "an early end without its first band": (
+        {
+            "parameters": "model.path: {value: VP}",
+            "metric": "metric: {name: val/w2}\nearly_terminate: {type: hyperband, max_iter: 27}\n",
+        },
+        "sweep.yaml: early_terminate: needs min_iter, or max_iter and s: at least 1 report",
+        "early_terminate: {type: hyperband, min_iter: 2, eta: 3}",
+    ),
     "an unknown early end": (
         {
             "parameters": "model.path: {value: VP}",

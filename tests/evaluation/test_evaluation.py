@@ -159,6 +159,22 @@ def test_an_interrupted_evaluation_goes_on(
         assert len(list(tmp_path.glob("*.npz"))) == 4
 
 
+def test_statistics_of_samples_that_were_not_kept_do_not_count(
+    run: RunLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted pass kept its samples elsewhere; the next one, interrupted too, keeps none of them."""
+    grid = make_cells([Euler()], [UniformGrid()], [None], [2], [1.0])
+    whole = tmp_path / "whole.npz"
+    evaluation(run, grid, 61, name="whole", keep=whole).run()
+    for target, batch in (("first.npz", 2), ("second.npz", 0)):
+        with monkeypatch.context() as broken:
+            interrupt_at(broken, batch)
+            with pytest.raises(KeyboardInterrupt):
+                evaluation(run, grid, 61, name="parts", keep=tmp_path / target).run()
+    evaluation(run, grid, 61, name="parts", keep=tmp_path / "second.npz").run()
+    assert np.array_equal(np.load(tmp_path / "second.npz")["images"], np.load(whole)["images"])
+
+
 def test_a_finished_cell_is_not_measured_again(run: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even with others beside it or another batch size; other weights are another cell."""
     first = evaluation(run, [EULER]).run()

@@ -89,6 +89,10 @@ def test_a_file_gives_defaults_and_typed_words_come_over_it(tmp_path: Path, monk
     cluster = read_cluster(here, {"partition": "1e3", "options": "--nice", "gpu": "null"})
     texts = (cluster.account, cluster.qos, cluster.modules, cluster.partition, cluster.options, cluster.gpu)
     assert texts == ("1e3", "0123", ["12.10"], "1e3", ["--nice"], None), "as they were written"
+    here.write_text("modules: 12.10\nsetup: source env/bin/activate\n")
+    cluster = read_cluster(here, {})
+    assert (cluster.modules, cluster.setup) == (["12.10"], ["source env/bin/activate"]), "one word is a list of one"
+    assert read_cluster(here, {"modules": "12.20"}).modules == ["12.20"]
 
 
 @pytest.mark.parametrize(

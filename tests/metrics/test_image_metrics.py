@@ -75,8 +75,10 @@ def test_every_value_has_a_better_side(make: Make, images) -> None:
     sides = {f"{value}_domain": facts(name).better for name in IMAGES for value in facts(name).values}
     assert metrics.better == {key: side for key, side in sides.items() if side is not None}
     assert set(sides) == {key for key in metrics.compute() if not key.endswith("_std")}
-    assert metrics.better["kid_subsets_domain"] == "less"
-    assert metrics.better["recall_domain"] == "more"
+    more = ("is", "precision", "recall", "density", "coverage", "accuracy")
+    assert {key for key, side in metrics.better.items() if side == "more"} == {f"{value}_domain" for value in more}
+    less = ("fid", "kid", "kid_subsets")
+    assert {key for key, side in metrics.better.items() if side == "less"} == {f"{value}_domain" for value in less}
 
 
 def test_neither_order_nor_batch_size_matters(make: Make, images) -> None:

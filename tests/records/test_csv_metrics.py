@@ -126,8 +126,9 @@ def test_a_killed_writer_loses_nothing_it_had_written(path: Path) -> None:
         ("step,loss,lr\n0,1.0,2.0\n1,1.0\n2,1.0,2.0\n", "row 3 has 2 cells, not 3"),
         ("step;loss\r\n0;1,0\r\n", "first column is 'step;loss'"),
         ("\ufeffstep,loss\r\n0,1.0\r\n", "first column is .*ufeffstep"),
+        ('step,loss\n0,"1.0' + "0\n" * 100_000, "is no table"),
     ],
-    ids=["cut", "semicolons", "byte order mark"],
+    ids=["cut", "semicolons", "byte order mark", "stray quote"],
 )
 def test_a_file_that_is_not_as_it_was_written_is_refused_whoever_reads_it(path: Path, text: str, cause: str) -> None:
     path.write_text(text, newline="", encoding="utf-8")

@@ -68,19 +68,20 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         ("X, torch.randn(64, 5)", "num_classes = None", "states neither num_classes nor condition_dim"),
         ("X, Y", "num_classes = None", "states neither num_classes nor condition_dim"),
         ("X, torch.randn(64, 5)", "num_classes = None; condition_dim = 3", "floats of shape (B, 3)"),
-        ("X, Y", "shape = None", "shape"),
-        ("X, Y", "num_classes = 'four'", "num_classes"),
+        ("X, Y", "shape = None", "model.network.shape: expected a list of int, got null"),
+        ("X, Y", "num_classes = 'four'", 'model.network.num_classes: expected int or null, got "four"'),
         ("X, Y", "class_names = ['a']", "4 classes and 1 names"),
     ],
 )
 def test_what_breaks_the_contract_is_said_before_a_step(
-    train: Callable[..., Any], request: pytest.FixtureRequest, parts: str, stated: str, message: str
+    train: Callable[..., Any], tmp_path: Path, parts: str, stated: str, message: str
 ) -> None:
     name = f"own_{abs(hash((parts, stated)))}"
-    code, _, error = train(name, parts, stated)
+    code, _, error = train(name, parts, stated, "--checkpoint.every_n_steps=1")
     assert code == 2, error
     assert message in error
     assert len(error.splitlines()) <= 3
+    assert not list((tmp_path / "runs").rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,11 @@ COSINE = ["--model.lr_scheduler=CosineAnnealingLR", "--model.lr_scheduler.T_max=
 ONE_CYCLE = ["--model.lr_scheduler=OneCycleLR", "--model.lr_scheduler.max_lr=0.01"]
 ONE_CYCLE += ["--model.lr_scheduler.total_steps=4"]
 FAST = ["--fid.enabled=false", "--floor.enabled=false", "--samples.enabled=false", "--trainer.log_every_n_steps=1"]
+MILESTONES = ["--model.lr_scheduler=MultiStepLR", "--model.lr_scheduler.milestones=[20]"]
 BASES = {
     "": ["--model.lr_scheduler=null"],
+    "milestones": MILESTONES,
+    "long cycle": [*ONE_CYCLE[:2], "--model.lr_scheduler.total_steps=8"],
     "cosine": COSINE,
     "one cycle": ONE_CYCLE,
     "as long as the run": ["--model.lr_scheduler.warmup_steps=1"],
@@ -165,18 +168,37 @@ def test_new_options_reach_the_restored_optimizer(
     assert [rates[step] for step in range(4, 8)] == [expected[step] for step in range(4, 8)]
 
 
-@pytest.mark.parametrize("base", ["cosine", "one cycle"])
-def test_a_schedule_of_torch_follows_a_prolonged_run(base: str, bases: dict[str, RunLayout], tmp_path: Path) -> None:
-    run = copy_of(bases[base], tmp_path)
-    key = "model.lr_scheduler." + ("T_max" if base == "cosine" else "total_steps")
-    assert resume(run, "--trainer.max_steps=8", f"--{key}=8") == 0
+@pytest.mark.parametrize(
+    ("base", "argument"),
+    [
+        ("cosine", "T_max=8"),
+        ("one cycle", "total_steps=8"),
+        ("long cycle", "pct_start=0.8"),
+        ("long cycle", "final_div_factor=10"),
+        ("milestones", "milestones=[6]"),
+    ],
+)
+def test_a_schedule_of_torch_follows_a_prolonged_run(
+    base: str, argument: str, bases: dict[str, RunLayout], tmp_path: Path
+) -> None:
+    run, override = copy_of(bases[base], tmp_path), f"--model.lr_scheduler.{argument}"
+    assert resume(run, "--trainer.max_steps=8", override) == 0
     straight = tmp_path / "straight"
-    assert fit_main(arguments(straight, *FAST, *BASES[base], f"--{key}=8", steps=8)) == 0
+    assert fit_main(arguments(straight, *FAST, *BASES[base], override, steps=8)) == 0
     rates = [
         {row["step"]: row["train/lr"] for row in read_metrics(layout.metrics) if "train/lr" in row}
         for layout in (run, newest(straight))
     ]
     assert [rates[0][step] for step in range(4, 8)] == pytest.approx([rates[1][step] for step in range(4, 8)])
+
+
+def test_a_folder_from_the_environment_does_not_move_a_run(
+    fit: Callable[..., RunLayout], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", str(tmp_path / "here"))
+    assert fit_main([*arguments(tmp_path, *FAST), "--run.dir=${oc.env:PLACE}"]) == 0
+    monkeypatch.setenv("PLACE", str(tmp_path / "elsewhere"))
+    assert main(["fit", "--resume", str(newest(tmp_path / "here").root), "--trust", "--trainer.max_steps=5"]) == 0
 
 
 def test_the_next_resume_continues_from_the_latest_words(bases: dict[str, RunLayout], tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def read_cluster(file: Path | None, options: Mapping[str, str]) -> Cluster:
         for keys, pair in texts.items()
     }  # an account 0123 or a module 12.10 stays what it is
     typed = {name: read_value(text) for name, text in options.items()}
-    typed |= {name: [text] for name, text in typed.items() if name in LISTS and isinstance(text, str)}
+    # One word is a list of one, as it is written: a module 12.10 is no number.
+    typed |= {name: [options[name]] for name, value in typed.items() if name in LISTS and not isinstance(value, list)}
+    singles = {name: value for name, value in content.items() if name in LISTS and not isinstance(value, list)}
+    content |= {name: [texts[(name,)][1] if (name,) in texts else value] for name, value in singles.items()}
     as_written |= {f"slurm.{name}": (typed[name], text) for name, text in options.items()}
     values: dict[str, Any] = {}
     for key, node in ((str(file), content), ("slurm", typed)):

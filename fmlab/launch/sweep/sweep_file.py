@@ -36,14 +36,14 @@ class EarlyStop:
     The first band is `min_iter`, or `max_iter / eta^s`; each following one is `eta` times as far.
     """
 
-    type: Literal["hyperband"] = "hyperband"
+    type: Literal["hyperband"]
     min_iter: int | None = None
     max_iter: int | None = None
     s: int | None = None
     eta: Annotated[int, Ge(2)] = 3
 
     def __post_init__(self) -> None:
-        if self.first < 1:
+        if (self.min_iter is None and None in (self.max_iter, self.s)) or self.first < 1:
             hint = "early_terminate: {type: hyperband, min_iter: 2, eta: 3}"
             raise UserError("needs min_iter, or max_iter and s: at least 1 report", key="early_terminate", hint=hint)
 
